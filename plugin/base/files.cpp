@@ -1,0 +1,138 @@
+#include "base/files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include <memory>
+#include <vector>
+
+#include "base/random.h"
+
+namespace ferry {
+
+namespace fs = std::filesystem;
+
+Result<Fd> open_at(int directory, const std::string& path, int flags, mode_t mode) {
+  Fd fd(::openat(directory, path.c_str(), flags | O_CLOEXEC, mode));
+  if (!fd) return fail_errno("open " + path);
+  return fd;
+}
+
+Result<std::string> read_file(const fs::path& path, std::size_t limit) {
+  FERRY_ASSIGN(const Fd fd, open_at(AT_FDCWD, path.string(), O_RDONLY));
+  std::string content;
+  char buffer[1 << 16];
+  while (true) {
+    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("read " + path.string());
+    if (n == 0) return content;
+    content.append(buffer, static_cast<std::size_t>(n));
+    if (content.size() > limit)
+      return fail(Code::corrupt, path.string() + " is larger than " + std::to_string(limit) + " bytes");
+  }
+}
+
+Result<> write_all(int fd, std::span<const char> data, std::string_view what) {
+  while (!data.empty()) {
+    const ssize_t n = ::write(fd, data.data(), data.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("write " + std::string(what));
+    data = data.subspan(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+Result<> sync_directory(const fs::path& path) {
+  FERRY_ASSIGN(const Fd fd, open_at(AT_FDCWD, path.string(), O_RDONLY | O_DIRECTORY));
+  if (::fsync(fd.get()) != 0) return fail_errno("fsync " + path.string());
+  return {};
+}
+
+Result<> write_file_atomically(const fs::path& path, std::string_view content, mode_t mode) {
+  const fs::path temporary = path.parent_path() / (".new-" + random_hex(8));
+  auto write = [&]() -> Result<> {
+    FERRY_ASSIGN(const Fd fd, open_at(AT_FDCWD, temporary.string(), O_WRONLY | O_CREAT | O_EXCL, mode));
+    FERRY_TRY(write_all(fd.get(), content, temporary.string()));
+    if (::fchmod(fd.get(), mode) != 0) return fail_errno("chmod " + temporary.string());
+    if (::fsync(fd.get()) != 0) return fail_errno("fsync " + temporary.string());
+    if (::rename(temporary.c_str(), path.c_str()) != 0) return fail_errno("rename " + path.string());
+    return sync_directory(path.parent_path());
+  };
+  Result<> written = write();
+  if (!written) ::unlink(temporary.c_str());
+  return written;
+}
+
+Result<> rename_durably(const fs::path& from, const fs::path& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) != 0)
+    return fail_errno("rename " + from.string() + " to " + to.string());
+  FERRY_TRY(sync_directory(to.parent_path()));
+  return sync_directory(from.parent_path());
+}
+
+Result<> make_directories(const fs::path& path, mode_t mode) {
+  if (path.empty() || fs::is_directory(path)) return {};
+  FERRY_TRY(make_directories(path.parent_path(), mode));
+  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return fail_errno("mkdir " + path.string());
+  return sync_directory(path.parent_path());
+}
+
+namespace {
+
+struct CloseDirectory {
+  void operator()(DIR* directory) const { ::closedir(directory); }
+};
+using Directory = std::unique_ptr<DIR, CloseDirectory>;
+
+/// Opens the directory `name` for emptying it; one without permission bits is opened all the same (root).
+Result<Directory> open_directory(int parent, const char* name) {
+  FERRY_ASSIGN(Fd fd, open_at(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  DIR* directory = ::fdopendir(fd.get());
+  if (directory == nullptr) return fail_errno(std::string("read directory ") + name);
+  fd.release();
+  return Directory(directory);
+}
+
+}  // namespace
+
+// Iterative, so that a tree of any depth costs no stack; it climbs back through "..", so that it costs no descriptors.
+Result<> remove_tree(const fs::path& path) {
+  if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
+  auto opened = open_directory(AT_FDCWD, path.c_str());
+  if (!opened) return pass(opened);
+  Directory current = std::move(*opened);
+  std::vector<std::string> names;
+  while (true) {
+    errno = 0;
+    const dirent* entry = ::readdir(current.get());
+    if (entry == nullptr && errno != 0) return fail_errno("read directory below " + path.string());
+    if (entry != nullptr) {
+      const std::string name = entry->d_name;
+      if (name == "." || name == "..") continue;
+      if (::unlinkat(dirfd(current.get()), name.c_str(), 0) == 0 || errno == ENOENT) continue;
+      if (errno != EISDIR) return fail_errno("remove " + name + " below " + path.string());
+      if (::unlinkat(dirfd(current.get()), name.c_str(), AT_REMOVEDIR) == 0) continue;
+      if (errno != ENOTEMPTY && errno != EEXIST) return fail_errno("rmdir " + name + " below " + path.string());
+      auto child = open_directory(dirfd(current.get()), name.c_str());
+      if (!child) return pass(child);
+      names.push_back(name);
+      current = std::move(*child);
+      continue;
+    }
+    if (names.empty()) break;
+    auto parent = open_directory(dirfd(current.get()), "..");
+    if (!parent) return pass(parent);
+    current = std::move(*parent);
+    if (::unlinkat(dirfd(current.get()), names.back().c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
+      return fail_errno("rmdir " + names.back() + " below " + path.string());
+    names.pop_back();
+  }
+  current.reset();
+  if (::rmdir(path.c_str()) != 0 && errno != ENOENT) return fail_errno("rmdir " + path.string());
+  return {};
+}
+
+}  // namespace ferry

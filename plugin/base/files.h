@@ -1,0 +1,41 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+/// Whole-file helpers for Ferry's own state. Every function is safe to call from any thread.
+namespace ferry {
+
+/// openat(2) with O_CLOEXEC; the error names `path`.
+Result<Fd> open_at(int directory, const std::string& path, int flags, mode_t mode = 0);
+
+/// The whole file; `limit` bytes at most, a longer one is an error (Code::corrupt).
+Result<std::string> read_file(const std::filesystem::path& path, std::size_t limit = 64U << 20);
+
+/// Replaces `path` durably: a temporary name beside it, fsync, rename(2), fsync of the directory.
+/// After a crash at any instant the file has the old or the new content. Mode is exactly `mode`.
+Result<> write_file_atomically(const std::filesystem::path& path, std::string_view content, mode_t mode = 0600);
+
+/// fsync(2) of a directory, which makes renames and creations in it durable.
+Result<> sync_directory(const std::filesystem::path& path);
+
+/// rename(2), then fsync of both parents. Refuses to replace an existing `to` (RENAME_NOREPLACE).
+Result<> rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
+
+/// mkdir(2) of `path` and its missing parents, fsyncing each parent.
+Result<> make_directories(const std::filesystem::path& path, mode_t mode = 0700);
+
+/// Removes a tree of any depth by directory fds without following symlinks. A missing one is a success.
+Result<> remove_tree(const std::filesystem::path& path);
+
+/// write(2) until all of `data` is written.
+Result<> write_all(int fd, std::span<const char> data, std::string_view what);
+
+}  // namespace ferry

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cerrno>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <tl/expected.hpp>
+
+namespace ferry {
+
+/// What a caller can act on; everything else is told by the message.
+enum class Code {
+  invalid_argument,  ///< the request is wrong and will be wrong again
+  not_found,
+  already_exists,
+  busy,              ///< in use now; may work later
+  denied,            ///< not allowed, or the keys differ
+  unavailable,       ///< the other side cannot be reached now; worth a retry
+  no_space,
+  corrupt,           ///< stored or received data is not what it must be
+  unsupported,       ///< this version or this file system cannot do it
+  cancelled,
+  io,                ///< a system call failed
+};
+
+std::string_view to_string(Code code);
+
+/// An error with one clear sentence for the user: what is wrong, where, and what would be right.
+struct Error {
+  Code code;
+  std::string message;
+};
+
+template <class T = void>
+using Result = tl::expected<T, Error>;
+
+inline tl::unexpected<Error> fail(Code code, std::string message) {
+  return tl::unexpected<Error>(Error{code, std::move(message)});
+}
+
+/// Passes the error of one Result on as another's.
+template <class T>
+tl::unexpected<Error> pass(Result<T>& result) {
+  return tl::unexpected<Error>(std::move(result.error()));
+}
+
+/// The error of a system call that set errno: "WHAT: No space left on device".
+/// ENOSPC and EDQUOT become no_space, ENOENT not_found, EEXIST already_exists, the rest io.
+tl::unexpected<Error> fail_errno(std::string_view what, int error = errno);
+
+}  // namespace ferry
+
+/// Returns from the enclosing function with the error if `expression` (a Result<>) failed.
+#define FERRY_TRY(expression)                                  \
+  do {                                                         \
+    auto ferry_try_result = (expression);                      \
+    if (!ferry_try_result) return ::ferry::pass(ferry_try_result); \
+  } while (false)
+
+#define FERRY_CONCAT_(a, b) a##b
+#define FERRY_CONCAT(a, b) FERRY_CONCAT_(a, b)
+
+/// Declares `target` with the value of `expression` (a Result<T>), or returns its error.
+#define FERRY_ASSIGN(target, expression)                                   \
+  auto FERRY_CONCAT(ferry_result_, __LINE__) = (expression);               \
+  if (!FERRY_CONCAT(ferry_result_, __LINE__))                              \
+    return ::ferry::pass(FERRY_CONCAT(ferry_result_, __LINE__));           \
+  target = std::move(*FERRY_CONCAT(ferry_result_, __LINE__))

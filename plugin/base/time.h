@@ -1,0 +1,16 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+
+namespace ferry {
+
+using SteadyClock = std::chrono::steady_clock;
+using Deadline = SteadyClock::time_point;
+
+inline Deadline after(std::chrono::milliseconds duration) { return SteadyClock::now() + duration; }
+
+/// Now as RFC 3339 in UTC with seconds, e.g. 2026-11-22T17:05:09Z.
+std::string now_rfc3339();
+
+}  // namespace ferry
