@@ -1,0 +1,19 @@
+# Ferry's plugin image: `make plugin` turns it into a rootfs for `docker plugin create`.
+FROM debian:trixie-slim AS build
+RUN apt-get update && apt-get install -y --no-install-recommends \
+      g++ cmake ninja-build pkg-config ccache \
+      libcpp-httplib-dev nlohmann-json3-dev libspdlog-dev libexpected-dev libxxhash-dev libssl-dev \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY CMakeLists.txt CMakePresets.json ./
+COPY plugin plugin
+RUN cmake --preset release && cmake --build --preset release && DESTDIR=/out cmake --install build/release --strip
+
+FROM debian:trixie-slim
+RUN apt-get update && apt-get install -y --no-install-recommends \
+      libcpp-httplib0.18 libspdlog1.15 libxxhash0 libssl3t64 libstdc++6 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/*
+RUN mkdir -p /propagated /host/docker /host/run
+COPY rootfs/ /
+COPY --from=build /out/ /
+ENTRYPOINT ["/usr/bin/ferry"]
