@@ -30,7 +30,7 @@ Result<> set_up_logging(std::string_view level) {
   bool known = false;
   for (const auto candidate : levels) known = known || candidate == level;
   if (!known)
-    return fail(Code::invalid_argument, "LOG_LEVEL " + quoted(level) + " is not one of trace, debug, info, warn, error, off");
+    return fail(Code::invalid_argument, "LOG_LEVEL " + quote(level) + " is not one of trace, debug, info, warn, error, off");
   auto logger = std::make_shared<spdlog::logger>("ferry", std::make_shared<StandardStreams>());
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
   logger->set_level(spdlog::level::from_str(std::string(level)));
@@ -38,7 +38,7 @@ Result<> set_up_logging(std::string_view level) {
   return {};
 }
 
-std::string quoted(std::string_view text) {
+std::string quote(std::string_view text) {
   constexpr std::size_t longest = 300;
   static constexpr char digits[] = "0123456789abcdef";
   std::string result = "\"";

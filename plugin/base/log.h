@@ -8,7 +8,7 @@
 #include "base/result.h"
 
 /// Logging is spdlog's default logger: spdlog::info("imported {} from {}", …). Values that come from outside go through
-/// `quoted`, so that no name can forge a log line. No key, password or volume content is ever logged.
+/// `quote`, so that no name can forge a log line. No key, password or volume content is ever logged.
 namespace ferry {
 
 /// Sends info and below to stdout, warnings and errors to stderr (the Engine logs them at those levels), one line each.
@@ -16,6 +16,6 @@ namespace ferry {
 Result<> set_up_logging(std::string_view level);
 
 /// The text in double quotes with control characters, quotes and backslashes escaped, and cut after 300 bytes.
-std::string quoted(std::string_view text);
+std::string quote(std::string_view text);
 
 }  // namespace ferry

@@ -1,0 +1,237 @@
+#include "volumes/catalogue.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "volumes/names.h"
+
+namespace ferry::volumes {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int format = 1;
+
+Result<Fd> take_lock(const Layout& layout) {
+  FERRY_ASSIGN(Fd fd, open_at(AT_FDCWD, layout.lock().string(), O_RDWR | O_CREAT, 0600));
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return fail_errno("lock " + layout.lock().string());
+    return fail(Code::busy, layout.base().string() + " is in use by another Ferry process; only one may serve it");
+  }
+  return fd;
+}
+
+Result<std::vector<std::string>> names_in(const fs::path& directory) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error))
+    names.push_back(it->path().filename().string());
+  if (error) return fail(Code::io, "read directory " + directory.string() + ": " + error.message());
+  return names;
+}
+
+std::string trash_name() { return std::to_string(std::time(nullptr)) + "-" + random_hex(8); }
+
+}  // namespace
+
+Result<std::unique_ptr<Catalogue>> Catalogue::open(const Layout& layout) {
+  FERRY_TRY(make_directories(layout.base()));
+  FERRY_ASSIGN(Fd lock, take_lock(layout));
+  for (const auto& path : {layout.volumes(), layout.incoming(), layout.trash(), layout.quarantine(), layout.orphans()})
+    FERRY_TRY(make_directories(path));
+  std::unique_ptr<Catalogue> catalogue(new Catalogue(layout, std::move(lock)));
+  FERRY_TRY(catalogue->load());
+  return catalogue;
+}
+
+Result<> Catalogue::load() {
+  FERRY_TRY(load_identity());
+  FERRY_ASSIGN(const auto unfinished, names_in(layout_.incoming()));
+  for (const auto& name : unfinished) FERRY_TRY(remove_tree(layout_.incoming() / name));
+  FERRY_ASSIGN(const auto names, names_in(layout_.volumes()));
+  for (const auto& name : names) FERRY_TRY(load_volume(name));
+  spdlog::info("catalogue {} has {} volumes", uuid_, records_.size());
+  return {};
+}
+
+Result<> Catalogue::load_identity() {
+  auto text = read_file(layout_.catalogue());
+  if (!text && text.error().code == Code::not_found) {
+    FERRY_ASSIGN(const auto names, names_in(layout_.volumes()));
+    if (!names.empty())
+      return fail(Code::corrupt, layout_.catalogue().string() + " is missing but " + layout_.volumes().string() +
+                                     " is not empty; restore that file or move the volumes away");
+    uuid_ = random_uuid();
+    const nlohmann::json json = {{"format", format}, {"uuid", uuid_}};
+    return write_file_atomically(layout_.catalogue(), json.dump(2) + "\n");
+  }
+  if (!text) return pass(text);
+  const auto json = nlohmann::json::parse(*text, nullptr, false);
+  if (!json.is_object() || !json.contains("uuid") || !json["uuid"].is_string() || json.value("format", 0) != format)
+    return fail(Code::corrupt, layout_.catalogue().string() + " is not a catalogue of format " +
+                                   std::to_string(format) + "; restore it from a backup");
+  uuid_ = json["uuid"].get<std::string>();
+  return {};
+}
+
+Result<> Catalogue::load_volume(const std::string& name) {
+  if (!check_name(name)) {
+    spdlog::warn("ignoring {} in {}: not a volume name", quote(name), layout_.volumes().string());
+    return {};
+  }
+  auto text = read_file(layout_.record(name));
+  if (!text && text.error().code != Code::not_found && text.error().code != Code::corrupt) return pass(text);
+  auto record = text ? decode(*text, name) : Result<VolumeRecord>(pass(text));
+  if (!record) return quarantine_record(name, record.error().message);
+  FERRY_TRY(finish_commit(*record));
+  publish(std::move(*record));
+  return {};
+}
+
+// The data stays where it is: the volume is listed, so that the Engine keeps its labels, but cannot be mounted.
+Result<> Catalogue::quarantine_record(const std::string& name, const std::string& reason) {
+  VolumeRecord record;
+  record.name = name;
+  record.state = State::quarantined;
+  struct stat info {};
+  std::string kept = "no record was there";
+  if (::lstat(layout_.record(name).c_str(), &info) == 0) {
+    const fs::path target = layout_.quarantine() / (name.substr(0, 200) + "." + trash_name() + ".record.json");
+    FERRY_TRY(rename_durably(layout_.record(name), target));
+    kept = "the record is now " + target.string();
+  }
+  const std::string line = "the record of volume " + name + " cannot be read (" + reason + "); " + kept +
+                           "; its data is untouched in " + layout_.data(name).string();
+  spdlog::error("QUARANTINE: {}", line);
+  record.migration = {{"error", line}};
+  publish(std::move(record));
+  return {};
+}
+
+// A ready record beside a staging directory is a commit that a crash interrupted: see commit_staging.
+Result<> Catalogue::finish_commit(const VolumeRecord& record) {
+  if (record.state != State::ready) return {};
+  if (!fs::exists(layout_.data(record.name)) && fs::exists(layout_.staging(record.name)))
+    FERRY_TRY(rename_durably(layout_.staging(record.name), layout_.data(record.name)));
+  std::error_code ignored;
+  fs::remove(layout_.journal(record.name), ignored);
+  return {};
+}
+
+Catalogue::Snapshot Catalogue::find(const std::string& name) const {
+  const std::lock_guard guard(mutex_);
+  const auto it = records_.find(name);
+  return it == records_.end() ? nullptr : it->second;
+}
+
+std::vector<Catalogue::Snapshot> Catalogue::list() const {
+  const std::lock_guard guard(mutex_);
+  std::vector<Snapshot> all;
+  all.reserve(records_.size());
+  for (const auto& [name, record] : records_) all.push_back(record);
+  return all;
+}
+
+void Catalogue::publish(VolumeRecord record) {
+  auto snapshot = std::make_shared<const VolumeRecord>(std::move(record));
+  const std::lock_guard guard(mutex_);
+  records_[snapshot->name] = snapshot;
+}
+
+Result<> Catalogue::store(const VolumeRecord& record) {
+  return write_file_atomically(layout_.record(record.name), encode(record));
+}
+
+Result<> Catalogue::create(VolumeRecord record) {
+  const fs::path directory = layout_.incoming() / random_hex(8);
+  const auto prepare = [&]() -> Result<> {
+    const fs::path content = directory / (record.state == State::importing ? "staging" : "data");
+    if (::mkdir(directory.c_str(), 0700) != 0) return fail_errno("mkdir " + directory.string());
+    if (::mkdir(content.c_str(), 0755) != 0) return fail_errno("mkdir " + content.string());
+    return install(record, directory);
+  };
+  Result<> created = prepare();
+  if (!created) (void)remove_tree(directory);
+  return created;
+}
+
+Result<> Catalogue::adopt(VolumeRecord record, const std::string& id) {
+  return install(std::move(record), layout_.orphans() / id);
+}
+
+Result<> Catalogue::install(VolumeRecord record, const fs::path& directory) {
+  const auto guard = names_.lock(record.name);
+  if (find(record.name)) return fail(Code::already_exists, "volume " + record.name + " exists already");
+  FERRY_TRY(write_file_atomically(directory / Layout::record_name, encode(record)));
+  FERRY_TRY(rename_durably(directory, layout_.volume(record.name)));
+  publish(std::move(record));
+  return {};
+}
+
+Result<> Catalogue::update(const std::string& name, const std::function<void(VolumeRecord&)>& change) {
+  const auto guard = names_.lock(name);
+  const Snapshot current = find(name);
+  if (!current || current->state == State::quarantined) return fail(Code::not_found, "no volume " + name);
+  VolumeRecord next = *current;
+  change(next);
+  FERRY_TRY(store(next));
+  publish(std::move(next));
+  return {};
+}
+
+Result<> Catalogue::commit_staging(const std::string& name, const std::function<void(VolumeRecord&)>& change) {
+  const auto guard = names_.lock(name);
+  const Snapshot current = find(name);
+  if (!current) return fail(Code::not_found, "no volume " + name);
+  VolumeRecord next = *current;
+  change(next);
+  FERRY_TRY(store(next));
+  FERRY_TRY(finish_commit(next));
+  publish(std::move(next));
+  return {};
+}
+
+Result<> Catalogue::move_out(const std::string& name, const fs::path& destination) {
+  const auto guard = names_.lock(name);
+  if (!find(name)) return fail(Code::not_found, "no volume " + name);
+  FERRY_TRY(rename_durably(layout_.volume(name), destination));
+  const std::lock_guard lock(mutex_);
+  records_.erase(name);
+  return {};
+}
+
+Result<> Catalogue::remove(const std::string& name) {
+  const Snapshot current = find(name);
+  const bool keep = current && current->state == State::quarantined;
+  if (keep) return move_out(name, layout_.quarantine() / (name.substr(0, 200) + "." + trash_name()));
+  return move_out(name, layout_.trash() / trash_name());
+}
+
+Result<std::string> Catalogue::orphan(const std::string& name) {
+  const std::string id = random_hex(16);
+  FERRY_TRY(move_out(name, layout_.orphans() / id));
+  return id;
+}
+
+Result<std::map<std::string, VolumeRecord>> Catalogue::orphans() const {
+  std::map<std::string, VolumeRecord> found;
+  FERRY_ASSIGN(const auto ids, names_in(layout_.orphans()));
+  for (const auto& id : ids) {
+    auto text = read_file(layout_.orphans() / id / Layout::record_name);
+    const auto json = text ? nlohmann::json::parse(*text, nullptr, false) : nlohmann::json();
+    if (!json.is_object() || !json.contains("name") || !json["name"].is_string()) continue;
+    auto record = decode(*text, json["name"].get<std::string>());
+    if (record) found.emplace(id, std::move(*record));
+  }
+  return found;
+}
+
+}  // namespace ferry::volumes

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/keyed_mutex.h"
+#include "base/result.h"
+#include "volumes/layout.h"
+#include "volumes/record.h"
+
+namespace ferry::volumes {
+
+/// Every volume that this host's Ferry has, in memory and, before a change is visible, durably on disk.
+///
+/// Thread-safe. Reads are served from memory and never wait for I/O; changes of one volume are serialised, changes of
+/// different volumes are not. A crash at any instant leaves the old or the new state of a volume.
+class Catalogue {
+ public:
+  using Snapshot = std::shared_ptr<const VolumeRecord>;
+
+  /// Takes the lock of the data directory (Code::busy if another process has it), creates what is missing, finishes or
+  /// undoes what a crash interrupted, and loads every record. A record that cannot be read is moved to quarantine/
+  /// and its volume listed as State::quarantined. Fails, instead of starting empty, if the directories cannot be read
+  /// or hold a format of another version.
+  static Result<std::unique_ptr<Catalogue>> open(const Layout& layout);
+
+  const Layout& layout() const { return layout_; }
+  /// Identifies this catalogue, and with it the host's Ferry, for ever.
+  const std::string& uuid() const { return uuid_; }
+
+  Snapshot find(const std::string& name) const;  ///< nullptr: no such volume
+  std::vector<Snapshot> list() const;
+
+  /// Adds a volume with an empty data directory (an importing one: with an empty staging directory).
+  /// Code::already_exists if the name is taken.
+  Result<> create(VolumeRecord record);
+
+  /// Adds an importing volume with the staging and journal of the orphan `id`; see orphan().
+  Result<> adopt(VolumeRecord record, const std::string& id);
+
+  /// Applies `change` to the record. Code::not_found if the volume has gone.
+  Result<> update(const std::string& name, const std::function<void(VolumeRecord&)>& change);
+
+  /// Makes staging/ the content of an importing volume: the one instant at which an import becomes visible. `change`
+  /// must set the state ready; it is durable before the rename, so that a crash in between is finished by open().
+  Result<> commit_staging(const std::string& name, const std::function<void(VolumeRecord&)>& change);
+
+  /// Removes the volume from the catalogue, durably, and leaves its files to the trash (a quarantined one's to
+  /// quarantine/). Code::not_found if there is none.
+  Result<> remove(const std::string& name);
+
+  /// As remove, but keeps staging and record as orphans/ID and returns ID.
+  Result<std::string> orphan(const std::string& name);
+
+  /// Records of the orphans that can still be adopted, by ID.
+  Result<std::map<std::string, VolumeRecord>> orphans() const;
+
+ private:
+  Catalogue(Layout layout, Fd lock) : layout_(std::move(layout)), lock_(std::move(lock)) {}
+  Result<> load();
+  Result<> load_identity();
+  Result<> load_volume(const std::string& name);
+  Result<> quarantine_record(const std::string& name, const std::string& reason);
+  Result<> install(VolumeRecord record, const std::filesystem::path& directory);
+  Result<> store(const VolumeRecord& record);
+  Result<> finish_commit(const VolumeRecord& record);
+  Result<> move_out(const std::string& name, const std::filesystem::path& destination);
+  void publish(VolumeRecord record);
+
+  const Layout layout_;
+  const Fd lock_;     // constant after construction
+  std::string uuid_;  // constant after open()
+  KeyedMutex names_;  // held while a volume's files change; never while mutex_ is held
+  mutable std::mutex mutex_;
+  std::map<std::string, Snapshot> records_;  // protected by mutex_
+};
+
+}  // namespace ferry::volumes

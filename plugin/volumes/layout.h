@@ -1,0 +1,46 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace ferry::volumes {
+
+/// The sole authority for names on disk. Everything lies below `<data-root>/ferry`:
+///
+///     catalogue.json            format and UUID of this catalogue
+///     lock                      flock(2)ed by the one process that may use the directory
+///     key                       the pre-shared key of the peers
+///     volumes/NAME/record.json  what is known of the volume
+///     volumes/NAME/data/        its content; what containers see
+///     volumes/NAME/staging/     an import that is under way; becomes data/ by rename(2)
+///     volumes/NAME/journal      what of staging/ is complete and durable
+///     incoming/ID/              a volume that is being created; becomes volumes/NAME by rename(2)
+///     trash/SECONDS-ID/         removed volumes, deleted in the background; SECONDS is the Unix time of removal
+///     quarantine/               records that could not be read, and volumes removed in that state; never deleted
+///     orphans/ID/               staging of removed anonymous imports, kept an hour
+class Layout {
+ public:
+  explicit Layout(const std::filesystem::path& data_root) : base_(data_root / "ferry") {}
+
+  const std::filesystem::path& base() const { return base_; }
+  std::filesystem::path catalogue() const { return base_ / "catalogue.json"; }
+  std::filesystem::path lock() const { return base_ / "lock"; }
+  std::filesystem::path key() const { return base_ / "key"; }
+  std::filesystem::path volumes() const { return base_ / "volumes"; }
+  std::filesystem::path incoming() const { return base_ / "incoming"; }
+  std::filesystem::path trash() const { return base_ / "trash"; }
+  std::filesystem::path quarantine() const { return base_ / "quarantine"; }
+  std::filesystem::path orphans() const { return base_ / "orphans"; }
+  std::filesystem::path volume(const std::string& name) const { return volumes() / name; }
+  std::filesystem::path record(const std::string& name) const { return volume(name) / record_name; }
+  std::filesystem::path data(const std::string& name) const { return volume(name) / "data"; }
+  std::filesystem::path staging(const std::string& name) const { return volume(name) / "staging"; }
+  std::filesystem::path journal(const std::string& name) const { return volume(name) / "journal"; }
+
+  static constexpr const char* record_name = "record.json";
+
+ private:
+  std::filesystem::path base_;
+};
+
+}  // namespace ferry::volumes

@@ -1,0 +1,124 @@
+#include "volumes/mounts.h"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "volumes/mount_table.h"
+
+namespace ferry::volumes {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+Result<> bind_mount(const fs::path& from, const fs::path& to) {
+  if (::mount(from.c_str(), to.c_str(), nullptr, MS_BIND, nullptr) != 0)
+    return fail_errno("bind " + from.string() + " at " + to.string());
+  return {};
+}
+
+Result<> detach(const fs::path& path) {
+  if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != ENOENT)
+    return fail_errno("unmount " + path.string());
+  return {};
+}
+
+Result<> make_mountpoint(const fs::path& path) {
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno("mkdir " + path.string());
+  return {};
+}
+
+// A bind that is remounted read-only in place stays writable in the mount namespaces that it has been propagated to;
+// so it is made read-only where nothing propagates, and only then bound into the propagated mount.
+Result<> bind_read_only(const fs::path& data, const fs::path& scratch, const fs::path& target) {
+  FERRY_TRY(make_mountpoint(scratch));
+  FERRY_TRY(bind_mount(data, scratch));
+  const auto finish = [&]() -> Result<> {
+    if (::mount(nullptr, scratch.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) != 0)
+      return fail_errno("make " + scratch.string() + " read-only");
+    return bind_mount(scratch, target);
+  };
+  Result<> bound = finish();
+  (void)detach(scratch);
+  ::rmdir(scratch.c_str());
+  return bound;
+}
+
+}  // namespace
+
+Mounts::Mounts(fs::path propagated, fs::path scratch)
+    : propagated_(std::move(propagated)), scratch_(std::move(scratch)) {}
+
+Result<> Mounts::start() {
+  FERRY_TRY(make_directories(scratch_));
+  if (::mount("ferry", scratch_.c_str(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700,size=1m") != 0)
+    return fail_errno("mount a tmpfs at " + scratch_.string());
+  if (::mount(nullptr, scratch_.c_str(), nullptr, MS_PRIVATE, nullptr) != 0)
+    return fail_errno("make " + scratch_.string() + " private");
+  FERRY_ASSIGN(const auto mounts, read_mount_table());
+  const std::lock_guard guard(mutex_);
+  for (const auto& mount : mounts) {
+    const fs::path path = mount.target;
+    if (path.parent_path() == propagated_) bound_.insert(path.filename().string());
+  }
+  return {};
+}
+
+Result<> Mounts::check_alive() const {
+  if (!plugin_id(propagated_.string()))
+    return fail(Code::unavailable, "this Ferry plugin is being removed from the Engine and mounts nothing any more");
+  return {};
+}
+
+Result<> Mounts::bind(const std::string& name, const fs::path& data, Mode mode) {
+  FERRY_TRY(check_alive());
+  FERRY_TRY(make_mountpoint(target(name)));
+  return mode == Mode::ro ? bind_read_only(data, scratch_ / name, target(name)) : bind_mount(data, target(name));
+}
+
+Result<std::string> Mounts::mount(const std::string& name, const std::string& id, const fs::path& data, Mode mode) {
+  const auto guard = names_.lock(name);
+  if (mountpoint(name).empty()) FERRY_TRY(bind(name, data, mode));
+  const std::lock_guard lock(mutex_);
+  bound_.insert(name);
+  ids_[name].insert(id);
+  return target(name).string();
+}
+
+Result<> Mounts::unmount(const std::string& name, const std::string& id) {
+  const auto guard = names_.lock(name);
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto holders = ids_.find(name); holders != ids_.end()) {
+      if (const auto holder = holders->second.find(id); holder != holders->second.end()) holders->second.erase(holder);
+      if (!holders->second.empty()) return {};
+      ids_.erase(holders);
+    }
+    if (!bound_.contains(name)) return {};
+  }
+  FERRY_TRY(detach(target(name)));
+  ::rmdir(target(name).c_str());
+  const std::lock_guard lock(mutex_);
+  bound_.erase(name);
+  return {};
+}
+
+Result<> Mounts::release(const std::string& name) {
+  const auto guard = names_.lock(name);
+  if (mountpoint(name).empty()) return {};
+  FERRY_TRY(detach(target(name)));
+  ::rmdir(target(name).c_str());
+  const std::lock_guard lock(mutex_);
+  bound_.erase(name);
+  ids_.erase(name);
+  return {};
+}
+
+std::string Mounts::mountpoint(const std::string& name) const {
+  const std::lock_guard guard(mutex_);
+  return bound_.contains(name) ? target(name).string() : std::string();
+}
+
+}  // namespace ferry::volumes

@@ -1,0 +1,85 @@
+#include "volumes/record.h"
+
+#include "base/log.h"
+
+namespace ferry::volumes {
+
+namespace {
+
+constexpr int format = 1;
+
+Result<State> parse_state(const std::string& text) {
+  for (const State state : {State::ready, State::importing, State::failed})
+    if (text == to_string(state)) return state;
+  return fail(Code::corrupt, "state " + quote(text) + " is unknown");
+}
+
+}  // namespace
+
+std::string_view to_string(Mode mode) { return mode == Mode::ro ? "ro" : "rw"; }
+
+std::string_view to_string(State state) {
+  switch (state) {
+    case State::ready: return "ready";
+    case State::importing: return "importing";
+    case State::failed: return "failed";
+    case State::quarantined: return "quarantined";
+  }
+  return "failed";
+}
+
+Result<Mode> parse_mode(std::string_view text) {
+  if (text == "rw") return Mode::rw;
+  if (text == "ro") return Mode::ro;
+  return fail(Code::invalid_argument, "mode=" + std::string(text) + " is not known: use mode=rw or mode=ro");
+}
+
+std::string encode(const VolumeRecord& record) {
+  nlohmann::json json = {
+      {"format", format},
+      {"name", record.name},
+      {"created", record.created},
+      {"mode", to_string(record.mode)},
+      {"state", to_string(record.state)},
+      {"lineage", record.lineage},
+      {"epoch", record.epoch},
+      {"options", record.options},
+      {"labels", record.labels},
+      {"labels_pending", record.labels_pending},
+      {"reregistration", nullptr},
+      {"import", record.import},
+      {"migration", record.migration},
+  };
+  if (record.reregistration)
+    json["reregistration"] = {{"labels", record.reregistration->labels}, {"options", record.reregistration->options}};
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+Result<VolumeRecord> decode(const std::string& text, const std::string& name) {
+  try {
+    const auto json = nlohmann::json::parse(text);
+    if (json.at("format").get<int>() != format)
+      return fail(Code::corrupt, "record format " + json.at("format").dump() + " is not known to this version of Ferry");
+    VolumeRecord record;
+    record.name = json.at("name").get<std::string>();
+    if (record.name != name) return fail(Code::corrupt, "the record is that of " + quote(record.name));
+    record.created = json.at("created").get<std::string>();
+    FERRY_ASSIGN(record.mode, parse_mode(json.at("mode").get<std::string>()));
+    FERRY_ASSIGN(record.state, parse_state(json.at("state").get<std::string>()));
+    record.lineage = json.at("lineage").get<std::string>();
+    record.epoch = json.at("epoch").get<std::uint64_t>();
+    record.options = json.at("options").get<StringMap>();
+    record.labels = json.at("labels").get<StringMap>();
+    record.labels_pending = json.at("labels_pending").get<bool>();
+    if (const auto& pending = json.at("reregistration"); !pending.is_null())
+      record.reregistration =
+          Reregistration{pending.at("labels").get<StringMap>(), pending.at("options").get<StringMap>()};
+    record.import = json.at("import");
+    record.migration = json.at("migration");
+    return record;
+  } catch (const nlohmann::json::exception& error) {
+    return fail(Code::corrupt, error.what());
+  }
+}
+
+}  // namespace ferry::volumes

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+
+namespace ferry::volumes {
+
+using StringMap = std::map<std::string, std::string>;
+
+enum class Mode { rw, ro };
+
+/// `quarantined` is never stored: the record of such a volume could not be read, so only its name is known.
+enum class State { ready, importing, failed, quarantined };
+
+/// Labels and options that the Engine has to be given anew. While it is in the record, Remove must not delete
+/// (the Engine's own DELETE is part of the procedure); see migration/reregister.h.
+struct Reregistration {
+  StringMap labels;
+  StringMap options;
+};
+
+/// What Ferry durably knows of a volume. A value: copies are independent.
+struct VolumeRecord {
+  std::string name;
+  std::string created;  ///< RFC 3339, UTC
+  Mode mode = Mode::rw;
+  State state = State::ready;
+  std::string lineage;      ///< UUID that the volume keeps through all its copies
+  std::uint64_t epoch = 1;  ///< ownership counter, see docs/design of the hand-off
+  StringMap options;        ///< for a plain volume as given to create; for an import as the source had them
+  StringMap labels;         ///< as the source of an import had them; of a plain volume only the Engine knows them
+  bool labels_pending = false;  ///< the Engine does not show the labels of the import yet
+  std::optional<Reregistration> reregistration;
+  nlohmann::json import = nullptr;  ///< request of an import (owned by migration/), null for a plain volume
+  nlohmann::json migration = nullptr;  ///< last stored progress or receipt, as shown in Status
+};
+
+std::string_view to_string(Mode mode);
+std::string_view to_string(State state);
+Result<Mode> parse_mode(std::string_view text);
+
+/// One JSON object, ending in a newline.
+std::string encode(const VolumeRecord& record);
+
+/// Strict: a missing or mistyped member, another format number or another name than `name` is Code::corrupt.
+Result<VolumeRecord> decode(const std::string& text, const std::string& name);
+
+}  // namespace ferry::volumes
