@@ -46,7 +46,8 @@ tl::unexpected<Error> pass(Result<T>& result) {
 }
 
 /// The error of a system call that set errno: "WHAT: No space left on device".
-/// ENOSPC and EDQUOT become no_space, ENOENT not_found, EEXIST already_exists, the rest io.
+/// ENOSPC and EDQUOT become no_space; ENOENT, ENOTDIR, ELOOP, ENXIO and ENODATA not_found (nothing of the wanted kind is
+/// there); EEXIST already_exists; EBUSY busy; the rest io.
 tl::unexpected<Error> fail_errno(std::string_view what, int error = errno);
 
 }  // namespace ferry
