@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <vector>
+#include <deque>
 
 #include "base/files.h"
 #include "sync/wire.h"
@@ -68,45 +68,73 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& path
   return journal;
 }
 
-Result<> Journal::load(const std::string& content) {
-  struct Pending {
-    Digest key;
-    FileProgress progress;
-  };
-  std::vector<Pending> volatile_records;  // since the last durable mark
-  bool same_boot = false;
-  std::size_t good = 0;
-  const auto settle = [&] {
-    for (const auto& pending : volatile_records) files_[pending.key] = pending.progress;
-    volatile_records.clear();
-  };
-  RecordDecoder decoder(longest_record, [&](std::string_view record) -> Result<> {
+/// Replays a journal's records.
+class Journal::Loader {
+ public:
+  Loader(Journal& journal) : journal_(journal) {}
+
+  Result<> record(std::string_view record) {
     Reader reader(record);
     const Digest digest = reader.digest();
     const std::string_view body = reader.rest();
     if (!reader.ok() || digest_of(body) != digest) return fail(Code::corrupt, "damaged");
     Reader fields(body);
     switch (fields.byte()) {
-      case kind_boot:
-        if (!same_boot) volatile_records.clear();
-        same_boot = fields.rest() == boot_id_;
-        break;
+      case kind_boot: begin_session(fields.rest()); break;
       case kind_file: {
         const Digest key = fields.digest();
-        volatile_records.push_back({key, read_progress(fields)});
+        unsettled_.push_back({key, read_progress(fields)});
         break;
       }
-      case kind_durable: settle(); break;
+      case kind_durable: settle(before_session_ + fields.number()); break;
       default: return fail(Code::corrupt, "unknown record");
     }
     std::string again;
     append_record(again, record);
-    good += again.size();
+    good_ += again.size();
     return {};
-  });
+  }
+
+  /// What a process of this boot wrote is there even if it was not made durable.
+  void finish() {
+    if (same_boot_) settle(settled_ + unsettled_.size());
+  }
+
+  std::size_t good() const { return good_; }  ///< bytes of intact records
+
+ private:
+  struct Unsettled {
+    Digest key;
+    FileProgress progress;
+  };
+
+  void begin_session(std::string_view boot_id) {
+    if (!same_boot_) unsettled_.clear();
+    same_boot_ = boot_id == journal_.boot_id_;
+    before_session_ = settled_ + unsettled_.size();
+  }
+
+  void settle(std::uint64_t up_to) {
+    for (; settled_ < up_to && !unsettled_.empty(); ++settled_) {
+      journal_.files_[unsettled_.front().key] = unsettled_.front().progress;
+      unsettled_.pop_front();
+    }
+  }
+
+  Journal& journal_;
+  std::deque<Unsettled> unsettled_;
+  std::uint64_t settled_ = 0;
+  std::uint64_t before_session_ = 0;  // records that count as before the current session
+  bool same_boot_ = false;
+  std::size_t good_ = 0;
+};
+
+Result<> Journal::load(const std::string& content) {
+  Loader loader(*this);
+  RecordDecoder decoder(longest_record, [&](std::string_view record) { return loader.record(record); });
   (void)decoder.feed(content);  // a damaged or torn record ends what can be trusted
-  if (same_boot) settle();
-  if (::ftruncate(file_.get(), static_cast<off_t>(good)) != 0) return fail_errno("truncate the journal");
+  loader.finish();
+  if (::ftruncate(file_.get(), static_cast<off_t>(loader.good())) != 0) return fail_errno("truncate the journal");
   std::string body;
   Writer writer(body);
   writer.byte(kind_boot);
@@ -139,13 +167,22 @@ Result<> Journal::record(std::string_view path, const FileProgress& progress) {
   write_progress(writer, progress);
   const std::lock_guard guard(mutex_);
   files_[key] = progress;
+  ++position_;
   return append(body);
 }
 
-Result<> Journal::mark_durable() {
+std::uint64_t Journal::position() const {
   const std::lock_guard guard(mutex_);
-  const char body = kind_durable;
-  FERRY_TRY(append({&body, 1}));
+  return position_;
+}
+
+Result<> Journal::mark_durable(std::uint64_t position) {
+  std::string body;
+  Writer writer(body);
+  writer.byte(kind_durable);
+  writer.number(position);
+  const std::lock_guard guard(mutex_);
+  FERRY_TRY(append(body));
   if (::fdatasync(file_.get()) != 0) return fail_errno("sync the journal");
   return {};
 }

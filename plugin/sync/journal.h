@@ -43,8 +43,11 @@ class Journal {
 
   Result<> record(std::string_view path, const FileProgress& progress);
 
-  /// To be called after everything that was recorded has been made durable; does an fsync.
-  Result<> mark_durable();
+  /// How many records this object has appended; see mark_durable.
+  std::uint64_t position() const;
+
+  /// To be called after everything that was recorded up to `position` has been made durable; does an fsync.
+  Result<> mark_durable(std::uint64_t position);
 
  private:
   struct KeyHash {
@@ -53,11 +56,13 @@ class Journal {
   Journal(Fd file, std::string boot_id) : file_(std::move(file)), boot_id_(std::move(boot_id)) {}
   Result<> load(const std::string& content);
   Result<> append(std::string_view body);
+  class Loader;
 
   const Fd file_;
   const std::string boot_id_;
   mutable std::mutex mutex_;
   std::unordered_map<Digest, FileProgress, KeyHash> files_;  // protected by mutex_
+  std::uint64_t position_ = 0;                               // protected by mutex_
 };
 
 }  // namespace ferry::sync

@@ -242,8 +242,9 @@ Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::ve
 }
 
 Result<> Receiver::make_durable(int root, Journal& journal) const {
+  const std::uint64_t position = journal.position();
   if (::syncfs(root) != 0) return fail_errno("sync " + staging_.string());
-  return journal.mark_durable();
+  return journal.mark_durable(position);
 }
 
 Receipt Receiver::receipt(Round& round, std::uint64_t rounds) const {
