@@ -7,7 +7,9 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
 WORKDIR /src
 COPY CMakeLists.txt CMakePresets.json ./
 COPY plugin plugin
-RUN cmake --preset release && cmake --build --preset release && DESTDIR=/out cmake --install build/release --strip
+ENV CMAKE_CXX_COMPILER_LAUNCHER=ccache
+RUN --mount=type=cache,target=/root/.cache/ccache \
+    cmake --preset release && cmake --build --preset release && DESTDIR=/out cmake --install build/release --strip
 
 FROM debian:trixie-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \
