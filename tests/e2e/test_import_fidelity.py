@@ -63,8 +63,8 @@ def test_one_file(a, b, scratch, assert_arrived):
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_links_and_a_wide_directory(a, b, scratch, assert_arrived):
-    """ext4 allows 65,000 links; a receiver that keeps a list of them in a message breaks here."""
+def test_many_links_in_a_wide_directory(a, b, scratch, assert_arrived):
+    """2.5 MB of names for one inode: a bound on a message or on a directory's listing shows here."""
     source = scratch.volume(a)
     root = a.volume_data(source)
     containers.fill(root, {"first": b"linked"})

@@ -2,7 +2,6 @@
 
 import os
 import re
-import threading
 
 import pytest
 from support import scratch as containers
@@ -189,16 +188,13 @@ def test_labels_arrive_though_a_container_refers_to_the_volume(a, b, scratch):
     """It blocks the re-registration while it exists, and only that long."""
     source = labelled_source(a, scratch, {"late": "yes"})
     name = scratch.name(b)
-    made = []
-    creator = threading.Thread(target=lambda: made.append(scratch.made_container(b, "-v", f"{name}:/data")))
     volumes.must_create(b, name, options=[f"from=a/{source}"])
-    creator.start()
-    creator.join()
+    container = scratch.made_container(b, "-v", f"{name}:/data")
     volumes.wait_imported(b, name)
     if volumes.labels(b, name) != {"late": "yes"}:
         wait_until(lambda: volumes.status(b, name).get("labels_pending"), 15, "Status says that labels are pending")
-    b.docker("start", made[0])
-    assert b.docker("exec", made[0], "cat", "/data/file").stdout == "content"
-    b.docker("rm", "-f", made[0])
+    b.docker("start", container)
+    assert b.docker("exec", container, "cat", "/data/file").stdout == "content"
+    b.docker("rm", "-f", container)
     volumes.wait_labels(b, name, {"late": "yes"}, deadline=60)
     assert containers.run(b, f"{name}:/data", "cat /data/file").stdout == "content"
