@@ -70,13 +70,15 @@ def test_a_stopped_container_does_not_write(a, b, scratch, source):
 
 
 @pytest.mark.slow
-def test_a_writer_that_comes_during_the_import_is_not_overlooked(a, b, scratch, big_source):
+def test_a_writer_that_comes_during_the_import_is_not_overlooked(lab, a, b, scratch, big_source):
     """The receipt must not say idle, whether the import goes on or gives up."""
     name = scratch.name(b)
     volumes.must_create(b, name, options=[f"from=a/{big_source}"])
     volumes.wait_in_the_middle(b, name)
-    writer = scratch.container(a, "-v", f"{big_source}:/data")
+    lab.cut()  # so that the container has time to start
     assert volumes.status(b, name)["state"] == "importing", "the import was over before the writer came"
+    writer = scratch.container(a, "-v", f"{big_source}:/data")
+    lab.heal()
     status = volumes.wait_state(b, name, ("ready", "failed"), 120)
     a.docker("rm", "-f", writer)
     if status["state"] == "ready":

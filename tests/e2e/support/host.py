@@ -142,6 +142,11 @@ class Host:
     def set_key(self, value):
         self._lab.run("key", self.name, value)
 
+    def set_key_in(self, data_source, value):
+        """The key of a plugin whose data.source is not the default (the lab's key is for the default)."""
+        self.exec("sh", "-c", f"umask 077 && cat > {data_source}/ferry/key.new && mv {data_source}/ferry/key.new "
+                  f"{data_source}/ferry/key", stdin=value + "\n")
+
     # --- putting things right -----------------------------------------------------------------
 
     def remember(self):
