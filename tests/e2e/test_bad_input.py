@@ -16,7 +16,6 @@ BAD_VALUES = {
     "unknown option": (["colour=red"], ["colour"]),
     "misspelt option": (["form=a"], ["form"]),
     "upper case": (["FROM=a"], ["FROM"]),
-    "empty option name": (["=x"], ["option"]),
     "mode": (["mode=xx"], ["mode", "rw", "ro"]),
     "empty mode": (["mode="], ["mode", "rw", "ro"]),
     "mode of an import": (["from=a/{source}", "mode=w"], ["mode", "rw", "ro"]),
@@ -86,7 +85,7 @@ def refused(b, scratch):
         assert created.error and "\n" not in created.error, f"not one line: {created.error!r}"
         for fragment in fragments:
             assert fragment.replace("{name}", name) in created.error, f"{fragment!r} is not in: {created.error}"
-        assert name not in volumes.names(b) and volumes.inspect(b, name) is None
+        assert name not in volumes.names(b)
         wait_until(lambda: b.traces() == before, 2, lambda: f"no trace: {b.traces() - before}")
         return created.error
     return check
@@ -188,12 +187,12 @@ def test_import_from_itself(a, b, scratch, refused, source):
         assert "\n" not in created.error and volumes.inspect(b, copy) is None
 
 
-def test_local_volume_that_is_a_mount_of_its_own(a, refused, scratch):
+def test_local_volume_that_is_a_mount_of_its_own(a, b, refused, scratch):
     """Ferry would see an empty directory where the engine sees what is mounted there."""
     options = ["type=tmpfs", "device=tmpfs", "o=size=1m,password=e2e-secret"]
     name = scratch.volume(a, driver="local", options=options)
     error = refused([f"from=a/{name}"], [name])
-    assert "e2e-secret" not in error
+    assert "e2e-secret" not in error + a.logs() + b.logs()
 
 
 @pytest.mark.slow

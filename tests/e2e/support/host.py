@@ -51,6 +51,11 @@ class Host:
         words = ["nsenter", f"--net=/proc/{self.engine_pid()}/ns/net", *command]
         return subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=60, **options)
 
+    def start_in_network(self, *command):
+        """The same, left running; ends when its standard input does."""
+        words = ["nsenter", f"--net=/proc/{self.engine_pid()}/ns/net", *command]
+        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
     def can_connect(self, peer):
         probe = f"import socket; socket.create_connection(('{peer.address}', {PEER_PORT}), 1)"
         return self.in_network("/usr/bin/python3", "-c", probe).returncode == 0
