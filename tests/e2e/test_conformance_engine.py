@@ -55,7 +55,7 @@ def test_volumes_from(recorder, b, scratch):
     assert recorder.counts() == {"Create": 1, "Mount": 2, "Unmount": 2, "Remove": 1}
 
 
-def test_cp_on_a_running_container(recorder, b, scratch, disk_directory):
+def test_cp_on_a_running_container(recorder, b, scratch):
     name = scratch.volume(b)
     container = scratch.container(b, "-v", f"{name}:/data")
     b.exec("sh", "-c", "echo copied > /tmp/e2e-file")

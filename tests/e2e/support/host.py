@@ -167,12 +167,11 @@ class Host:
     def restore(self):
         if not self.api.answers():
             self.engine("start" if self.engine_pid() is None else "restart")
-        inspected = self.plugin_inspect()
-        if inspected is None:
-            self.plugin("reinstall")
-        elif not inspected["Enabled"]:
-            self.plugin("enable")
         try:
+            inspected = self.plugin_inspect()
+            assert inspected is not None, "the plugin is not installed"
+            if not inspected["Enabled"]:
+                self.plugin("enable")
             self.wait_served(15)
         except AssertionError:
             self.plugin("reinstall")
