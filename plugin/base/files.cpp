@@ -99,23 +99,24 @@ Result<Directory> open_directory(int parent, const char* name) {
 }  // namespace
 
 // Iterative, so that a tree of any depth costs no stack; it climbs back through "..", so that it costs no descriptors.
-Result<> remove_tree(const fs::path& path) {
-  if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
-  auto opened = open_directory(AT_FDCWD, path.c_str());
+Result<> remove_tree_at(int directory, const std::string& path) {
+  if (::unlinkat(directory, path.c_str(), 0) == 0 || errno == ENOENT) return {};
+  if (errno != EISDIR) return fail_errno("remove " + path);
+  auto opened = open_directory(directory, path.c_str());
   if (!opened) return pass(opened);
   Directory current = std::move(*opened);
   std::vector<std::string> names;
   while (true) {
     errno = 0;
     const dirent* entry = ::readdir(current.get());
-    if (entry == nullptr && errno != 0) return fail_errno("read directory below " + path.string());
+    if (entry == nullptr && errno != 0) return fail_errno("read directory below " + path);
     if (entry != nullptr) {
       const std::string name = entry->d_name;
       if (name == "." || name == "..") continue;
       if (::unlinkat(dirfd(current.get()), name.c_str(), 0) == 0 || errno == ENOENT) continue;
-      if (errno != EISDIR) return fail_errno("remove " + name + " below " + path.string());
+      if (errno != EISDIR) return fail_errno("remove " + name + " below " + path);
       if (::unlinkat(dirfd(current.get()), name.c_str(), AT_REMOVEDIR) == 0) continue;
-      if (errno != ENOTEMPTY && errno != EEXIST) return fail_errno("rmdir " + name + " below " + path.string());
+      if (errno != ENOTEMPTY && errno != EEXIST) return fail_errno("rmdir " + name + " below " + path);
       auto child = open_directory(dirfd(current.get()), name.c_str());
       if (!child) return pass(child);
       names.push_back(name);
@@ -127,12 +128,14 @@ Result<> remove_tree(const fs::path& path) {
     if (!parent) return pass(parent);
     current = std::move(*parent);
     if (::unlinkat(dirfd(current.get()), names.back().c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
-      return fail_errno("rmdir " + names.back() + " below " + path.string());
+      return fail_errno("rmdir " + names.back() + " below " + path);
     names.pop_back();
   }
   current.reset();
-  if (::rmdir(path.c_str()) != 0 && errno != ENOENT) return fail_errno("rmdir " + path.string());
+  if (::unlinkat(directory, path.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) return fail_errno("rmdir " + path);
   return {};
 }
+
+Result<> remove_tree(const fs::path& path) { return remove_tree_at(AT_FDCWD, path.string()); }
 
 }  // namespace ferry

@@ -35,6 +35,9 @@ Result<> make_directories(const std::filesystem::path& path, mode_t mode = 0700)
 /// Removes a tree of any depth by directory fds without following symlinks. A missing one is a success.
 Result<> remove_tree(const std::filesystem::path& path);
 
+/// The same for `name` below an open directory.
+Result<> remove_tree_at(int directory, const std::string& name);
+
 /// write(2) until all of `data` is written.
 Result<> write_all(int fd, std::span<const char> data, std::string_view what);
 

@@ -27,7 +27,11 @@ Code code_of(int error) {
   switch (error) {
     case ENOSPC:
     case EDQUOT: return Code::no_space;
-    case ENOENT: return Code::not_found;
+    case ENOENT:
+    case ENOTDIR:
+    case ELOOP:
+    case ENXIO:
+    case ENODATA: return Code::not_found;
     case EEXIST: return Code::already_exists;
     case EBUSY: return Code::busy;
     default: return Code::io;

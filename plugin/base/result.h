@@ -46,24 +46,28 @@ tl::unexpected<Error> pass(Result<T>& result) {
 }
 
 /// The error of a system call that set errno: "WHAT: No space left on device".
-/// ENOSPC and EDQUOT become no_space, ENOENT not_found, EEXIST already_exists, the rest io.
+/// ENOSPC and EDQUOT become no_space; ENOENT, ENOTDIR, ELOOP, ENXIO and ENODATA not_found (nothing of the wanted kind is
+/// there); EEXIST already_exists; EBUSY busy; the rest io.
 tl::unexpected<Error> fail_errno(std::string_view what, int error = errno);
 
 }  // namespace ferry
 
-/// Returns from the enclosing function with the error if `expression` (a Result<>) failed.
-#define FERRY_TRY(expression)                                  \
-  do {                                                         \
-    auto ferry_try_result = (expression);                      \
-    if (!ferry_try_result) return ::ferry::pass(ferry_try_result); \
-  } while (false)
-
 #define FERRY_CONCAT_(a, b) a##b
 #define FERRY_CONCAT(a, b) FERRY_CONCAT_(a, b)
 
+#define FERRY_TRY_(result, expression)          \
+  do {                                          \
+    auto result = (expression);                 \
+    if (!result) return ::ferry::pass(result);  \
+  } while (false)
+
+/// Returns from the enclosing function with the error if `expression` (a Result<>) failed.
+#define FERRY_TRY(expression) FERRY_TRY_(FERRY_CONCAT(ferry_try_, __COUNTER__), expression)
+
+#define FERRY_ASSIGN_(result, target, expression) \
+  auto result = (expression);                     \
+  if (!result) return ::ferry::pass(result);      \
+  target = std::move(*result)
+
 /// Declares `target` with the value of `expression` (a Result<T>), or returns its error.
-#define FERRY_ASSIGN(target, expression)                                   \
-  auto FERRY_CONCAT(ferry_result_, __LINE__) = (expression);               \
-  if (!FERRY_CONCAT(ferry_result_, __LINE__))                              \
-    return ::ferry::pass(FERRY_CONCAT(ferry_result_, __LINE__));           \
-  target = std::move(*FERRY_CONCAT(ferry_result_, __LINE__))
+#define FERRY_ASSIGN(target, expression) FERRY_ASSIGN_(FERRY_CONCAT(ferry_result_, __COUNTER__), target, expression)

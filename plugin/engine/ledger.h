@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/decode.h"
+#include "engine/types.h"
+
+namespace ferry::engine {
+
+/// What is known about one volume. Labels and options are none if the Engine does not know the volume.
+struct VolumeFacts {
+  std::optional<StringMap> labels, options;
+  std::vector<ContainerMount> mounts;
+};
+
+enum class Mounted { no, yes, unknown };
+
+/// The Tracker's memory: what the Engine listed, corrected by its events. No I/O, not thread-safe.
+///
+/// A `mount` event precedes the process, and listings show the container as running only later, so a mount counts from
+/// its event until its `unmount` (or the container's die or destroy); from then on the listings decide, since
+/// `docker cp` makes the Engine send mount and unmount for each volume of a container that keeps running.
+///
+/// Time is counted in marks: whatever happened is noted with the number of the last mark given out before.
+class Ledger {
+ public:
+  using Mark = std::uint64_t;
+
+  /// What an event makes worth listing again.
+  struct Stale {
+    bool volumes = false;
+    bool containers = false;
+  };
+
+  /// A stream of events begins: forgets the mounts known from the last one. Then apply() and the two listings,
+  /// which have to be asked for after this, then set_connected(true).
+  void begin();
+  /// False: from now on nothing is current. The last facts stay, the time until the next true is a gap.
+  void set_connected(bool connected);
+  bool connected() const { return connected_; }
+
+  Stale apply(const Event& event);
+  /// A new listing. True: it differs from the last one.
+  bool set_volumes(const std::vector<Volume>& volumes);
+  bool set_mounts(const std::vector<ContainerMount>& mounts);
+
+  VolumeFacts facts(const std::string& volume) const;
+  Mark mark() const { return ++now_; }
+  /// Whether the volume was mounted read-write at the mark or since. Not sure means unknown, never no.
+  Mounted mounted_rw_since(const std::string& volume, Mark mark) const;
+
+ private:
+  using Key = std::pair<std::string, std::string>;  // volume, container ID
+  using Mounts = std::map<std::string, std::vector<ContainerMount>>;
+
+  void add_mount(const Event& event);
+  void end_mounts(const std::string& volume, const std::string& container_id);
+  void end_mounts_of_container(const std::string& container_id);
+  void note_rw(const std::string& volume);
+  bool rw_now(const std::string& volume) const;
+
+  bool connected_ = false;
+  mutable Mark now_ = 0;
+  Mark known_since_ = 1;  ///< for marks before this one, only a "yes" can be sure
+  std::map<std::string, Volume> volumes_;
+  Mounts listed_;                                         ///< by volume
+  std::map<Key, std::vector<ContainerMount>> announced_;  ///< mount events without their unmount yet
+  std::map<std::string, Mark> last_rw_;                   ///< by volume: the last time it was known to be mounted rw
+};
+
+}  // namespace ferry::engine

@@ -1,0 +1,190 @@
+#include "engine/tracker.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+
+namespace ferry::engine {
+
+namespace {
+
+constexpr Ledger::Stale everything{.volumes = true, .containers = true};
+
+}  // namespace
+
+Tracker::Tracker(Client& client, std::function<void()> on_change, TrackerPace pace)
+    : client_(client), on_change_(std::move(on_change)), pace_(pace), list_retry_(pace.first_retry) {}
+
+Tracker::~Tracker() { stop(); }
+
+void Tracker::start() {
+  const std::lock_guard lock(threads_mutex_);
+  if (reader_.joinable() || interrupt_.tripped()) return;
+  reader_ = std::thread([this] { follow(); });
+  lister_ = std::thread([this] { keep_listed(); });
+}
+
+void Tracker::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    wake_.notify_all();
+  }
+  interrupt_.trip();
+  const std::lock_guard lock(threads_mutex_);
+  for (auto* thread : {&reader_, &lister_})
+    if (thread->joinable()) thread->join();
+}
+
+bool Tracker::connected() const {
+  const std::lock_guard lock(mutex_);
+  return ledger_.connected();
+}
+
+Tracker::Facts Tracker::facts(const std::string& volume) const {
+  const std::lock_guard lock(mutex_);
+  return ledger_.facts(volume);
+}
+
+std::uint64_t Tracker::mark() const {
+  const std::lock_guard lock(mutex_);
+  return ledger_.mark();
+}
+
+Mounted Tracker::mounted_rw_since(const std::string& volume, std::uint64_t mark) const {
+  const std::lock_guard lock(mutex_);
+  return ledger_.mounted_rw_since(volume, mark);
+}
+
+// ---- the reader's thread
+
+void Tracker::follow() {
+  auto retry = pace_.first_retry;
+  while (!interrupt_.tripped()) {
+    const auto ended = client_.follow_events(
+        interrupt_, [this] { opened(); }, [this](const Event& event) { take(event); });
+    retry = closed(ended.error()) ? pace_.first_retry : std::min(retry * 2, pace_.last_retry);
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, retry, [this] { return stopping_; });
+  }
+}
+
+void Tracker::opened() {
+  const std::lock_guard lock(mutex_);
+  ++streams_;
+  stream_open_ = true;
+  ledger_.begin();
+  stale_ = everything;
+  echo_ = false;
+  list_retry_ = pace_.first_retry;
+  due_ = SteadyClock::now();
+  wake_.notify_all();
+}
+
+void Tracker::take(const Event& event) {
+  const std::lock_guard lock(mutex_);
+  const auto stale = ledger_.apply(event);
+  stale_.volumes |= stale.volumes;
+  stale_.containers |= stale.containers;
+  echo_ = false;
+  due_in(pace_.settle);
+  changed_ |= event.type == "volume";
+  wake_.notify_all();
+}
+
+/// Whether the stream had stood until now.
+bool Tracker::closed(const Error& reason) {
+  const std::lock_guard lock(mutex_);
+  const bool was_connected = ledger_.connected();
+  stream_open_ = false;
+  ledger_.set_connected(false);
+  changed_ |= was_connected;
+  wake_.notify_all();
+  if (stopping_ || std::exchange(told_, true)) return was_connected;
+  if (was_connected)
+    spdlog::warn("lost the Docker Engine, labels and mounts are not current: {}", ferry::quoted(reason.message));
+  else
+    spdlog::info("no Docker Engine to ask for labels and mounts yet: {}", ferry::quoted(reason.message));
+  return was_connected;
+}
+
+// ---- the lister's thread
+
+void Tracker::keep_listed() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (std::exchange(changed_, false)) {
+      lock.unlock();
+      on_change_();
+      lock.lock();
+    } else if (!stream_open_) {
+      wake_.wait(lock);
+    } else if (SteadyClock::now() < due_) {
+      wake_.wait_until(lock, Deadline(due_));
+    } else {
+      list(lock);
+    }
+  }
+}
+
+void Tracker::list(std::unique_lock<std::mutex>& lock) {
+  const bool nothing = !stale_.volumes && !stale_.containers;
+  const auto what = nothing ? everything : stale_;
+  const bool echo = std::exchange(echo_, true);
+  const auto stream = streams_;
+  stale_ = {};
+  due_ = after(pace_.resync);
+  lock.unlock();
+  auto listing = ask(what);
+  lock.lock();
+  if (!stream_open_ || streams_ != stream) return;  // the next stream asks for everything
+  if (listing.mounts) changed_ |= ledger_.set_mounts(*listing.mounts);
+  if (listing.volumes) changed_ |= ledger_.set_volumes(*listing.volumes);
+  if (listing.error)
+    list_again(what, *listing.error);
+  else
+    listed(what, echo);
+}
+
+Tracker::Listing Tracker::ask(Ledger::Stale what) {
+  Listing listing;
+  const auto keep = [&listing](auto& target, auto answer) {
+    if (answer)
+      target = std::move(*answer);
+    else
+      listing.error = std::move(answer.error());
+  };
+  if (what.containers) keep(listing.mounts, client_.container_mounts(&interrupt_));
+  if (what.volumes && !listing.error) keep(listing.volumes, client_.volumes(&interrupt_));
+  return listing;
+}
+
+void Tracker::listed(Ledger::Stale what, bool echo) {
+  told_ = false;
+  list_retry_ = pace_.first_retry;
+  if (!ledger_.connected()) {
+    ledger_.set_connected(true);
+    changed_ = true;
+    spdlog::info("following the Docker Engine's events at {}", ferry::quoted(client_.socket().string()));
+  }
+  if (echo || !what.containers) return;
+  stale_.containers = true;
+  due_in(pace_.second_look);
+}
+
+void Tracker::list_again(Ledger::Stale what, const Error& reason) {
+  stale_.volumes |= what.volumes;
+  stale_.containers |= what.containers;
+  echo_ = false;
+  due_in(list_retry_);
+  list_retry_ = std::min(list_retry_ * 2, pace_.last_retry);
+  if (stopping_ || std::exchange(told_, true)) return;
+  spdlog::warn("cannot list the Docker Engine's volumes and containers: {}", ferry::quoted(reason.message));
+}
+
+void Tracker::due_in(std::chrono::milliseconds delay) { due_ = std::min(due_, after(delay)); }
+
+}  // namespace ferry::engine

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace ferry::sync {
+
+enum class Type : std::uint8_t {
+  directory = 1,
+  regular = 2,
+  symlink = 3,
+  fifo = 4,
+  character_device = 5,
+  block_device = 6,
+  hard_link = 7,  ///< another name of the earlier, non-directory entry `link`
+};
+
+struct Xattr {
+  std::string name;
+  std::string value;
+  bool operator==(const Xattr&) const = default;
+};
+
+/// One name in a tree, with all its metadata and none of its content. Entries are in breadth-first order: entry 0 is
+/// the root (empty name); a directory's entries are contiguous, sorted bytewise, and follow those of every directory
+/// that comes before it. So `parent` never decreases, and a reader can check order and uniqueness as it goes.
+struct Entry {
+  std::string name;
+  std::uint32_t parent = 0;  ///< index of the directory that holds it; 0 for the root itself
+  Type type = Type::regular;
+  std::uint32_t mode = 0;  ///< permission bits with suid, sgid and sticky (07777)
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::int64_t mtime_s = 0;
+  std::uint32_t mtime_ns = 0;
+  std::uint64_t size = 0;      ///< bytes; regular files only
+  std::uint64_t data = 0;      ///< allocated bytes, `size` at most: what has to be sent and stored
+  std::uint64_t device = 0;    ///< st_rdev; device nodes only
+  std::uint64_t inode = 0;     ///< at the sender; with size and ctime it tells whether content may have changed
+  std::uint64_t ctime_ns = 0;  ///< at the sender, since the epoch
+  std::uint32_t link = 0;      ///< hard links only
+  std::string target;          ///< symlinks only
+  std::vector<Xattr> xattrs;   ///< sorted by name
+};
+
+/// What a manifest says of its walk as a whole.
+struct ManifestInfo {
+  /// Nanoseconds since the epoch: a file whose ctime is older cannot have changed since without its ctime showing it;
+  /// 0 if ctimes show nothing (tmpfs does not update them for writes through mmap). See docs/protocol.md.
+  std::uint64_t stable_before_ns = 0;
+  std::vector<std::string> warnings;  ///< what was left out, e.g. sockets; one sentence each
+};
+
+/// Takes an entry of which name and target may be anything that a peer sends, and the one before it (none for the
+/// root); Code::corrupt if it cannot be part of a tree: a name with '/' or NUL, "." or "..", out of order, twice, below
+/// something that is no directory, or a link to something later.
+class EntryChecker {
+ public:
+  Result<> check(const Entry& entry);
+
+ private:
+  std::vector<Type> types_;
+  std::uint32_t last_parent_ = 0;
+  std::string last_name_;
+};
+
+}  // namespace ferry::sync

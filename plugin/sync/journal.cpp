@@ -1,0 +1,190 @@
+#include "sync/journal.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <deque>
+
+#include "base/files.h"
+#include "sync/wire.h"
+
+namespace ferry::sync {
+
+namespace {
+
+enum Kind : std::uint8_t { kind_boot = 1, kind_file = 2, kind_durable = 3 };
+enum Flag : std::uint8_t { flag_complete = 1, flag_stable = 2 };
+
+constexpr std::size_t longest_record = 256;
+
+void write_progress(Writer& writer, const FileProgress& progress) {
+  writer.number(progress.inode);
+  writer.number(progress.size);
+  writer.number(progress.ctime_ns);
+  writer.number(progress.offset);
+  writer.byte(static_cast<std::uint8_t>((progress.complete ? flag_complete : 0) | (progress.stable ? flag_stable : 0)));
+  writer.digest(progress.digest);
+}
+
+FileProgress read_progress(Reader& reader) {
+  FileProgress progress;
+  progress.inode = reader.number();
+  progress.size = reader.number();
+  progress.ctime_ns = reader.number();
+  progress.offset = reader.number();
+  const std::uint8_t flags = reader.byte();
+  progress.complete = (flags & flag_complete) != 0;
+  progress.stable = (flags & flag_stable) != 0;
+  progress.digest = reader.digest();
+  return progress;
+}
+
+/// A record is a varint length, the body's digest, the body.
+std::string checksummed(std::string_view body) {
+  std::string record;
+  Writer writer(record);
+  writer.digest(digest_of(body));
+  writer.raw(body);
+  std::string out;
+  append_record(out, record);
+  return out;
+}
+
+}  // namespace
+
+std::size_t Journal::KeyHash::operator()(const Digest& key) const {
+  std::size_t hash = 0;
+  std::memcpy(&hash, key.data(), sizeof hash);
+  return hash;
+}
+
+Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& path) {
+  FERRY_ASSIGN(const std::string boot_id, read_file("/proc/sys/kernel/random/boot_id"));
+  FERRY_ASSIGN(Fd file, open_at(AT_FDCWD, path.string(), O_RDWR | O_CREAT | O_APPEND, 0600));
+  FERRY_ASSIGN(const std::string content, read_file(path, SIZE_MAX));
+  std::unique_ptr<Journal> journal(new Journal(std::move(file), boot_id));
+  FERRY_TRY(journal->load(content));
+  return journal;
+}
+
+/// Replays a journal's records.
+class Journal::Loader {
+ public:
+  Loader(Journal& journal) : journal_(journal) {}
+
+  Result<> record(std::string_view record) {
+    Reader reader(record);
+    const Digest digest = reader.digest();
+    const std::string_view body = reader.rest();
+    if (!reader.ok() || digest_of(body) != digest) return fail(Code::corrupt, "damaged");
+    Reader fields(body);
+    switch (fields.byte()) {
+      case kind_boot: begin_session(fields.rest()); break;
+      case kind_file: {
+        const Digest key = fields.digest();
+        unsettled_.push_back({key, read_progress(fields)});
+        break;
+      }
+      case kind_durable: settle(before_session_ + fields.number()); break;
+      default: return fail(Code::corrupt, "unknown record");
+    }
+    std::string again;
+    append_record(again, record);
+    good_ += again.size();
+    return {};
+  }
+
+  /// What a process of this boot wrote is there even if it was not made durable.
+  void finish() {
+    if (same_boot_) settle(settled_ + unsettled_.size());
+  }
+
+  std::size_t good() const { return good_; }  ///< bytes of intact records
+
+ private:
+  struct Unsettled {
+    Digest key;
+    FileProgress progress;
+  };
+
+  void begin_session(std::string_view boot_id) {
+    if (!same_boot_) unsettled_.clear();
+    same_boot_ = boot_id == journal_.boot_id_;
+    before_session_ = settled_ + unsettled_.size();
+  }
+
+  void settle(std::uint64_t up_to) {
+    for (; settled_ < up_to && !unsettled_.empty(); ++settled_) {
+      journal_.files_[unsettled_.front().key] = unsettled_.front().progress;
+      unsettled_.pop_front();
+    }
+  }
+
+  Journal& journal_;
+  std::deque<Unsettled> unsettled_;
+  std::uint64_t settled_ = 0;
+  std::uint64_t before_session_ = 0;  // records that count as before the current session
+  bool same_boot_ = false;
+  std::size_t good_ = 0;
+};
+
+Result<> Journal::load(const std::string& content) {
+  Loader loader(*this);
+  RecordDecoder decoder(longest_record, [&](std::string_view record) { return loader.record(record); });
+  (void)decoder.feed(content);  // a damaged or torn record ends what can be trusted
+  loader.finish();
+  if (::ftruncate(file_.get(), static_cast<off_t>(loader.good())) != 0) return fail_errno("truncate the journal");
+  std::string body;
+  Writer writer(body);
+  writer.byte(kind_boot);
+  writer.raw(boot_id_);
+  return append(body);
+}
+
+std::optional<FileProgress> Journal::find(std::string_view path) const {
+  const std::lock_guard guard(mutex_);
+  const auto it = files_.find(digest_of(path));
+  if (it == files_.end()) return std::nullopt;
+  return it->second;
+}
+
+bool Journal::empty() const {
+  const std::lock_guard guard(mutex_);
+  return files_.empty();
+}
+
+Result<> Journal::append(std::string_view body) {
+  return write_all(file_.get(), checksummed(body), "the journal");
+}
+
+Result<> Journal::record(std::string_view path, const FileProgress& progress) {
+  const Digest key = digest_of(path);
+  std::string body;
+  Writer writer(body);
+  writer.byte(kind_file);
+  writer.digest(key);
+  write_progress(writer, progress);
+  const std::lock_guard guard(mutex_);
+  files_[key] = progress;
+  ++position_;
+  return append(body);
+}
+
+std::uint64_t Journal::position() const {
+  const std::lock_guard guard(mutex_);
+  return position_;
+}
+
+Result<> Journal::mark_durable(std::uint64_t position) {
+  std::string body;
+  Writer writer(body);
+  writer.byte(kind_durable);
+  writer.number(position);
+  const std::lock_guard guard(mutex_);
+  FERRY_TRY(append(body));
+  if (::fdatasync(file_.get()) != 0) return fail_errno("sync the journal");
+  return {};
+}
+
+}  // namespace ferry::sync

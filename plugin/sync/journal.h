@@ -1,0 +1,68 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "sync/digest.h"
+#include "sync/entry.h"
+
+namespace ferry::sync {
+
+/// How much of one regular file is in staging, and of which version of it.
+struct FileProgress {
+  std::uint64_t inode = 0;     ///< at the sender; inode, size and ctime identify the version
+  std::uint64_t size = 0;
+  std::uint64_t ctime_ns = 0;
+  std::uint64_t offset = 0;    ///< everything before it is written; `size` when the file is complete
+  bool complete = false;
+  bool stable = false;         ///< an equal ctime proves that the content is equal (ManifestInfo::stable_before_ns)
+  Digest digest{};             ///< chain of the blocks before `offset`
+
+  bool same_version(const Entry& entry) const {
+    return inode == entry.inode && size == entry.size && ctime_ns == entry.ctime_ns;
+  }
+};
+
+/// Remembers what of an import is in staging, so that an interrupted one carries on. An append-only file of checksummed
+/// records, keyed by the digest of a file's path. After a crash of the process every record counts, because what it
+/// wrote is in the page cache; after a crash of the machine (another boot ID) only those before the last mark_durable.
+/// Thread-safe.
+class Journal {
+ public:
+  /// Opens or creates it. A damaged tail is cut off; a file that is no journal is started anew.
+  static Result<std::unique_ptr<Journal>> open(const std::filesystem::path& path);
+
+  std::optional<FileProgress> find(std::string_view path) const;
+  bool empty() const;
+
+  Result<> record(std::string_view path, const FileProgress& progress);
+
+  /// How many records this object has appended; see mark_durable.
+  std::uint64_t position() const;
+
+  /// To be called after everything that was recorded up to `position` has been made durable; does an fsync.
+  Result<> mark_durable(std::uint64_t position);
+
+ private:
+  struct KeyHash {
+    std::size_t operator()(const Digest& key) const;
+  };
+  Journal(Fd file, std::string boot_id) : file_(std::move(file)), boot_id_(std::move(boot_id)) {}
+  Result<> load(const std::string& content);
+  Result<> append(std::string_view body);
+  class Loader;
+
+  const Fd file_;
+  const std::string boot_id_;
+  mutable std::mutex mutex_;
+  std::unordered_map<Digest, FileProgress, KeyHash> files_;  // protected by mutex_
+  std::uint64_t position_ = 0;                               // protected by mutex_
+};
+
+}  // namespace ferry::sync

@@ -1,0 +1,163 @@
+#include "sync/manifest.h"
+
+#include "base/log.h"
+
+namespace ferry::sync {
+
+namespace {
+
+enum Kind : std::uint8_t { kind_entry = 1, kind_trailer = 2, kind_failure = 3 };  // kind_failure is FrameKind::failure too
+
+constexpr std::size_t longest_name = 255;
+constexpr std::size_t longest_target = 4096;
+constexpr std::size_t longest_xattr = 65536;  // XATTR_SIZE_MAX, xattr(7)
+constexpr std::size_t most_xattrs = 16384;
+constexpr std::size_t most_warnings = 1000;
+constexpr std::size_t longest_text = 4096;
+
+Type read_type(Reader& reader, bool& known) {
+  const std::uint8_t value = reader.byte();
+  known = value >= static_cast<std::uint8_t>(Type::directory) && value <= static_cast<std::uint8_t>(Type::hard_link);
+  return static_cast<Type>(value);
+}
+
+void write_xattrs(Writer& writer, const std::vector<Xattr>& xattrs) {
+  writer.number(xattrs.size());
+  for (const auto& xattr : xattrs) {
+    writer.string(xattr.name);
+    writer.string(xattr.value);
+  }
+}
+
+bool read_xattrs(Reader& reader, std::vector<Xattr>& xattrs) {
+  const std::uint64_t count = reader.number();
+  if (count > most_xattrs) return false;
+  for (std::uint64_t i = 0; i < count && reader.ok(); ++i) {
+    Xattr xattr{std::string(reader.string(longest_name)), std::string(reader.string(longest_xattr))};
+    if (xattr.name.empty() || xattr.name.find('\0') != std::string::npos) return false;
+    if (!xattrs.empty() && xattr.name <= xattrs.back().name) return false;
+    xattrs.push_back(std::move(xattr));
+  }
+  return reader.ok();
+}
+
+}  // namespace
+
+void append_entry(std::string& out, const Entry& entry) {
+  std::string body;
+  Writer writer(body);
+  writer.byte(kind_entry);
+  writer.byte(static_cast<std::uint8_t>(entry.type));
+  writer.number(entry.parent);
+  writer.string(entry.name);
+  if (entry.type == Type::hard_link) {
+    writer.number(entry.link);
+    append_record(out, body);
+    return;
+  }
+  writer.number(entry.mode);
+  writer.number(entry.uid);
+  writer.number(entry.gid);
+  writer.signed_number(entry.mtime_s);
+  writer.number(entry.mtime_ns);
+  writer.number(entry.size);
+  writer.number(entry.data);
+  writer.number(entry.device);
+  writer.number(entry.inode);
+  writer.number(entry.ctime_ns);
+  writer.string(entry.target);
+  write_xattrs(writer, entry.xattrs);
+  append_record(out, body);
+}
+
+void append_trailer(std::string& out, const ManifestInfo& info, std::uint64_t entries) {
+  std::string body;
+  Writer writer(body);
+  writer.byte(kind_trailer);
+  writer.number(entries);
+  writer.number(info.stable_before_ns);
+  writer.number(info.warnings.size());
+  for (const auto& warning : info.warnings) writer.string(std::string_view(warning).substr(0, longest_text));
+  append_record(out, body);
+}
+
+void append_failure(std::string& out, const Error& error) {
+  std::string body;
+  Writer writer(body);
+  writer.byte(kind_failure);
+  writer.string(std::string_view(error.message).substr(0, longest_text));
+  append_record(out, body);
+}
+
+tl::unexpected<Error> read_failure(Reader& reader) {
+  const auto text = reader.string(longest_text);
+  return fail(Code::io, reader.ok() ? "the peer reports: " + std::string(text) : "the peer reports an error it cannot name");
+}
+
+ManifestDecoder::ManifestDecoder(std::size_t most)
+    : most_(most), records_(longest_manifest_record, [this](std::string_view body) { return record(body); }) {}
+
+Result<> ManifestDecoder::record(std::string_view body) {
+  if (complete_) return fail(Code::corrupt, "the peer's manifest goes on after its end");
+  Reader reader(body);
+  switch (reader.byte()) {
+    case kind_entry: return entry(reader);
+    case kind_trailer: return trailer(reader);
+    case kind_failure: return read_failure(reader);
+    default: return fail(Code::corrupt, "the peer's manifest has a record of an unknown kind");
+  }
+}
+
+Result<> ManifestDecoder::entry(Reader& reader) {
+  if (manifest_.entries.size() >= most_)
+    return fail(Code::corrupt, "the peer's manifest has more than " + std::to_string(most_) + " entries");
+  Entry entry;
+  bool known = false;
+  entry.type = read_type(reader, known);
+  entry.parent = reader.number32();
+  entry.name = reader.string(longest_name);
+  bool fits = known;
+  if (entry.type == Type::hard_link) {
+    entry.link = reader.number32();
+  } else {
+    entry.mode = reader.number32();
+    entry.uid = reader.number32();
+    entry.gid = reader.number32();
+    entry.mtime_s = reader.signed_number();
+    entry.mtime_ns = reader.number32();
+    entry.size = reader.number();
+    entry.data = reader.number();
+    entry.device = reader.number();
+    entry.inode = reader.number();
+    entry.ctime_ns = reader.number();
+    entry.target = reader.string(longest_target);
+    fits = fits && read_xattrs(reader, entry.xattrs) && entry.mode <= 07777 && entry.mtime_ns < 1'000'000'000 &&
+           entry.data <= entry.size && entry.size <= static_cast<std::uint64_t>(INT64_MAX) &&
+           (entry.type == Type::symlink) == !entry.target.empty() && entry.target.find('\0') == std::string::npos;
+  }
+  if (!fits || !reader.at_end())
+    return fail(Code::corrupt, "the peer's manifest has a malformed entry " + quote(entry.name));
+  FERRY_TRY(checker_.check(entry));
+  manifest_.entries.push_back(std::move(entry));
+  return {};
+}
+
+Result<> ManifestDecoder::trailer(Reader& reader) {
+  const std::uint64_t entries = reader.number();
+  manifest_.info.stable_before_ns = reader.number();
+  const std::uint64_t warnings = reader.number();
+  for (std::uint64_t i = 0; i < warnings && i < most_warnings && reader.ok(); ++i)
+    manifest_.info.warnings.emplace_back(reader.string(longest_text));
+  if (!reader.at_end() || entries != manifest_.entries.size() || entries == 0)
+    return fail(Code::corrupt, "the peer's manifest does not add up");
+  complete_ = true;
+  return {};
+}
+
+Result<Manifest> ManifestDecoder::finish() {
+  FERRY_TRY(records_.finish());
+  if (!complete_) return fail(Code::corrupt, "the peer's manifest is incomplete");
+  return std::move(manifest_);
+}
+
+}  // namespace ferry::sync

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "sync/entry.h"
+#include "sync/wire.h"
+
+/// The manifest on the wire: records of kind header?, entry and trailer; grammar in docs/protocol.md.
+namespace ferry::sync {
+
+constexpr std::size_t longest_manifest_record = 4U << 20;
+
+void append_entry(std::string& out, const Entry& entry);
+/// The last record: the number of entries sent, against which the receiver checks that none is missing.
+void append_trailer(std::string& out, const ManifestInfo& info, std::uint64_t entries);
+/// Instead of the trailer, when the walk failed.
+void append_failure(std::string& out, const Error& error);
+
+struct Manifest {
+  ManifestInfo info;
+  std::vector<Entry> entries;
+};
+
+/// Builds a manifest from a peer's bytes, which it checks as they come. Not thread-safe.
+class ManifestDecoder {
+ public:
+  /// More entries than `most` are refused, so that a peer cannot fill the memory.
+  explicit ManifestDecoder(std::size_t most = 50'000'000);
+  Result<> feed(std::string_view bytes) { return records_.feed(bytes); }
+  /// The manifest, or Code::corrupt if the trailer is missing or its count is another.
+  Result<Manifest> finish();
+
+ private:
+  Result<> record(std::string_view body);
+  Result<> entry(Reader& reader);
+  Result<> trailer(Reader& reader);
+
+  const std::size_t most_;
+  RecordDecoder records_;
+  EntryChecker checker_;
+  Manifest manifest_;
+  bool complete_ = false;
+};
+
+/// The error that a peer reports within a stream, as its record tells it.
+tl::unexpected<Error> read_failure(Reader& reader);
+
+}  // namespace ferry::sync

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "base/result.h"
+#include "sync/entry.h"
+
+namespace ferry::sync {
+
+/// Whether the file may already have xattrs (its own, or an inherited default ACL), which then have to go.
+enum class Freshness { fresh, used };
+
+/// Gives an open regular file or directory the entry's owner, mode, xattrs and mtime, in the order in which none undoes
+/// another: chown(2) clears suid bits and file capabilities, every change moves the ctime only.
+Result<> apply_metadata(int fd, const Entry& entry, Freshness freshness);
+
+/// The same for a symlink, FIFO or device node `entry.name` in an open directory that nobody else can reach.
+Result<> apply_metadata_at(int directory, const Entry& entry);
+
+/// Creates the symlink, FIFO or device node with its metadata.
+Result<> create_special(int directory, const Entry& entry);
+
+/// Fails with Code::unsupported, naming the feature, if the file system of `directory` cannot hold some metadata of the
+/// entries: tries each kind of xattr and the extreme mtimes on a probe file, which it removes.
+Result<> check_features(const std::filesystem::path& directory, const std::vector<Entry>& entries);
+
+}  // namespace ferry::sync

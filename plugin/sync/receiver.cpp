@@ -1,0 +1,273 @@
+#include "sync/receiver.h"
+
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <thread>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "sync/content.h"
+#include "sync/file_writer.h"
+#include "sync/metadata.h"
+#include "sync/staging.h"
+
+namespace ferry::sync {
+
+namespace {
+
+constexpr std::uint64_t batch_bytes = 64U << 20;
+constexpr std::size_t batch_files = 4096;
+constexpr std::chrono::seconds durable_interval{5};
+
+/// Deals out wants in batches, in order. Thread-safe.
+class Batches {
+ public:
+  Batches(const std::vector<Want>& wants, const std::vector<Entry>& entries) : wants_(wants), entries_(entries) {}
+
+  std::span<const Want> next() {
+    const std::lock_guard guard(mutex_);
+    const std::size_t begin = at_;
+    for (std::uint64_t bytes = 0; at_ < wants_.size() && at_ - begin < batch_files && bytes < batch_bytes; ++at_)
+      bytes += entries_[wants_[at_].entry].data;
+    return std::span(wants_).subspan(begin, at_ - begin);
+  }
+
+  /// Nothing more is dealt out, because a batch failed.
+  void stop() {
+    const std::lock_guard guard(mutex_);
+    at_ = wants_.size();
+  }
+
+ private:
+  const std::vector<Want>& wants_;
+  const std::vector<Entry>& entries_;
+  std::mutex mutex_;
+  std::size_t at_ = 0;  // protected by mutex_
+};
+
+/// Runs a task every so often in a thread of its own until it is destroyed.
+class Periodic {
+ public:
+  Periodic(std::chrono::milliseconds interval, std::function<void()> task)
+      : thread_([this, interval, task = std::move(task)] {
+          std::unique_lock lock(mutex_);
+          while (!changed_.wait_for(lock, interval, [this] { return stopping_; })) {
+            lock.unlock();
+            task();
+            lock.lock();
+          }
+        }) {}
+  ~Periodic() {
+    {
+      const std::lock_guard guard(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stopping_ = false;  // protected by mutex_
+  std::thread thread_;
+};
+
+bool is_file(const Entry& entry) { return entry.type == Type::regular; }
+
+/// Digest of everything that equal trees have in common: no inode numbers, ctimes or allocation.
+Digest tree_digest(const Manifest& manifest, const std::vector<Digest>& files) {
+  Digest digest{};
+  std::string bytes;
+  for (std::size_t i = 0; i < manifest.entries.size(); ++i) {
+    Entry entry = manifest.entries[i];
+    entry.inode = entry.ctime_ns = entry.data = 0;
+    bytes.clear();
+    append_entry(bytes, entry);
+    Writer(bytes).digest(files[i]);
+    digest = chain(digest, i, bytes.size(), digest_of(bytes));
+  }
+  return digest;
+}
+
+}  // namespace
+
+Receiver::Receiver(Source& source, std::filesystem::path staging, std::filesystem::path journal, ReceiverOptions options,
+                   Progress& progress, const std::atomic<bool>& cancelled)
+    : source_(source),
+      staging_(std::move(staging)),
+      journal_(std::move(journal)),
+      options_(options),
+      progress_(progress),
+      cancelled_(cancelled) {}
+
+Result<> Receiver::check_cancelled() const {
+  if (cancelled_) return fail(Code::cancelled, "cancelled");
+  return {};
+}
+
+Result<Receipt> Receiver::run() {
+  FERRY_ASSIGN(const Fd root, open_at(AT_FDCWD, staging_.string(), O_RDONLY | O_DIRECTORY));
+  FERRY_ASSIGN(const auto journal, Journal::open(journal_));
+  for (unsigned number = 1;; ++number) {
+    progress_.round = number;
+    FERRY_ASSIGN(Round done, round(root.get(), *journal));
+    const bool still = done.changed == 0 && done.torn.empty() && done.lost.empty();
+    if (!still && number < options_.rounds) continue;
+    if (!still && options_.writers == Writers::none)
+      return fail(Code::busy, "the source volume changed while it was read, " + std::to_string(options_.rounds) +
+                                  " times in a row; stop what writes to it, or pass -o freeze=none for a copy that may be torn");
+    progress_.phase = "commit";
+    FERRY_TRY(make_durable(root.get(), *journal));
+    return receipt(done, number);
+  }
+}
+
+Result<Receiver::Round> Receiver::round(int root, Journal& journal) {
+  Round round;
+  progress_.phase = "manifest";
+  FERRY_ASSIGN(round.manifest, receive_manifest());
+  FERRY_TRY(check_features(journal_.parent_path(), round.manifest.entries));
+  progress_.phase = "diff";
+  Staging staging(root, round.manifest.entries, journal);
+  FERRY_ASSIGN(const auto wants, staging.prepare());
+  progress_.phase = "content";
+  FERRY_TRY(fetch(root, journal, round, wants));
+  progress_.phase = "seal";
+  FERRY_TRY(staging.finish(round.lost));
+  FERRY_ASSIGN(round.changed, source_.seal());
+  FERRY_TRY(check_cancelled());
+  return round;
+}
+
+Result<Manifest> Receiver::receive_manifest() {
+  ManifestDecoder decoder;
+  FERRY_TRY(source_.manifest([&](std::string_view bytes) -> Result<> {
+    FERRY_TRY(check_cancelled());
+    progress_.bytes_sent += bytes.size();
+    return decoder.feed(bytes);
+  }));
+  FERRY_ASSIGN(Manifest manifest, decoder.finish());
+  std::uint64_t bytes = 0;
+  std::uint64_t files = 0;
+  for (const auto& entry : manifest.entries) {
+    bytes += entry.data;
+    files += is_file(entry) ? 1 : 0;
+  }
+  progress_.bytes_total = bytes;
+  progress_.files_total = files;
+  return manifest;
+}
+
+Result<> Receiver::check_room(int root, const Manifest& manifest, std::uint64_t wanted) const {
+  struct statvfs room {};
+  if (::fstatvfs(root, &room) != 0) return fail_errno("statvfs");
+  const std::uint64_t free_bytes = static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
+  if (wanted > free_bytes)
+    return fail(Code::no_space, "too little space in " + staging_.string() + ": " + std::to_string(wanted) +
+                                    " bytes are needed, " + std::to_string(free_bytes) + " are free");
+  if (room.f_files != 0 && manifest.entries.size() > room.f_favail + progress_.files_done)
+    return fail(Code::no_space, "too few inodes in " + staging_.string() + ": " + std::to_string(manifest.entries.size()) +
+                                    " files are coming, " + std::to_string(room.f_favail) + " inodes are free");
+  return {};
+}
+
+/// Takes the digests of the files that are not fetched from the journal, and counts them as done.
+void Receiver::collect_known(Round& round, const Journal& journal, const std::vector<Want>& wants) {
+  const auto& entries = round.manifest.entries;
+  progress_.bytes_done = 0;
+  progress_.files_done = 0;
+  std::size_t next = 0;
+  for (std::uint32_t index = 0; index < entries.size(); ++index) {
+    if (next < wants.size() && wants[next].entry == index) {
+      ++next;
+      continue;
+    }
+    if (!is_file(entries[index])) continue;
+    if (const auto known = journal.find(Directories::path(entries, index))) round.digests[index] = known->digest;
+    progress_.bytes_done += entries[index].data;
+    ++progress_.files_done;
+  }
+}
+
+Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::vector<Want>& wants) {
+  round.digests.assign(round.manifest.entries.size(), Digest{});
+  collect_known(round, journal, wants);
+  std::uint64_t wanted = 0;
+  for (const auto& want : wants) {
+    const Entry& entry = round.manifest.entries[want.entry];
+    wanted += entry.data - std::min(entry.data, want.offset);
+  }
+  FERRY_TRY(check_room(root, round.manifest, wanted));
+  Findings findings(round.manifest.entries.size());
+  const FileWriter::Shared shared{root, round.manifest, journal, progress_, cancelled_, findings};
+  Batches batches(wants, round.manifest.entries);
+  std::mutex mutex;
+  Result<> outcome;  // protected by mutex: the first error
+  const auto work = [&] {
+    for (auto batch = batches.next(); !batch.empty(); batch = batches.next()) {
+      std::string request;
+      append_wants(request, batch);
+      FileWriter writer(shared, batch);
+      FrameDecoder decoder(round.manifest.entries, batch, writer);
+      Result<> done = source_.content(request, [&](std::string_view bytes) -> Result<> {
+        progress_.bytes_sent += bytes.size();
+        return decoder.feed(bytes);
+      });
+      if (done) done = decoder.finish();
+      if (done) continue;
+      batches.stop();
+      const std::lock_guard guard(mutex);
+      if (outcome) outcome = std::move(done);
+    }
+  };
+  {
+    const Periodic durable(durable_interval, [&] {
+      if (auto synced = make_durable(root, journal); !synced) spdlog::warn("{}", synced.error().message);
+    });
+    std::vector<std::thread> workers;
+    for (unsigned i = 1; i < options_.connections; ++i) workers.emplace_back(work);
+    work();
+    for (auto& worker : workers) worker.join();
+  }
+  if (!outcome) return pass(outcome);
+  std::vector<Digest> fetched;
+  findings.take(fetched, round.torn, round.lost);
+  for (const auto& want : wants) round.digests[want.entry] = fetched[want.entry];
+  return {};
+}
+
+Result<> Receiver::make_durable(int root, Journal& journal) const {
+  const std::uint64_t position = journal.position();
+  if (::syncfs(root) != 0) return fail_errno("sync " + staging_.string());
+  return journal.mark_durable(position);
+}
+
+Receipt Receiver::receipt(Round& round, std::uint64_t rounds) const {
+  Receipt receipt;
+  receipt.digest = to_hex(tree_digest(round.manifest, round.digests));
+  receipt.rounds = rounds;
+  receipt.changed = round.changed + round.torn.size() + round.lost.size();
+  receipt.warnings = std::move(round.manifest.info.warnings);
+  for (const auto& entry : round.manifest.entries) {
+    if (!is_file(entry)) continue;
+    ++receipt.files;
+    receipt.bytes += entry.data;
+  }
+  constexpr std::size_t most_named = 20;
+  for (const auto index : round.torn) {
+    if (receipt.warnings.size() >= most_named) break;
+    receipt.warnings.push_back("changed while it was read: " + quote(Directories::path(round.manifest.entries, index)));
+  }
+  for (const auto index : round.lost) {
+    if (receipt.warnings.size() >= most_named) break;
+    receipt.warnings.push_back("vanished while it was read: " + quote(Directories::path(round.manifest.entries, index)));
+  }
+  return receipt;
+}
+
+}  // namespace ferry::sync

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "sync/journal.h"
+#include "sync/manifest.h"
+#include "sync/stream.h"
+
+namespace ferry::sync {
+
+/// The sender of one migration as the receiver sees it, wherever it is. A Code::unavailable error means that the same
+/// may work again later. content() is called from several threads at once.
+class Source {
+ public:
+  virtual ~Source() = default;
+  virtual Result<> manifest(const ByteSink& sink) = 0;
+  virtual Result<> content(const std::string& wants, const ByteSink& sink) = 0;
+  /// How many entries have changed since the manifest; see Sender::seal.
+  virtual Result<std::uint64_t> seal() = 0;
+};
+
+/// Counters that others may read while a migration runs. Bytes are of content but for bytes_sent, which is what came
+/// over the wire. Thread-safe.
+struct Progress {
+  std::atomic<const char*> phase{"connecting"};
+  std::atomic<std::uint64_t> round{0};
+  std::atomic<std::uint64_t> bytes_total{0};
+  std::atomic<std::uint64_t> bytes_done{0};
+  std::atomic<std::uint64_t> bytes_sent{0};
+  std::atomic<std::uint64_t> files_total{0};
+  std::atomic<std::uint64_t> files_done{0};
+};
+
+/// Whether the source may change while it is read.
+enum class Writers { none, allowed };
+
+struct ReceiverOptions {
+  unsigned connections = 2;  ///< parallel content requests, at least 1
+  unsigned rounds = 4;       ///< how often to look again for what changed meanwhile, at least 1
+  Writers writers = Writers::none;
+};
+
+/// What was received and verified.
+struct Receipt {
+  std::string digest;             ///< of the whole tree, metadata and content, as hex; equal trees have equal digests
+  std::uint64_t files = 0;        ///< regular files, hard links counted once
+  std::uint64_t bytes = 0;        ///< their content without holes
+  std::uint64_t rounds = 0;
+  std::uint64_t changed = 0;      ///< entries that changed while they were read in the last round
+  std::vector<std::string> warnings;
+};
+
+/// The receiving end: makes the staging directory equal to the source's tree, carrying on from what the journal says is
+/// there. Run it again after an error to carry on. One thread calls run(); it starts and joins others.
+class Receiver {
+ public:
+  /// `staging` must exist; `journal` is a file's path beside it. The references must outlive this object.
+  Receiver(Source& source, std::filesystem::path staging, std::filesystem::path journal, ReceiverOptions options,
+           Progress& progress, const std::atomic<bool>& cancelled);
+
+  /// When it returns, everything is verified and durable. Code::busy: the source kept changing (Writers::none).
+  Result<Receipt> run();
+
+ private:
+  struct Round {
+    Manifest manifest;
+    std::vector<Digest> digests;    // by entry: of regular files
+    std::set<std::uint32_t> torn;   // files whose content changed while it was read
+    std::set<std::uint32_t> lost;   // files that vanished before it was read
+    std::uint64_t changed = 0;      // by the sender's seal
+  };
+  Result<Round> round(int root, Journal& journal);
+  Result<Manifest> receive_manifest();
+  Result<> check_room(int root, const Manifest& manifest, std::uint64_t wanted) const;
+  Result<> fetch(int root, Journal& journal, Round& round, const std::vector<struct Want>& wants);
+  void collect_known(Round& round, const Journal& journal, const std::vector<struct Want>& wants);
+  Receipt receipt(Round& round, std::uint64_t rounds) const;
+  Result<> make_durable(int root, Journal& journal) const;
+  Result<> check_cancelled() const;
+
+  Source& source_;
+  const std::filesystem::path staging_;
+  const std::filesystem::path journal_;
+  const ReceiverOptions options_;
+  Progress& progress_;
+  const std::atomic<bool>& cancelled_;
+};
+
+}  // namespace ferry::sync

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "sync/content.h"
+#include "sync/stream.h"
+
+namespace ferry::sync {
+
+/// The sending end of one migration of one tree; reads it and changes nothing in it. A round is: manifest to its end,
+/// then any number of content requests, also in parallel, then seal. Thread-safe but for manifest(), during which
+/// nothing else may be called.
+class Sender {
+ public:
+  /// Takes an open directory, the tree's root.
+  explicit Sender(Fd root) : root_(std::move(root)) {}
+
+  /// Begins a round with a fresh walk. The source must be read to its end and must not outlive this object.
+  std::unique_ptr<ByteSource> manifest();
+
+  /// The content of wanted files of the last manifest; see ContentSource.
+  Result<std::unique_ptr<ByteSource>> content(std::string_view wants) const;
+
+  /// How many entries are not what the last manifest says any more: zero means that what was sent is a faithful copy
+  /// of one instant.
+  Result<std::uint64_t> seal() const;
+
+ private:
+  const Fd root_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace ferry::sync

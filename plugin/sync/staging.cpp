@@ -1,0 +1,168 @@
+#include "sync/staging.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/files.h"
+#include "sync/metadata.h"
+
+namespace ferry::sync {
+
+namespace {
+
+struct CloseDirectory {
+  void operator()(DIR* directory) const { ::closedir(directory); }
+};
+
+Result<std::vector<std::string>> names_in(int directory) {
+  FERRY_ASSIGN(Fd fd, open_at(directory, ".", O_RDONLY | O_DIRECTORY));
+  const std::unique_ptr<DIR, CloseDirectory> stream(::fdopendir(fd.get()));
+  if (!stream) return fail_errno("read directory");
+  fd.release();
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(stream.get())) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  return names;
+}
+
+mode_t format_of(Type type) {
+  switch (type) {
+    case Type::directory: return S_IFDIR;
+    case Type::regular: return S_IFREG;
+    case Type::symlink: return S_IFLNK;
+    case Type::fifo: return S_IFIFO;
+    case Type::character_device: return S_IFCHR;
+    case Type::block_device: return S_IFBLK;
+    case Type::hard_link: return 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+tl::unexpected<Error> Staging::at(std::uint32_t index, Error error) const {
+  return fail(error.code, Directories::path(entries_, index) + ": " + error.message);
+}
+
+Result<std::vector<Want>> Staging::prepare() {
+  fresh_.assign(entries_.size(), false);
+  wants_.clear();
+  FERRY_ASSIGN(const auto names, names_in(root_));
+  fresh_[0] = names.empty();
+  std::vector<bool> has_children(entries_.size(), false);
+  std::uint32_t begin = 1;
+  while (begin < entries_.size()) {
+    const std::uint32_t parent = entries_[begin].parent;
+    std::uint32_t end = begin;
+    while (end < entries_.size() && entries_[end].parent == parent) ++end;
+    has_children[parent] = true;
+    FERRY_TRY(prepare_directory(parent, begin, end));
+    begin = end;
+  }
+  for (std::uint32_t index = 0; index < entries_.size(); ++index)
+    if (entries_[index].type == Type::directory && !has_children[index]) FERRY_TRY(remove_unwanted(index, 0, 0));
+  return std::move(wants_);
+}
+
+Result<> Staging::prepare_directory(std::uint32_t parent, std::uint32_t begin, std::uint32_t end) {
+  FERRY_TRY(remove_unwanted(parent, begin, end));
+  for (std::uint32_t index = begin; index < end; ++index) {
+    FERRY_ASSIGN(const int directory, directories_.open(parent));
+    if (auto done = prepare_entry(directory, index); !done) return at(index, std::move(done.error()));
+  }
+  return {};
+}
+
+/// Removes names that are not among the sorted entries [begin, end), and every hard link, which finish() makes anew:
+/// otherwise a file that became two at the sender would still be one here, and be written through both names.
+Result<> Staging::remove_unwanted(std::uint32_t parent, std::uint32_t begin, std::uint32_t end) {
+  if (is_fresh(parent)) return {};
+  FERRY_ASSIGN(const int directory, directories_.open(parent));
+  FERRY_ASSIGN(const auto names, names_in(directory));
+  const auto first = entries_.begin() + begin;
+  const auto last = entries_.begin() + end;
+  for (const auto& name : names) {
+    const auto found = std::lower_bound(first, last, name, [](const Entry& e, const std::string& n) { return e.name < n; });
+    if (found == last || found->name != name || found->type == Type::hard_link)
+      FERRY_TRY(remove_tree_at(directory, name));
+  }
+  return {};
+}
+
+/// Looks at what staging has under the entry's name and removes it unless it can become the entry.
+Result<Staging::Existing> Staging::examine(int directory, const Entry& entry) const {
+  if (is_fresh(entry.parent)) return Existing::none;
+  struct stat info {};
+  if (::fstatat(directory, entry.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT) return Existing::none;
+    return fail_errno("stat");
+  }
+  const bool reusable = entry.type == Type::directory || (entry.type == Type::regular && info.st_nlink == 1);
+  if (reusable && (info.st_mode & S_IFMT) == format_of(entry.type)) return Existing::usable;
+  FERRY_TRY(remove_tree_at(directory, entry.name));
+  return Existing::none;
+}
+
+Result<> Staging::prepare_entry(int directory, std::uint32_t index) {
+  const Entry& entry = entries_[index];
+  if (entry.type == Type::hard_link) return {};
+  FERRY_ASSIGN(const Existing existing, examine(directory, entry));
+  if (entry.type == Type::regular) return prepare_file(directory, index, existing);
+  if (existing == Existing::usable) return {};
+  if (entry.type != Type::directory) return create_special(directory, entry);
+  if (::mkdirat(directory, entry.name.c_str(), 0700) != 0) return fail_errno("create directory");
+  fresh_[index] = true;
+  return {};
+}
+
+Result<> Staging::prepare_file(int directory, std::uint32_t index, Existing existing) {
+  const Entry& entry = entries_[index];
+  if (existing == Existing::none) {
+    wants_.push_back({index, 0});
+    return {};
+  }
+  const auto known = journal_.find(Directories::path(entries_, index));
+  const bool same = known && known->same_version(entry);
+  if (!same || !known->complete || !known->stable) {
+    const std::uint64_t offset = same && !known->complete && known->stable ? known->offset : 0;
+    wants_.push_back({index, offset});
+    return {};
+  }
+  FERRY_ASSIGN(const Fd file, open_at(directory, entry.name, O_RDWR | O_NOFOLLOW));
+  return apply_metadata(file.get(), entry, Freshness::used);
+}
+
+Result<> Staging::link(std::uint32_t index) {
+  const Entry& entry = entries_[index];
+  const Entry& target = entries_[entry.link];
+  FERRY_ASSIGN(const int found, directories_.open(target.parent));
+  const Fd from(::fcntl(found, F_DUPFD_CLOEXEC, 0));  // the next open() may close it
+  if (!from) return fail_errno("dup");
+  FERRY_ASSIGN(const int to, directories_.open(entry.parent));
+  if (::linkat(from.get(), target.name.c_str(), to, entry.name.c_str(), 0) != 0)
+    return fail_errno("link to " + Directories::path(entries_, entry.link));
+  return {};
+}
+
+Result<> Staging::finish(const std::set<std::uint32_t>& lost) {
+  for (std::uint32_t index = 1; index < entries_.size(); ++index) {
+    if (entries_[index].type != Type::hard_link || lost.contains(entries_[index].link)) continue;
+    if (auto linked = link(index); !linked) return at(index, std::move(linked.error()));
+  }
+  for (auto index = static_cast<std::uint32_t>(entries_.size()); index-- > 0;) {
+    if (entries_[index].type != Type::directory) continue;
+    FERRY_ASSIGN(const int directory, directories_.open(index));
+    auto applied = apply_metadata(directory, entries_[index], is_fresh(index) ? Freshness::fresh : Freshness::used);
+    if (!applied) return at(index, std::move(applied.error()));
+  }
+  return {};
+}
+
+}  // namespace ferry::sync

@@ -1,0 +1,38 @@
+#include "transport/tls_stream.h"
+
+#include <openssl/err.h>
+
+namespace ferry::transport {
+
+bool TlsStream::may_repeat(int result) {
+  switch (SSL_get_error(ssl_, result)) {
+    case SSL_ERROR_WANT_READ: return wait_to_read();
+    case SSL_ERROR_WANT_WRITE: return wait_to_write();
+    default: return false;
+  }
+}
+
+ssize_t TlsStream::read(char* data, std::size_t size) {
+  while (!is_broken()) {
+    std::size_t n = 0;
+    ERR_clear_error();
+    const int result = SSL_read_ex(ssl_, data, size, &n);
+    if (result == 1) return static_cast<ssize_t>(n);
+    if (SSL_get_error(ssl_, result) == SSL_ERROR_ZERO_RETURN) return 0;
+    if (!may_repeat(result)) return -1;
+  }
+  return -1;
+}
+
+ssize_t TlsStream::write(const char* data, std::size_t size) {
+  while (!is_broken()) {
+    std::size_t n = 0;
+    ERR_clear_error();
+    const int result = SSL_write_ex(ssl_, data, size, &n);
+    if (result == 1) return static_cast<ssize_t>(n);
+    if (!may_repeat(result)) return -1;
+  }
+  return -1;
+}
+
+}  // namespace ferry::transport

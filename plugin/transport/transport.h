@@ -1,0 +1,35 @@
+#pragma once
+
+#include <httplib.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+
+namespace ferry::transport {
+
+/// A way to one peer: opens authenticated connections to it. Thread-safe.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+
+  /// A client on a new connection that is established and authenticated, within `timeout` altogether. The client is
+  /// that one connection: it is kept alive, and once it is broken every further request fails with
+  /// httplib::Error::Connection (connect again). It sends what it is told (no redirects, no proxy, no compression),
+  /// read and write timeouts are 30 s until the caller sets others. As every httplib client, it runs one request at a
+  /// time; stop() may be called from any thread to abort it.
+  ///
+  /// Errors: Code::unavailable (name unknown, refused, unreachable, timed out, busy: worth a retry), Code::denied (the
+  /// keys differ), Code::unsupported (something else than Ferry answers there), or that of reading the own key.
+  virtual Result<std::unique_ptr<httplib::ClientImpl>> connect(std::chrono::milliseconds timeout) = 0;
+
+  /// What a failed request on a connected client means, as one sentence that names the peer.
+  virtual Error explain(httplib::Error error) const = 0;
+
+  /// The peer as users write it, e.g. "a:7766".
+  virtual std::string peer() const = 0;
+};
+
+}  // namespace ferry::transport

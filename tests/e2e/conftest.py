@@ -1,0 +1,108 @@
+"""Fixtures. The lab comes up once, and is put right again after each test that needed it."""
+
+import os
+import subprocess
+import tempfile
+
+import pytest
+from support import scratch as scratch_module
+from support import tree_compare, tree_make
+from support.lab import Lab
+from support.scratch import Scratch
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes more than about ten seconds")
+
+
+@pytest.fixture(scope="session")
+def disk_directory():
+    """On a disk, because a tmpfs in /tmp may hold neither user xattrs nor all of the times."""
+    path = tempfile.mkdtemp(prefix="ferry-e2e-", dir=os.environ.get("FERRY_E2E_TMP", "/var/tmp"))
+    yield path
+    # rm, because shutil.rmtree fails on paths longer than PATH_MAX
+    subprocess.run(["rm", "-rf", path], check=True)
+
+
+@pytest.fixture(scope="session")
+def running_lab():
+    lab = Lab()
+    lab.up()
+    yield lab
+    lab.down()
+
+
+@pytest.fixture
+def lab(running_lab):
+    yield running_lab
+    running_lab.restore()
+
+
+@pytest.fixture
+def a(lab):
+    return lab.a
+
+
+@pytest.fixture
+def b(lab):
+    return lab.b
+
+
+@pytest.fixture
+def scratch(lab):
+    made = Scratch(lab)
+    yield made
+    # First the lab, or a dead engine would keep the rest from being removed.
+    lab.restore()
+    made.finish()
+
+
+@pytest.fixture(scope="session")
+def twin(disk_directory):
+    """The whole test tree outside of every volume: what a source filled with the same seed holds."""
+    path = os.path.join(disk_directory, "twin-of-sources")
+    tree_make.make_tree(path, seed=3)
+    return path
+
+
+@pytest.fixture
+def tree_source(a, scratch):
+    """A Ferry volume on a that holds the whole test tree."""
+    name = scratch.volume(a)
+    tree_make.make_tree(a.volume_data(name), seed=3)
+    return name
+
+
+@pytest.fixture(scope="session")
+def big_source(running_lab):
+    """600 MB in 24 files on a: long enough to be interrupted, and no file is much of the whole."""
+    session = Scratch(running_lab)
+    name = session.volume(running_lab.a, stem="big", labels=["big=yes"])
+    for number in range(24):
+        with open(os.path.join(running_lab.a.volume_data(name), f"part-{number:02}"), "wb") as out:
+            for _ in range(25):
+                out.write(os.urandom(1_000_000))
+    yield name
+    running_lab.restore()
+    session.finish()
+
+
+@pytest.fixture
+def assert_same_tree():
+    def check(expected, actual):
+        result = tree_compare.compare(expected, actual, ignore_sockets=True)
+        shown = "\n".join(result.differences[:40])
+        assert not result.differences, f"{len(result.differences)} differences:\n{shown}"
+        return result.entries
+    return check
+
+
+@pytest.fixture
+def assert_arrived(scratch, assert_same_tree):
+    """The volume, as a container of that host sees it, equals a directory."""
+    def check(host, name, expected):
+        container = scratch.container(host, "-v", f"{name}:/data")
+        entries = assert_same_tree(expected, scratch_module.seen_in(host, container))
+        host.docker("rm", "-f", container)
+        return entries
+    return check

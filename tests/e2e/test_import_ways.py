@@ -1,0 +1,144 @@
+"""All the ways to say it: other names, ports, docker run, Compose, the API."""
+
+import json
+import os
+
+import pytest
+from support import scratch as containers
+from support import volumes
+from support.host import PEER_PORT
+
+CONTENT = {"file": b"content", "other": b"\0" * 5000}
+
+
+@pytest.fixture(params=["ferry", "local"])
+def source(request, a, scratch):
+    name = scratch.volume(a, driver=request.param, labels=["from-source=1"])
+    containers.fill(a.volume_data(name, request.param), CONTENT)
+    return name
+
+
+@pytest.fixture
+def ferry_source(a, scratch):
+    name = scratch.volume(a, labels=["from-source=1"])
+    containers.fill(a.volume_data(name), CONTENT)
+    return name
+
+
+def check(b, name):
+    volumes.wait_imported(b, name)
+    listing = containers.run(b, f"{name}:/data", "cd /data && wc -c * && cat file").stdout.split()
+    assert listing == ["7", "file", "5000", "other", "5007", "total", "content"]
+
+
+def test_same_name(b, scratch, source):
+    scratch.forget_later(b, source)
+    volumes.must_create(b, source, options=["from=a"])
+    check(b, source)
+    volumes.wait_labels(b, source, {"from-source": "1"})
+
+
+@pytest.mark.parametrize("peer", ["a", f"a:{PEER_PORT}"])
+def test_other_name(b, scratch, source, peer):
+    name = scratch.name(b)
+    volumes.must_create(b, name, options=[f"from={peer}/{source}"])
+    check(b, name)
+    volumes.wait_labels(b, name, {"from-source": "1"})
+
+
+def test_peer_by_address_and_with_port_and_same_name(a, b, scratch, ferry_source):
+    scratch.forget_later(b, ferry_source)
+    volumes.must_create(b, ferry_source, options=[f"from={a.address}:{PEER_PORT}"])
+    check(b, ferry_source)
+
+
+def test_freeze_none_on_an_idle_source(b, scratch, ferry_source):
+    name = scratch.name(b)
+    volumes.must_create(b, name, options=[f"from=a/{ferry_source}", "freeze=none"])
+    check(b, name)
+    assert volumes.migration(b, name)["consistency"] == "idle"
+
+
+def test_create_answers_at_once(b, scratch, big_source):
+    name = scratch.name(b)
+    created = volumes.create(b, name, options=[f"from=a/{big_source}"])
+    assert created.ok and created.seconds < 5, created
+
+
+def test_docker_run_with_a_mount(b, scratch, source):
+    name = scratch.name(b)
+    mount = f"type=volume,volume-driver=ferry,volume-opt=from=a/{source},src={name},dst=/data"
+    shown = b.docker("run", "--rm", "--network", "none", "--mount", mount, containers.IMAGE, "cat", "/data/file").stdout
+    assert shown == "content"
+    check(b, name)
+
+
+def test_docker_run_with_a_mount_of_the_same_name(b, scratch, ferry_source):
+    scratch.forget_later(b, ferry_source)
+    mount = f"type=volume,volume-driver=ferry,volume-opt=from=a,src={ferry_source},dst=/data"
+    container = scratch.container(b, "--mount", mount)
+    assert b.docker("exec", container, "cat", "/data/file").stdout == "content"
+
+
+def test_docker_run_with_an_anonymous_volume(b, ferry_source):
+    before = volumes.names(b)
+    mount = f"type=volume,volume-driver=ferry,volume-opt=from=a/{ferry_source},dst=/data"
+    for _ in range(2):
+        shown = b.docker("run", "--rm", "--network", "none", "--mount", mount, containers.IMAGE, "cat", "/data/file")
+        assert shown.stdout == "content"
+    assert volumes.names(b) == before
+
+
+def test_image_content_does_not_mix_with_an_import(b, scratch, ferry_source):
+    """The engine copies /bin of the image into a volume that is empty; an import is not, once it is mounted."""
+    name = scratch.name(b)
+    mount = f"type=volume,volume-driver=ferry,volume-opt=from=a/{ferry_source},src={name},dst=/bin"
+    scratch.made_container(b, "--mount", mount)
+    assert sorted(os.listdir(b.volume_data(name))) == sorted(CONTENT)
+
+
+def test_docker_api(b, scratch, ferry_source):
+    name = scratch.name(b)
+    status, answer = volumes.api_create(b, name, driver="ferry:latest", options={"from": f"a/{ferry_source}"})
+    assert status == 201, answer
+    check(b, name)
+
+
+def compose(b):
+    """The words that call Compose on this host's generation of Docker; None if it has none."""
+    for words in (["docker", "compose"], ["docker-compose"]):
+        if b.exec(*words, "version", check=False).returncode == 0:
+            return words
+    return None
+
+
+def test_compose(b, scratch, ferry_source):
+    volume, project = scratch.name(b), scratch.name(stem="project")
+    file = {
+        "services": {"web": {"image": containers.IMAGE, "command": "sleep 100000", "network_mode": "none",
+                             "volumes": ["content:/data"]}},
+        "volumes": {"content": {"name": volume, "driver": "ferry", "labels": {"from-compose": "1"},
+                                "driver_opts": {"from": f"a/{ferry_source}"}}},
+    }
+    words = compose(b)
+    if words is None:
+        # What Compose would ask of the engine, where the base has no Compose.
+        status, answer = volumes.api_create(b, volume, labels={"from-compose": "1"},
+                                            options=file["volumes"]["content"]["driver_opts"])
+        assert status == 201, answer
+        container = scratch.container(b, "-v", f"{volume}:/data")
+    else:
+        path = f"/tmp/{project}.yml"
+        with open(b.path(path), "w", encoding="utf-8") as out:
+            json.dump({"version": "3.7", **file} if words == ["docker-compose"] else file, out)
+        command = [*words, "-p", project, "-f", path]
+        scratch.at_end(lambda: b.exec(*command, "down", "-t", "0", check=False))
+        b.exec(*command, "up", "-d")
+        container = b.exec(*command, "ps", "-q").stdout.strip()
+    assert b.docker("exec", container, "cat", "/data/file").stdout == "content"
+    b.docker("rm", "-f", container)
+    check(b, volume)
+    expected = {"from-source": "1", "from-compose": "1"}
+    labels = volumes.labels(b, volume)
+    volumes.wait_labels(b, volume, {**labels, **expected})
+    assert expected.items() <= volumes.labels(b, volume).items()
