@@ -16,6 +16,7 @@ unset directory
 
 # require_packages: what the lab needs of the machine itself. Quick when it is there.
 require_packages() {
+    [ -n "$(debian_mirror)" ] || run_logged "$RUN/apt.log" "cannot read the package lists" apt-get update -q
     command -v mmdebstrap >/dev/null && return
     say "installing mmdebstrap"
     run_logged "$RUN/apt.log" "cannot install mmdebstrap" install_packages mmdebstrap
@@ -43,7 +44,8 @@ bootstrap() {
     mirror=$(debian_mirror)
     [ -n "$mirror" ] || die "apt has no source for Debian; run apt-get update"
     while read -r option; do options+=(--aptopt="$option"); done < <(apt_options)
-    mmdebstrap --mode=root --variant=minbase "${options[@]}" "$@" "$suite" "$target" "$mirror"
+    # in a mount namespace of its own, so that nothing stays mounted if it is killed
+    unshare --mount --propagation private mmdebstrap --mode=root --variant=minbase "${options[@]}" "$@" "$suite" "$target" "$mirror"
 }
 
 base_dir() { echo "$CACHE/base-$1"; }
@@ -52,7 +54,7 @@ base_dir() { echo "$CACHE/base-$1"; }
 base_version() { { echo "$BASE_PACKAGES ${SUITE_PACKAGES[$1]}"; declare -f base_make; } | sha256sum | cut -c1-12; }
 
 base_ensure() {
-    [ -n "${SUITE_PACKAGES[$1]:-}" ] || die "LAB_SUITE is one of ${!SUITE_PACKAGES[*]}, not $1"
+    ! { [ -d "$(base_dir "$1")" ] && host_ready hub; } || return 0 # in use: not the moment to replace it
     [ "$(cat "$(base_dir "$1")/.lab-version" 2>/dev/null)" != "$(base_version "$1")" ] || return 0
     say "making the base for $1 (once)"
     run_logged "$CACHE/base-$1.log" "no base for $1" base_make "$1" "$CACHE/base-$1.tmp.$$"

@@ -70,10 +70,7 @@ plugin_prune() {
 
 # build_plugin_into OUTDIR: for use outside the lab.
 build_plugin_into() {
-    lock
-    work_begin
-    trap up_end EXIT
-    trap 'exit 130' INT TERM HUP
+    up_begin
     up_prepare
     plugin_build
     if [ "$(cat "$1/.hash" 2>/dev/null)" != "$PLUGIN_HASH" ]; then

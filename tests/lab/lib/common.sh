@@ -52,8 +52,8 @@ run_logged() {
 }
 
 fail_with() {
-    warn "$1; the end of its log:"
-    tail -n 25 "$2" >&2
+    warn "$1; the end of $2:"
+    tail -n 40 "$2" >&2
     exit 1
 }
 

@@ -19,7 +19,7 @@ lock() {
     mkdir -p "$RUN" # a `down` that was waited for has removed it
     process_id $$ >"$RUN/owner"
     cgroup_kill work
-    rm -rf "$CACHE"/*.tmp.*
+    rm -rf --one-file-system "$CACHE"/*.tmp.*
 }
 
 # work_begin: from here on, whatever this command starts is found again. Call after lock.

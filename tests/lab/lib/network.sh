@@ -17,6 +17,7 @@ network_bridge() {
 }
 
 network_attach() {
+    host_do hub ip link del "veth-$1" 2>/dev/null || true # the kernel takes a while to end a dead host's namespace
     host_do hub ip link add "veth-$1" type veth peer name eth0 netns "$(host_pid "$1")"
     host_do hub ip link set "veth-$1" master lab0 up
     host_do "$1" sysctl -q -w net.ipv6.conf.eth0.disable_ipv6=1

@@ -5,19 +5,24 @@ lab_up() {
     local wanted missing
     [[ "$1" =~ ^([1-9]|1[0-9]|2[0-6])$ ]] || die "up N: 1 to 26 hosts, not '$1'"
     mapfile -t wanted < <(printf '%s\n' {a..z} | head -n "$1")
-    lock
-    work_begin
+    up_begin
     up_check_suite
-    trap up_end EXIT
-    trap 'exit 130' INT TERM HUP
     mapfile -t missing < <(up_missing "${wanted[@]}")
     [ ${#missing[@]} -eq 0 ] || up_hosts "${missing[@]}"
     up_engines "${wanted[@]}"
     say "up: $(hosts | xargs) (engine of $SUITE)"
 }
 
+up_begin() {
+    lock
+    work_begin
+    trap up_end EXIT
+    trap 'exit 130' INT TERM HUP
+}
+
 up_check_suite() {
     local up
+    [ -n "${SUITE_PACKAGES[$SUITE]:-}" ] || die "LAB_SUITE is one of ${!SUITE_PACKAGES[*]}, not $SUITE"
     host_ready hub || return 0
     up=$(<"$RUN/suite")
     [ "$up" = "$SUITE" ] || die "up with LAB_SUITE=$up; first: lab down"
@@ -125,9 +130,8 @@ erase() {
 
 lab_reload() {
     local names
-    lock
     host_ready hub || die "nothing is up"
-    work_begin
+    up_begin
     mapfile -t names < <(hosts)
     up_prepare
     plugin_build
