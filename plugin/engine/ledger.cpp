@@ -58,7 +58,7 @@ Ledger::Stale Ledger::apply(const Event& event) {
 }
 
 void Ledger::add_mount(const Event& event) {
-  const auto& container = attribute(event, "container");
+  const std::string container = attribute(event, "container");
   merge(announced_[{event.id, container}], {.container = container.substr(0, 12),
                                             .container_id = container,
                                             .volume = event.id,
