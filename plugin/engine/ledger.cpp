@@ -9,7 +9,7 @@ namespace {
 /// Bounds the memory for volumes that are gone; beyond it the oldest knowledge is given up.
 constexpr std::size_t most_remembered = 4096;
 
-const std::string& attribute(const Event& event, const std::string& name) {
+const std::string& attribute(const Event& event, const char* name) {
   static const std::string none;
   const auto found = event.attributes.find(name);
   return found == event.attributes.end() ? none : found->second;

@@ -71,6 +71,11 @@ class Connection {
     std::string rest;
     while (more(rest)) rest.clear();
   }
+  /// Whether the client has closed or the engine is stopped.
+  bool ended() const {
+    char byte;
+    return ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+  }
   void shut_down() { ::shutdown(fd_.get(), SHUT_RDWR); }
 
  private:
