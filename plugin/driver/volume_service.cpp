@@ -25,7 +25,7 @@ Error explain(const volumes::VolumeRecord& record) {
 
 Result<VolumeService::Snapshot> VolumeService::find(const std::string& name) const {
   auto record = parts_.catalogue.find(name);
-  if (!record) return fail(Code::not_found, "no volume named " + quote(name));
+  if (!record) return fail(Code::not_found, "no such volume: " + quote(name));
   return record;
 }
 
