@@ -26,7 +26,7 @@ class Strictness {
     if (event == Event::object_start) keys_.emplace_back();
     if (event == Event::object_end) keys_.pop_back();
     if (event == Event::key && !keys_.back().insert(parsed.get<std::string>()).second)
-      throw Refused{"the request has the key " + ferry::quoted(parsed.get<std::string>()) + " twice"};
+      throw Refused{"the request has the key " + quote(parsed.get<std::string>()) + " twice"};
     return true;
   }
 
@@ -65,7 +65,7 @@ Result<std::map<std::string, std::string>> options_field(const json& object) {
   if (!found->is_object()) return fail(Code::invalid_argument, "the request's Opts is not an object");
   for (const auto& [key, value] : found->items()) {
     if (!value.is_string())
-      return fail(Code::invalid_argument, "the value of option " + ferry::quoted(key) + " is not a string");
+      return fail(Code::invalid_argument, "the value of option " + quote(key) + " is not a string");
     options.emplace(key, value.get<std::string>());
   }
   return options;

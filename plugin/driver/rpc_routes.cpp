@@ -82,10 +82,10 @@ const Route* find_route(std::string_view path) {
 /// ` "NAME" ["KEY", "KEY"]`; never an option's value.
 std::string subject(const Request& request, Needs needs) {
   if (needs == Needs::nothing) return "";
-  std::string text = " " + ferry::quoted(request.name);
+  std::string text = " " + quote(request.name);
   if (request.options.empty()) return text;
   std::string keys;
-  for (const auto& [key, value] : request.options) keys += (keys.empty() ? "" : ", ") + ferry::quoted(key);
+  for (const auto& [key, value] : request.options) keys += (keys.empty() ? "" : ", ") + quote(key);
   return text + " [" + keys + "]";
 }
 
@@ -93,7 +93,7 @@ Result<json> run(const Route& route, VolumeDriver& driver, const Request& reques
   try {
     return route.run(driver, request);
   } catch (const std::exception& error) {
-    spdlog::error("rpc {} threw {}", route.method, ferry::quoted(error.what()));
+    spdlog::error("rpc {} threw {}", route.method, quote(error.what()));
   } catch (...) {
     spdlog::error("rpc {} threw something", route.method);
   }
@@ -108,7 +108,7 @@ Answer to_answer(const Route& route, Result<json> result) {
   answer.hang_up = route.on_error == OnError::hang_up_unless_absent && !says_absent(result.error().code);
   if (answer.hang_up)
     spdlog::error("rpc {} is not answered, so that the Engine keeps the volume's labels: {}", route.method,
-                  ferry::quoted(result.error().message));
+                  quote(result.error().message));
   return answer;
 }
 
@@ -116,7 +116,7 @@ Answer to_answer(const Route& route, Result<json> result) {
 
 Answer answer_rpc(VolumeDriver& driver, std::string_view path, std::string_view body) {
   const Route* route = find_route(path);
-  if (route == nullptr) return {404, error_text("there is no RPC " + ferry::quoted(path))};
+  if (route == nullptr) return {404, error_text("there is no RPC " + quote(path))};
   const auto start = SteadyClock::now();
   auto request = parse_request(body, route->needs);
   auto result = request ? run(*route, driver, *request) : Result<json>(pass(request));
@@ -124,7 +124,7 @@ Answer answer_rpc(VolumeDriver& driver, std::string_view path, std::string_view 
   const std::string about = request ? subject(*request, route->needs) : "";
   if (result) spdlog::debug("rpc {}{} ok {} ms", route->method, about, took);
   if (!result)
-    spdlog::debug("rpc {}{} failed {} ms: {}", route->method, about, took, ferry::quoted(result.error().message));
+    spdlog::debug("rpc {}{} failed {} ms: {}", route->method, about, took, quote(result.error().message));
   return to_answer(*route, std::move(result));
 }
 

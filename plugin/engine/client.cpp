@@ -34,7 +34,7 @@ Code code_of(int status) {
 
 Result<std::string> volume_target(const std::string& name) {
   if (name.empty() || name == "." || name == "..")
-    return fail(Code::invalid_argument, ferry::quoted(name) + " is no name of a volume");
+    return fail(Code::invalid_argument, quote(name) + " is no name of a volume");
   return "/volumes/" + url_escape(name);
 }
 
@@ -74,7 +74,7 @@ Result<Volume> Client::create_volume(const std::string& name, const std::string&
   try {
     text = body.dump();
   } catch (const json::exception&) {
-    return fail(Code::invalid_argument, "an option or a label of " + ferry::quoted(name) + " is not UTF-8");
+    return fail(Code::invalid_argument, "an option or a label of " + quote(name) + " is not UTF-8");
   }
   auto answer = request({.method = "POST", .target = "/volumes/create", .json_body = text, .timeout = limits_.change});
   if (!answer && answer.error().code == Code::busy) answer.error().code = Code::already_exists;
@@ -160,7 +160,7 @@ Result<ApiVersion> Client::negotiate(Interrupt* interrupt) {
   const auto newest = ApiVersion::parse(answer.api_version);
   if (!newest)
     return fail(Code::corrupt, "what answers at " + socket_.string() +
-                                   " names no Engine API version: " + ferry::quoted(answer.api_version));
+                                   " names no Engine API version: " + quote(answer.api_version));
   return *newest;
 }
 

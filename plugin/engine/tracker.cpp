@@ -105,9 +105,9 @@ bool Tracker::closed(const Error& reason) {
   wake_.notify_all();
   if (stopping_ || std::exchange(told_, true)) return was_connected;
   if (was_connected)
-    spdlog::warn("lost the Docker Engine, labels and mounts are not current: {}", ferry::quoted(reason.message));
+    spdlog::warn("lost the Docker Engine, labels and mounts are not current: {}", quote(reason.message));
   else
-    spdlog::info("no Docker Engine to ask for labels and mounts yet: {}", ferry::quoted(reason.message));
+    spdlog::info("no Docker Engine to ask for labels and mounts yet: {}", quote(reason.message));
   return was_connected;
 }
 
@@ -168,7 +168,7 @@ void Tracker::listed(Ledger::Stale what, bool echo) {
   if (!ledger_.connected()) {
     ledger_.set_connected(true);
     changed_ = true;
-    spdlog::info("following the Docker Engine's events at {}", ferry::quoted(client_.socket().string()));
+    spdlog::info("following the Docker Engine's events at {}", quote(client_.socket().string()));
   }
   if (echo || !what.containers) return;
   stale_.containers = true;
@@ -182,7 +182,7 @@ void Tracker::list_again(Ledger::Stale what, const Error& reason) {
   due_in(list_retry_);
   list_retry_ = std::min(list_retry_ * 2, pace_.last_retry);
   if (stopping_ || std::exchange(told_, true)) return;
-  spdlog::warn("cannot list the Docker Engine's volumes and containers: {}", ferry::quoted(reason.message));
+  spdlog::warn("cannot list the Docker Engine's volumes and containers: {}", quote(reason.message));
 }
 
 void Tracker::due_in(std::chrono::milliseconds delay) { due_ = std::min(due_, after(delay)); }

@@ -116,7 +116,7 @@ Result<Receipt> Receiver::run() {
   for (unsigned number = 1;; ++number) {
     progress_.round = number;
     FERRY_ASSIGN(Round done, round(root.get(), *journal));
-    const bool still = done.changed == 0 && done.torn.empty() && done.lost.empty();
+    const bool still = done.seal.changed == 0 && done.torn.empty() && done.lost.empty();
     if (!still && number < options_.rounds) continue;
     if (!still && options_.writers == Writers::none)
       return fail(Code::busy, "the source volume changed while it was read, " + std::to_string(options_.rounds) +
@@ -139,7 +139,7 @@ Result<Receiver::Round> Receiver::round(int root, Journal& journal) {
   FERRY_TRY(fetch(root, journal, round, wants));
   progress_.phase = "seal";
   FERRY_TRY(staging.finish(round.lost));
-  FERRY_ASSIGN(round.changed, source_.seal());
+  FERRY_ASSIGN(round.seal, source_.seal());
   FERRY_TRY(check_cancelled());
   return round;
 }
@@ -251,8 +251,10 @@ Receipt Receiver::receipt(Round& round, std::uint64_t rounds) const {
   Receipt receipt;
   receipt.digest = to_hex(tree_digest(round.manifest, round.digests));
   receipt.rounds = rounds;
-  receipt.changed = round.changed + round.torn.size() + round.lost.size();
+  receipt.changed = round.seal.changed + round.torn.size() + round.lost.size();
+  receipt.consistency = receipt.changed == 0 ? round.seal.consistency : "live";
   receipt.warnings = std::move(round.manifest.info.warnings);
+  if (!round.seal.warning.empty()) receipt.warnings.push_back(round.seal.warning);
   for (const auto& entry : round.manifest.entries) {
     if (!is_file(entry)) continue;
     ++receipt.files;

@@ -15,6 +15,13 @@
 
 namespace ferry::sync {
 
+/// What the sender says at the end of a round.
+struct Seal {
+  std::uint64_t changed = 0;  ///< entries that are not what the manifest says any more; see Sender::seal
+  std::string consistency;    ///< "idle" if nobody had the volume mounted read-write since the source was opened, else "live"
+  std::string warning;        ///< empty, or what stands behind the consistency
+};
+
 /// The sender of one migration as the receiver sees it, wherever it is. A Code::unavailable error means that the same
 /// may work again later. content() is called from several threads at once.
 class Source {
@@ -22,8 +29,7 @@ class Source {
   virtual ~Source() = default;
   virtual Result<> manifest(const ByteSink& sink) = 0;
   virtual Result<> content(const std::string& wants, const ByteSink& sink) = 0;
-  /// How many entries have changed since the manifest; see Sender::seal.
-  virtual Result<std::uint64_t> seal() = 0;
+  virtual Result<Seal> seal() = 0;
 };
 
 /// Counters that others may read while a migration runs. Bytes are of content but for bytes_sent, which is what came
@@ -54,6 +60,7 @@ struct Receipt {
   std::uint64_t bytes = 0;        ///< their content without holes
   std::uint64_t rounds = 0;
   std::uint64_t changed = 0;      ///< entries that changed while they were read in the last round
+  std::string consistency;        ///< "idle" or "live": whether the copy may be torn
   std::vector<std::string> warnings;
 };
 
@@ -74,7 +81,7 @@ class Receiver {
     std::vector<Digest> digests;    // by entry: of regular files
     std::set<std::uint32_t> torn;   // files whose content changed while it was read
     std::set<std::uint32_t> lost;   // files that vanished before it was read
-    std::uint64_t changed = 0;      // by the sender's seal
+    Seal seal;
   };
   Result<Round> round(int root, Journal& journal);
   Result<Manifest> receive_manifest();

@@ -78,9 +78,6 @@ Result<std::string> list_xattrs(const std::string& path) {
   }
 }
 
-/// Attributes that the file system makes up or that belong to the layer above the volume, not to its content.
-bool is_foreign(std::string_view name) { return name.starts_with("trusted.overlay.") || name == "system.nfs4_acl"; }
-
 Result<std::vector<Xattr>> read_xattrs(int directory, const std::string& name) {
   const std::string path = proc_path(directory, name);
   FERRY_ASSIGN(const std::string list, list_xattrs(path));
@@ -88,7 +85,6 @@ Result<std::vector<Xattr>> read_xattrs(int directory, const std::string& name) {
   for (std::size_t at = 0; at < list.size();) {
     const std::string attribute = list.c_str() + at;
     at += attribute.size() + 1;
-    if (is_foreign(attribute)) continue;
     auto value = read_xattr(path, attribute);
     if (!value && value.error().code == Code::not_found) continue;  // removed meanwhile
     if (!value) return pass(value);

@@ -32,7 +32,7 @@ Result<std::uint16_t> parse_port(std::string_view text, std::string_view whole) 
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
   if (text.empty() || error != std::errc() || end != text.data() + text.size() || port < 1 || port > 65535)
     return fail(Code::invalid_argument,
-                "port " + ferry::quoted(text) + " of " + ferry::quoted(whole) + " is not a number from 1 to 65535");
+                "port " + quote(text) + " of " + quote(whole) + " is not a number from 1 to 65535");
   return static_cast<std::uint16_t>(port);
 }
 
@@ -40,14 +40,14 @@ Result<std::uint16_t> parse_port(std::string_view text, std::string_view whole) 
 Result<Endpoint> parse_bracketed(std::string_view text) {
   const auto close = text.find(']');
   if (close == std::string_view::npos)
-    return fail(Code::invalid_argument, ferry::quoted(text) + " lacks the closing ]");
+    return fail(Code::invalid_argument, quote(text) + " lacks the closing ]");
   Endpoint endpoint{std::string(text.substr(1, close - 1)), default_port};
   if (!is_ipv6_literal(endpoint.host))
-    return fail(Code::invalid_argument, ferry::quoted(endpoint.host) + " in brackets is not an IPv6 address");
+    return fail(Code::invalid_argument, quote(endpoint.host) + " in brackets is not an IPv6 address");
   const auto rest = text.substr(close + 1);
   if (rest.empty()) return endpoint;
   if (rest.front() != ':')
-    return fail(Code::invalid_argument, ferry::quoted(text) + " has something else than :PORT after ]");
+    return fail(Code::invalid_argument, quote(text) + " has something else than :PORT after ]");
   FERRY_ASSIGN(endpoint.port, parse_port(rest.substr(1), text));
   return endpoint;
 }
@@ -65,12 +65,12 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
   const auto colon = text.find(':');
   if (colon != text.rfind(':'))
     return fail(Code::invalid_argument,
-                ferry::quoted(text) + " has several colons; write an IPv6 address in brackets: [::1]:7766");
+                quote(text) + " has several colons; write an IPv6 address in brackets: [::1]:7766");
   Endpoint endpoint{std::string(text.substr(0, colon)), default_port};
   if (endpoint.host.empty())
-    return fail(Code::invalid_argument, "the host before the port of " + ferry::quoted(text) + " is missing");
+    return fail(Code::invalid_argument, "the host before the port of " + quote(text) + " is missing");
   if (!is_host_name(endpoint.host))
-    return fail(Code::invalid_argument, ferry::quoted(endpoint.host) + " is not a host name or address");
+    return fail(Code::invalid_argument, quote(endpoint.host) + " is not a host name or address");
   if (colon == std::string_view::npos) return endpoint;
   FERRY_ASSIGN(endpoint.port, parse_port(text.substr(colon + 1), text));
   return endpoint;

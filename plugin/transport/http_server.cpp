@@ -43,9 +43,9 @@ void answer_exception(const httplib::Request& request, httplib::Response& respon
   try {
     std::rethrow_exception(std::move(exception));
   } catch (const std::exception& error) {
-    spdlog::error("handler of {} threw {}", ferry::quoted(request.path), ferry::quoted(error.what()));
+    spdlog::error("handler of {} threw {}", quote(request.path), quote(error.what()));
   } catch (...) {
-    spdlog::error("handler of {} threw something", ferry::quoted(request.path));
+    spdlog::error("handler of {} threw something", quote(request.path));
   }
 }
 
@@ -136,7 +136,7 @@ void HttpServer::run(Connections::iterator connection) {
       converse(*stream);
     }
   } catch (const std::exception& error) {
-    spdlog::error("connection ended by {}", ferry::quoted(error.what()));
+    spdlog::error("connection ended by {}", quote(error.what()));
   }
   finish(connection);
 }

@@ -26,16 +26,16 @@ Answer look_up(const std::string& host, std::uint16_t port, int flags) {
 
 tl::unexpected<Error> cannot_resolve(const std::string& host, int error) {
   if (error == EAI_NONAME || error == EAI_NODATA)
-    return fail(Code::unavailable, "the host name " + ferry::quoted(host) + " is unknown here");
+    return fail(Code::unavailable, "the host name " + quote(host) + " is unknown here");
   return fail(Code::unavailable,
-              "the host name " + ferry::quoted(host) + " cannot be resolved now: " + ::gai_strerror(error));
+              "the host name " + quote(host) + " cannot be resolved now: " + ::gai_strerror(error));
 }
 
 }  // namespace
 
 Result<Addresses> resolve_literal(const std::string& address, std::uint16_t port) {
   Answer answer = look_up(address, port, AI_NUMERICHOST);
-  if (answer.error != 0) return fail(Code::invalid_argument, ferry::quoted(address) + " is not an IP address");
+  if (answer.error != 0) return fail(Code::invalid_argument, quote(address) + " is not an IP address");
   return std::move(answer.addresses);
 }
 

@@ -51,7 +51,9 @@ std::string encode(const VolumeRecord& record) {
       {"migration", record.migration},
   };
   if (record.reregistration)
-    json["reregistration"] = {{"labels", record.reregistration->labels}, {"options", record.reregistration->options}};
+    json["reregistration"] = {{"driver", record.reregistration->driver},
+                              {"labels", record.reregistration->labels},
+                              {"options", record.reregistration->options}};
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -73,7 +75,7 @@ Result<VolumeRecord> decode(const std::string& text, const std::string& name) {
     record.labels_pending = json.at("labels_pending").get<bool>();
     if (const auto& pending = json.at("reregistration"); !pending.is_null())
       record.reregistration =
-          Reregistration{pending.at("labels").get<StringMap>(), pending.at("options").get<StringMap>()};
+          Reregistration{pending.at("driver").get<std::string>(), pending.at("labels").get<StringMap>(), pending.at("options").get<StringMap>()};
     record.import = json.at("import");
     record.migration = json.at("migration");
     return record;

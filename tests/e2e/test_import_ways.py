@@ -7,6 +7,7 @@ import pytest
 from support import scratch as containers
 from support import volumes
 from support.host import PEER_PORT
+from support.wait import wait_until
 
 CONTENT = {"file": b"content", "other": b"\0" * 5000}
 
@@ -139,6 +140,5 @@ def test_compose(b, scratch, ferry_source):
     b.docker("rm", "-f", container)
     check(b, volume)
     expected = {"from-source": "1", "from-compose": "1"}
-    labels = volumes.labels(b, volume)
-    volumes.wait_labels(b, volume, {**labels, **expected})
-    assert expected.items() <= volumes.labels(b, volume).items()
+    wait_until(lambda: expected.items() <= volumes.labels(b, volume).items(), 30,
+               lambda: f"labels of both: {volumes.labels(b, volume)}")

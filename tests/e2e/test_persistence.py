@@ -2,12 +2,12 @@
 
 import json
 import os
+import subprocess
 import threading
 import time
 
 import pytest
 from support import processes
-from support import scratch as containers
 from support import tree_make, volumes
 from support.wait import Stopwatch, wait_until
 
@@ -28,7 +28,7 @@ def kept(b, scratch, twin, assert_arrived):
         assert volumes.labels(b, name) == LABELS
         assert volumes.options(b, name) == {"mode": "rw"}
         assert volumes.status(b, name)["lineage"] == lineage
-        assert_arrived(b, name, twin)
+        assert_arrived(b, name, twin, imported=False)
     check.name = name
     return check
 
@@ -135,7 +135,11 @@ def test_engine_killed_with_live_restore(b, kept, user, live_restore):
 
 
 def remove_plugin(b):
-    return b.docker("plugin", "rm", "-f", "ferry", check=False)
+    """True if the engine says that it did. Without its containerd it may also say nothing."""
+    try:
+        return b.docker("plugin", "rm", "-f", "ferry", check=False, timeout=60).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def reinstall(b, orphans=()):
@@ -148,11 +152,11 @@ def reinstall(b, orphans=()):
 
 
 def on_disk(b, kept, twin, assert_same_tree):
-    assert_same_tree(twin, b.volume_data(kept.name))
+    assert_same_tree(twin, b.volume_data(kept.name), imported=False)
 
 
 def test_removed_while_in_use(b, kept, user, twin, assert_same_tree):
-    assert remove_plugin(b).returncode == 0
+    assert remove_plugin(b)
     user()
     on_disk(b, kept, twin, assert_same_tree)
     reinstall(b)
@@ -175,7 +179,7 @@ def test_removed_while_crash_looping(b, kept, user, twin, assert_same_tree):
         looping = threading.Thread(target=crash)
         looping.start()
         try:
-            wait_until(lambda: remove_plugin(b).returncode == 0 or b.plugin_inspect() is None, 60, "plugin removed")
+            wait_until(lambda: remove_plugin(b) or b.plugin_inspect() is None, 60, "plugin removed")
         finally:
             stop.set()
             looping.join()

@@ -1,6 +1,5 @@
 """One lab host, seen from outside and from inside."""
 
-import json
 import os
 import re
 import subprocess
@@ -51,6 +50,11 @@ class Host:
         words = ["nsenter", f"--net=/proc/{self.engine_pid()}/ns/net", *command]
         return subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=60, **options)
 
+    def start_in_network(self, *command):
+        """The same, left running; ends when its standard input does."""
+        words = ["nsenter", f"--net=/proc/{self.engine_pid()}/ns/net", *command]
+        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
     def can_connect(self, peer):
         probe = f"import socket; socket.create_connection(('{peer.address}', {PEER_PORT}), 1)"
         return self.in_network("/usr/bin/python3", "-c", probe).returncode == 0
@@ -96,8 +100,10 @@ class Host:
         self._lab.run("plugin", self.name, action)
 
     def plugin_inspect(self):
-        result = self.docker("plugin", "inspect", "ferry", check=False)
-        return json.loads(result.stdout)[0] if result.returncode == 0 else None
+        """None if the plugin is not installed."""
+        status, answer = self.api.request("GET", "/plugins/ferry/json")
+        assert status in (200, 404), answer
+        return answer if status == 200 else None
 
     @property
     def plugin_id(self):
@@ -113,8 +119,11 @@ class Host:
         wait_until(self._serves, deadline, f"plugin of {self.name} answers List")
 
     def _serves(self):
-        inspected = self.plugin_inspect()
-        return inspected and inspected["Enabled"] and self.socket().answers()
+        try:
+            inspected = self.plugin_inspect()
+            return bool(inspected) and inspected["Enabled"] and self.socket().answers()
+        except OSError:
+            return False
 
     def kill_plugin(self):
         """kill -9, and back when it serves again with another process."""
@@ -158,12 +167,11 @@ class Host:
     def restore(self):
         if not self.api.answers():
             self.engine("start" if self.engine_pid() is None else "restart")
-        inspected = self.plugin_inspect()
-        if inspected is None:
-            self.plugin("reinstall")
-        elif not inspected["Enabled"]:
-            self.plugin("enable")
         try:
+            inspected = self.plugin_inspect()
+            assert inspected is not None, "the plugin is not installed"
+            if not inspected["Enabled"]:
+                self.plugin("enable")
             self.wait_served(15)
         except AssertionError:
             self.plugin("reinstall")

@@ -47,15 +47,15 @@ class Lab:
         if self._cut:
             self.run("heal", "a", "b")
             self._cut = False
+            self._wait_reachable()
 
     def restore(self):
         """Whatever a test broke: network, engines, plugins and keys are as they were after up."""
         self.heal()
         for host in self.hosts:
             host.restore()
-        self.wait_reachable()
 
-    def wait_reachable(self):
-        """Both peer ports answer again; a healed network needs a moment for its neighbours."""
+    def _wait_reachable(self):
+        """A healed network needs a moment for its neighbours."""
         for host, peer in (self.hosts, self.hosts[::-1]):
             wait_until(lambda h=host, p=peer: h.can_connect(p), 20, f"{host.name} reaches {peer.name}'s peer port")

@@ -46,7 +46,8 @@ def of_plugin(plugin_id):
         words = _read(pid, "cmdline").split(b"\0")
         if words[0].rpartition(b"/")[2].startswith(b"containerd-shim") and plugin_id.encode() in words:
             shims.add(pid)
-    return [pid for pid in _pids() if parent(pid) in shims and alive(pid) and b"runc" not in _read(pid, "comm")]
+    return sorted(pid for pid in _pids()
+                  if parent(pid) in shims and alive(pid) and b"runc" not in _read(pid, "comm"))
 
 
 def kill(pid):

@@ -10,6 +10,9 @@ from support.wait import Stopwatch, wait_until
 _ENGINE_PREFIX = re.compile(r"^Error response from daemon: (?:create [^:]*: )?"
                             r"(?:error while creating volume '[^']*': )?(?:VolumeDriver\.\w+: )?")
 
+# Some clients end with a hint of their own.
+_CLIENT_HINT = re.compile(r"\n+(?:Run|See) 'docker [^\n]*\s*$")
+
 
 @dataclass
 class Created:
@@ -27,7 +30,7 @@ def create(host, name, *arguments, driver="ferry", options=(), labels=()):
         words += ["--label", label]
     watch = Stopwatch()
     result = host.docker(*words, *arguments, *([name] if name is not None else []), check=False)
-    error = _ENGINE_PREFIX.sub("", result.stderr.strip())
+    error = _ENGINE_PREFIX.sub("", _CLIENT_HINT.sub("", result.stderr).strip())
     return Created(result.returncode == 0, watch.seconds, error)
 
 

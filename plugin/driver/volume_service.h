@@ -1,0 +1,48 @@
+#pragma once
+
+#include <string>
+
+#include "driver/rpc_driver.h"
+#include "engine/tracker.h"
+#include "migration/imports.h"
+#include "migration/label_keeper.h"
+#include "volumes/catalogue.h"
+#include "volumes/mounts.h"
+#include "volumes/trash.h"
+
+namespace ferry::driver {
+
+/// Ferry's volumes as the Engine uses them. Thread-safe. Get and List answer from memory; Create returns within 5 s;
+/// Mount within 20 s of an import that is not complete by then.
+class VolumeService : public VolumeDriver {
+ public:
+  struct Parts {  ///< all must outlive the service
+    volumes::Catalogue& catalogue;
+    volumes::Mounts& mounts;
+    volumes::Trash& trash;
+    migration::Imports& imports;
+    migration::LabelKeeper& labels;
+    const engine::Tracker& tracker;
+  };
+
+  explicit VolumeService(Parts parts) : parts_(parts) {}
+
+  Result<> create(const std::string& name, const std::map<std::string, std::string>& options) override;
+  Result<> remove(const std::string& name) override;
+  Result<std::string> mount(const std::string& name, const std::string& id) override;
+  Result<> unmount(const std::string& name, const std::string& id) override;
+  Result<std::string> path(const std::string& name) override;
+  Result<VolumeInfo> get(const std::string& name) override;
+  std::vector<VolumeInfo> list() override;
+
+ private:
+  using Snapshot = volumes::Catalogue::Snapshot;
+  Result<Snapshot> find(const std::string& name) const;
+  Result<> create_plain(const std::string& name, const migration::CreateRequest& request);
+  Result<> discard(const volumes::VolumeRecord& record);
+  VolumeInfo info(const volumes::VolumeRecord& record) const;
+
+  const Parts parts_;
+};
+
+}  // namespace ferry::driver

@@ -1,0 +1,162 @@
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <string>
+#include <thread>
+
+#include "base/log.h"
+#include "base/time.h"
+#include "driver/rpc_server.h"
+#include "driver/volume_service.h"
+#include "engine/client.h"
+#include "engine/tracker.h"
+#include "migration/imports.h"
+#include "migration/label_keeper.h"
+#include "migration/sources.h"
+#include "peer/client.h"
+#include "peer/server.h"
+#include "settings.h"
+#include "transport/key_file.h"
+#include "transport/tls_server.h"
+#include "volumes/catalogue.h"
+#include "volumes/marker.h"
+#include "volumes/mount_table.h"
+#include "volumes/mounts.h"
+#include "volumes/trash.h"
+
+/// Wires the parts together; what they do is in their headers. The paths are those of config.json.
+namespace ferry {
+
+namespace {
+
+const std::filesystem::path data_root = "/host/docker";
+const std::filesystem::path host_run = "/host/run";
+const std::filesystem::path propagated = "/propagated";
+const std::filesystem::path scratch = "/run/ferry";
+const std::filesystem::path plugin_socket = "/run/docker/plugins/ferry.sock";
+
+/// Many connections, and one descriptor for each level of a deep tree that is open.
+void raise_file_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+sigset_t termination_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGTERM);
+  ::sigaddset(&signals, SIGINT);
+  return signals;
+}
+
+void wait_for_termination() {
+  const sigset_t signals = termination_signals();
+  int signal = 0;
+  ::sigwait(&signals, &signal);
+  spdlog::info("stopping on signal {}", signal);
+}
+
+/// A predecessor that was killed may need a moment to let go of the lock.
+Result<std::unique_ptr<volumes::Catalogue>> open_catalogue(const volumes::Layout& layout) {
+  const Deadline deadline = after(std::chrono::seconds(8));
+  while (true) {
+    auto catalogue = volumes::Catalogue::open(layout);
+    if (catalogue || catalogue.error().code != Code::busy || SteadyClock::now() > deadline) return catalogue;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+}
+
+/// Before anything is served: the plugin's own mounts and the catalogue, or a reason not to serve.
+Result<std::unique_ptr<volumes::Catalogue>> load(const volumes::Layout& layout) {
+  FERRY_TRY(volumes::unpin_mounts(data_root.string(), {layout.base().string(), (data_root / "volumes").string()}));
+  FERRY_TRY(volumes::check_marker(propagated, layout));
+  FERRY_ASSIGN(auto catalogue, open_catalogue(layout));
+  FERRY_ASSIGN(const auto marker, volumes::read_marker(propagated));
+  if (!marker) FERRY_TRY(volumes::write_marker(propagated, {catalogue->uuid(), ""}));
+  return catalogue;
+}
+
+/// Completes the marker with the host's path of the data source, once the Engine can be asked.
+void complete_marker(engine::Client& client) {
+  const auto marker = volumes::read_marker(propagated);
+  const auto id = volumes::plugin_id(propagated.string());
+  if (!marker || !*marker || !id) return;
+  const auto source = client.plugin_mount_source(*id, "data");
+  if (!source || *source == (*marker)->source) return;
+  if (auto written = volumes::write_marker(propagated, {(*marker)->catalogue, *source}); !written)
+    spdlog::warn("{}", written.error().message);
+}
+
+Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
+  const volumes::Layout& layout = catalogue.layout();
+  volumes::Mounts mounts(propagated, scratch);
+  FERRY_TRY(mounts.start());
+  const transport::KeyFile keys(layout.key());
+  if (auto ensured = keys.ensure(); !ensured) spdlog::error("{}", ensured.error().message);
+  volumes::Trash trash(layout, std::chrono::duration_cast<std::chrono::seconds>(settings.trash_retention));
+
+  engine::Client client(host_run / settings.engine_socket);
+  migration::LabelKeeper labels(catalogue, client);
+  engine::Tracker tracker(client, [&] {
+    labels.wake();
+    complete_marker(client);
+  });
+  const migration::Sources sources(catalogue, mounts, client, tracker, data_root, propagated);
+  const auto peers = peer::make_peer_factory(keys);
+  migration::Imports imports(catalogue, *peers);
+
+  driver::VolumeService service({catalogue, mounts, trash, imports, labels, tracker});
+  driver::RpcServer rpc(service, plugin_socket);
+  FERRY_TRY(rpc.start());
+  tracker.start();
+  labels.start();
+  imports.resume();
+  peer::Server peer_server(sources, catalogue.uuid(), settings.allow);
+  transport::TlsServer tls(keys, settings.port);
+  peer_server.add_routes(tls.routes());
+  if (settings.port != 0)
+    if (auto started = tls.start(); !started) spdlog::error("peers cannot reach this host: {}", started.error().message);
+
+  wait_for_termination();
+  imports.abandon_all();
+  rpc.stop();
+  tls.stop();
+  labels.stop();
+  tracker.stop();
+  return {};
+}
+
+Result<> run() {
+  FERRY_ASSIGN(const Settings settings, read_settings());
+  FERRY_TRY(set_up_logging(settings.log_level));
+  spdlog::info("Ferry " FERRY_VERSION " starts");
+  auto catalogue = load(volumes::Layout(data_root));
+  if (!catalogue) {
+    // Staying up without listening makes `docker plugin enable` fail once; exiting would make the Engine restart the
+    // plugin over and over.
+    spdlog::error("NOT SERVING: {}", catalogue.error().message);
+    wait_for_termination();
+    return {};
+  }
+  return serve(settings, **catalogue);
+}
+
+}  // namespace
+
+}  // namespace ferry
+
+int main() {
+  const sigset_t signals = ferry::termination_signals();
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  ::umask(0);
+  ferry::raise_file_limit();
+  const auto result = ferry::run();
+  if (result) return 0;
+  spdlog::error("{}", result.error().message);
+  return 1;
+}

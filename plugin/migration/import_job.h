@@ -1,0 +1,77 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+
+#include "base/time.h"
+#include "migration/options.h"
+#include "migration/peer.h"
+#include "sync/receiver.h"
+#include "volumes/catalogue.h"
+
+namespace ferry::migration {
+
+nlohmann::json to_json(const ImportRequest& request);
+/// What Status shows of a migration that has just been asked for.
+nlohmann::json new_import_status(const ImportRequest& request);
+/// Of what to_json wrote; Code::corrupt otherwise.
+Result<ImportRequest> import_request(const nlohmann::json& json);
+
+/// One import: brings the volume's content in a thread of its own, however often the peer goes away meanwhile, and
+/// writes the outcome into the catalogue. Thread-safe.
+class ImportJob {
+ public:
+  /// Starts. The record of `name` must be in the catalogue, in State::importing, which the job turns into ready or
+  /// failed. The reference must outlive this object.
+  ImportJob(volumes::Catalogue& catalogue, std::string name, ImportRequest request, std::shared_ptr<Peer> peer);
+  /// As abandon().
+  ~ImportJob();
+
+  /// Stops it without an outcome, so that a later process or job carries on. Returns when its thread is gone.
+  void abandon();
+
+  /// Until the job has ended or the deadline has passed; true in the first case.
+  bool wait(Deadline deadline) const;
+
+  /// The member `migration` of Status, while it runs and after.
+  nlohmann::json status() const;
+
+  /// "37 % done, about 12 s left", for whoever has to wait.
+  std::string progress_text() const;
+
+ private:
+  void run();
+  Result<sync::Receipt> import();
+  Result<sync::Receipt> attempt();
+  Result<> commit(const sync::Receipt& receipt);
+  void fail_import(const Error& error);
+  bool pause(std::chrono::milliseconds duration);
+  void note(const Error& error);
+  std::uint64_t rate() const;
+  nlohmann::json status_locked() const;
+
+  volumes::Catalogue& catalogue_;
+  const std::string name_;
+  const ImportRequest request_;
+  const std::shared_ptr<Peer> peer_;
+  const nlohmann::json base_;  // what of the status stays the same
+  sync::Progress progress_;
+  std::atomic<bool> cancelled_{false};
+
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  bool ended_ = false;                 // protected by mutex_, as are the following
+  std::string trouble_;                // why the last attempt failed, while the next is under way
+  std::unique_ptr<OpenSource> source_;
+  SteadyClock::time_point content_began_;
+  std::uint64_t content_before_ = 0;   // bytes that were there before this attempt
+  nlohmann::json outcome_ = nullptr;   // final status
+  std::thread thread_;
+};
+
+}  // namespace ferry::migration

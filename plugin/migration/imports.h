@@ -1,0 +1,50 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "migration/import_job.h"
+#include "migration/options.h"
+#include "migration/peer.h"
+#include "volumes/catalogue.h"
+
+namespace ferry::migration {
+
+/// The imports of this host: checks them, starts them, carries on those that a restart interrupted. Thread-safe.
+class Imports {
+ public:
+  /// The references must outlive this object.
+  Imports(volumes::Catalogue& catalogue, PeerFactory& peers) : catalogue_(catalogue), peers_(peers) {}
+
+  /// Carries on every import that the catalogue has as State::importing.
+  void resume();
+
+  /// Checks within 5 s all that can be known at once, adds the volume in State::importing and starts the import.
+  Result<> begin(const std::string& name, const CreateRequest& request);
+
+  /// Ends the import without an outcome, if one runs. What it has written stays.
+  void abandon(const std::string& name);
+  void abandon_all();
+
+  /// Waits for a running import until the deadline; an error with percent and ETA if it has not ended by then.
+  Result<> wait(const std::string& name, Deadline deadline) const;
+
+  /// The running import's part of Status; null if none runs.
+  nlohmann::json status(const std::string& name) const;
+
+ private:
+  using Job = std::shared_ptr<ImportJob>;
+  Job find(const std::string& name) const;
+  void start(const std::string& name, const ImportRequest& request);
+  Result<VolumeDescription> check(const std::string& name, const ImportRequest& request, Peer& peer) const;
+  Result<> add(volumes::VolumeRecord record);
+
+  volumes::Catalogue& catalogue_;
+  PeerFactory& peers_;
+  mutable std::mutex mutex_;
+  std::map<std::string, Job> jobs_;  // protected by mutex_: running and ended ones
+};
+
+}  // namespace ferry::migration

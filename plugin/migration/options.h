@@ -1,0 +1,33 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "transport/endpoint.h"
+#include "volumes/record.h"
+
+namespace ferry::migration {
+
+/// How writers of the source are held while it is read. `refuse`: there must be none.
+enum class Freeze { refuse, none };
+
+/// An import as the user asked for it.
+struct ImportRequest {
+  transport::Endpoint peer;
+  std::string volume;  ///< at the peer
+  Freeze freeze = Freeze::refuse;
+};
+
+/// What the options of one `docker volume create` ask for.
+struct CreateRequest {
+  std::optional<volumes::Mode> mode;    ///< as given
+  volumes::StringMap own_options;       ///< those that belong to the volume, not to the migration
+  std::optional<ImportRequest> import;  ///< none: a plain volume
+};
+
+/// Checks the options of `create NAME`. Every refusal is one sentence that names the option and says what would be
+/// right, also for options of the documentation that this version does not have. Asks nobody.
+Result<CreateRequest> parse_options(const std::string& name, const volumes::StringMap& options);
+
+}  // namespace ferry::migration

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/types.h"
+#include "migration/options.h"
+#include "sync/receiver.h"
+#include "transport/endpoint.h"
+#include "volumes/record.h"
+
+namespace ferry::migration {
+
+/// What a host says of one of its volumes before it is migrated.
+struct VolumeDescription {
+  std::string volume;
+  std::string driver;   ///< "ferry" or "local"
+  std::string lineage;  ///< empty for a local volume: it gets one at its first migration
+  std::uint64_t epoch = 1;
+  volumes::Mode mode = volumes::Mode::rw;
+  volumes::StringMap labels;
+  volumes::StringMap options;
+  bool labels_known = true;  ///< false: that host has no Docker Engine to ask
+  std::uint64_t bytes = 0;   ///< content, as far as it could be counted in a second: a lower bound
+};
+
+/// A source volume that a peer has opened for this host.
+class OpenSource : public sync::Source {
+ public:
+  /// Makes every call that is under way, and every later one, fail soon. From any thread.
+  virtual void abort() = 0;
+};
+
+/// Another host's Ferry. Thread-safe. Code::unavailable errors are worth a retry, others are final.
+class Peer {
+ public:
+  virtual ~Peer() = default;
+  /// UUID of the peer's catalogue; equal to the own one if the peer is this host.
+  virtual Result<std::string> identify(std::chrono::milliseconds timeout) = 0;
+  /// Also checks that the volume could be opened now.
+  virtual Result<VolumeDescription> describe(const ImportRequest& request, std::chrono::milliseconds timeout) = 0;
+  virtual Result<std::unique_ptr<OpenSource>> open(const ImportRequest& request) = 0;
+};
+
+/// Makes peers; implemented by peer/.
+class PeerFactory {
+ public:
+  virtual ~PeerFactory() = default;
+  virtual std::shared_ptr<Peer> peer(const transport::Endpoint& endpoint) = 0;
+};
+
+}  // namespace ferry::migration

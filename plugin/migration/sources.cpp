@@ -1,0 +1,134 @@
+#include "migration/sources.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "sync/measure.h"
+#include "volumes/mount_table.h"
+
+namespace ferry::migration {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::chrono::milliseconds measure_time{1000};
+
+/// Options with which the local driver mounts something at the volume's directory (moby volume/local): this process
+/// would see the empty directory below that mount.
+bool is_mount(const volumes::StringMap& options) { return options.contains("device") || options.contains("type"); }
+
+}  // namespace
+
+Result<Sources::Located> Sources::locate(const std::string& volume) const {
+  const auto record = catalogue_.find(volume);
+  if (!record) return locate_local(volume);
+  if (record->state != volumes::State::ready)
+    return fail(Code::busy, "volume " + volume + " cannot be migrated: it is " + std::string(to_string(record->state)));
+  Located located;
+  located.path = catalogue_.layout().data(volume);
+  auto& description = located.description;
+  description.volume = volume;
+  description.driver = "ferry";
+  description.lineage = record->lineage;
+  description.epoch = record->epoch;
+  description.mode = record->mode;
+  if (auto known = client_.volume(volume)) {
+    description.labels = std::move(known->labels);
+    description.options = std::move(known->options);
+    return located;
+  }
+  const auto facts = tracker_.facts(volume);
+  description.labels_known = facts.labels.has_value();
+  description.labels = facts.labels.value_or(record->labels);
+  description.options = facts.options.value_or(record->options);
+  return located;
+}
+
+Result<Sources::Located> Sources::locate_local(const std::string& volume) const {
+  auto known = client_.volume(volume);
+  if (!known && known.error().code == Code::not_found) return fail(Code::not_found, "no volume named " + volume);
+  if (!known)
+    return fail(Code::unavailable, "no Ferry volume is named " + volume + ", and the Docker Engine cannot be asked for others: " +
+                                       known.error().message);
+  if (known->driver != "local")
+    return fail(Code::unsupported, "volume " + volume + " belongs to the driver " + quote(known->driver) +
+                                       "; Ferry moves its own volumes and those of the local driver");
+  if (is_mount(known->options))
+    return fail(Code::unsupported, "volume " + volume + " is a mount that the local driver makes (options type and device); "
+                                   "Ferry cannot see into it, copy its source instead");
+  Located located;
+  FERRY_ASSIGN(located.path, visible_path(known->mountpoint));
+  located.description.volume = volume;
+  located.description.driver = "local";
+  located.description.labels = std::move(known->labels);
+  located.description.options = std::move(known->options);
+  return located;
+}
+
+/// Where this process sees a path below the Engine's data root.
+Result<fs::path> Sources::visible_path(const std::string& mountpoint) const {
+  FERRY_ASSIGN(const std::string root, client_.data_root());
+  const auto id = volumes::plugin_id(propagated_.string());
+  if (!id || !fs::exists(data_ / "plugins" / *id))
+    return fail(Code::unsupported, "volumes of the local driver cannot be read: the plugin's mount `data` is not the Engine's data root " +
+                                       root + "; see `docker plugin set ferry data.source=…`");
+  const auto relative = fs::path(mountpoint).lexically_relative(root);
+  if (relative.empty() || *relative.begin() == "..")
+    return fail(Code::unsupported, "the volume's directory is not below the Engine's data root " + root);
+  return data_ / relative;
+}
+
+Result<> Sources::check_writers(const std::string& volume, Freeze freeze) const {
+  if (freeze == Freeze::none) return {};
+  const auto help = "; stop it, or pass -o freeze=none for a copy that may be torn";
+  const auto mounts = client_.container_mounts();
+  if (!mounts) {
+    if (mounts_.mountpoint(volume).empty()) return {};
+    return fail(Code::busy, "volume " + volume + " is mounted, and without the Docker Engine Ferry cannot tell by whom" + help);
+  }
+  const auto writer = std::find_if(mounts->begin(), mounts->end(), [&](const engine::ContainerMount& mount) {
+    return mount.volume == volume && mount.rw && mount.running;
+  });
+  if (writer == mounts->end()) return {};
+  return fail(Code::busy, "volume " + volume + " is mounted read-write by the running container " + writer->container + help);
+}
+
+Result<VolumeDescription> Sources::describe(const std::string& volume, Freeze freeze) const {
+  FERRY_ASSIGN(Located located, locate(volume));
+  FERRY_TRY(check_writers(volume, freeze));
+  FERRY_ASSIGN(const Fd root, open_at(AT_FDCWD, located.path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  located.description.bytes = sync::measure(root.get(), after(measure_time));
+  return std::move(located.description);
+}
+
+Result<std::unique_ptr<OpenVolume>> Sources::open(const std::string& volume, Freeze freeze) const {
+  const std::uint64_t mark = tracker_.mark();
+  FERRY_ASSIGN(const Located located, locate(volume));
+  FERRY_TRY(check_writers(volume, freeze));
+  FERRY_ASSIGN(Fd root, open_at(AT_FDCWD, located.path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  return std::unique_ptr<OpenVolume>(new OpenVolume{volume, mark, sync::Sender(std::move(root))});
+}
+
+Result<sync::Seal> Sources::seal(const OpenVolume& volume) const {
+  sync::Seal seal;
+  FERRY_ASSIGN(seal.changed, volume.sender.seal());
+  switch (tracker_.mounted_rw_since(volume.volume, volume.mark)) {
+    case engine::Mounted::no: seal.consistency = "idle"; break;
+    case engine::Mounted::yes:
+      seal.consistency = "live";
+      seal.warning = "a container had the source mounted read-write during the copy: it may be torn";
+      break;
+    case engine::Mounted::unknown:
+      seal.consistency = "live";
+      seal.warning = "the source's Docker Engine could not be asked who had the volume mounted: the copy may be torn";
+      break;
+  }
+  return seal;
+}
+
+}  // namespace ferry::migration

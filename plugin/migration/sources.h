@@ -1,0 +1,63 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "base/fd.h"
+#include "engine/client.h"
+#include "engine/tracker.h"
+#include "migration/peer.h"
+#include "sync/sender.h"
+#include "volumes/catalogue.h"
+#include "volumes/mounts.h"
+
+namespace ferry::migration {
+
+/// A volume of this host while a peer reads it.
+struct OpenVolume {
+  std::string volume;
+  std::uint64_t mark = 0;  ///< of the tracker, when it was opened
+  sync::Sender sender;
+};
+
+/// The volumes of this host, Ferry's and the `local` driver's, as sources of migrations. Thread-safe.
+class Sources {
+ public:
+  /// The references must outlive this object. `data` is where this process sees the Engine's data root.
+  Sources(const volumes::Catalogue& catalogue, const volumes::Mounts& mounts, engine::Client& client,
+          const engine::Tracker& tracker, std::filesystem::path data, std::filesystem::path propagated)
+      : catalogue_(catalogue),
+        mounts_(mounts),
+        client_(client),
+        tracker_(tracker),
+        data_(std::move(data)),
+        propagated_(std::move(propagated)) {}
+
+  /// Code::not_found: no such volume; busy: it is mounted read-write (Freeze::refuse) or not complete; unsupported: it
+  /// belongs to another driver, or is a mount that a plugin cannot see.
+  Result<VolumeDescription> describe(const std::string& volume, Freeze freeze) const;
+  Result<std::unique_ptr<OpenVolume>> open(const std::string& volume, Freeze freeze) const;
+
+  /// Ends a round: how much of the volume has changed, and whether anybody may have written to it since it was opened.
+  Result<sync::Seal> seal(const OpenVolume& volume) const;
+
+ private:
+  struct Located {
+    VolumeDescription description;
+    std::filesystem::path path;
+  };
+  Result<Located> locate(const std::string& volume) const;
+  Result<Located> locate_local(const std::string& volume) const;
+  Result<std::filesystem::path> visible_path(const std::string& mountpoint) const;
+  Result<> check_writers(const std::string& volume, Freeze freeze) const;
+
+  const volumes::Catalogue& catalogue_;
+  const volumes::Mounts& mounts_;
+  engine::Client& client_;
+  const engine::Tracker& tracker_;
+  const std::filesystem::path data_;
+  const std::filesystem::path propagated_;
+};
+
+}  // namespace ferry::migration

@@ -1,0 +1,93 @@
+#include "peer/client.h"
+
+#include "peer/connection.h"
+#include "peer/messages.h"
+#include "transport/tls_transport.h"
+
+namespace ferry::peer {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds connect_time{5000};
+constexpr milliseconds content_time{30'000};
+/// The sender first writes back its whole file system (syncfs), and a walk may meet slow disks. A peer that vanished
+/// is noticed earlier, by TCP's keepalive.
+constexpr milliseconds walk_time{600'000};
+constexpr milliseconds goodbye_time{1000};
+
+class RemoteSource : public migration::OpenSource {
+ public:
+  RemoteSource(std::shared_ptr<Connection> connection, const std::string& id)
+      : connection_(std::move(connection)), path_("/sources/" + id) {}
+
+  ~RemoteSource() override { (void)connection_->ask({"DELETE", path_, "", goodbye_time, goodbye_time}); }
+
+  Result<> manifest(const sync::ByteSink& sink) override {
+    return connection_->stream({"POST", path_ + "/manifest", "", connect_time, walk_time}, sink);
+  }
+
+  Result<> content(const std::string& wants, const sync::ByteSink& sink) override {
+    return connection_->stream({"POST", path_ + "/content", wants, connect_time, content_time}, sink);
+  }
+
+  Result<sync::Seal> seal() override {
+    FERRY_ASSIGN(const auto answer, connection_->ask({"POST", path_ + "/seal", "", connect_time, walk_time}));
+    return decode_seal(answer);
+  }
+
+  void abort() override { connection_->abort(); }
+
+ private:
+  const std::shared_ptr<Connection> connection_;
+  const std::string path_;
+};
+
+class RemotePeer : public migration::Peer {
+ public:
+  explicit RemotePeer(std::shared_ptr<transport::Transport> transport) : transport_(std::move(transport)) {}
+
+  Result<std::string> identify(milliseconds timeout) override {
+    FERRY_ASSIGN(const auto answer, Connection(transport_).ask({"GET", "/hello", "", timeout, timeout}));
+    FERRY_ASSIGN(const Hello hello, decode_hello(answer));
+    return hello.uuid;
+  }
+
+  Result<migration::VolumeDescription> describe(const migration::ImportRequest& request, milliseconds timeout) override {
+    const std::string body = encode(OpenRequest{request.volume, request.freeze});
+    FERRY_ASSIGN(const auto answer, Connection(transport_).ask({"POST", "/describe", body, timeout, timeout}));
+    return decode_description(answer);
+  }
+
+  Result<std::unique_ptr<migration::OpenSource>> open(const migration::ImportRequest& request) override {
+    auto connection = std::make_shared<Connection>(transport_);
+    const std::string body = encode(OpenRequest{request.volume, request.freeze});
+    FERRY_ASSIGN(const auto answer, connection->ask({"POST", "/sources", body, connect_time, content_time}));
+    FERRY_ASSIGN(const auto id, decode_opened(answer));
+    return std::unique_ptr<migration::OpenSource>(std::make_unique<RemoteSource>(std::move(connection), id));
+  }
+
+ private:
+  const std::shared_ptr<transport::Transport> transport_;
+};
+
+class Factory : public migration::PeerFactory {
+ public:
+  explicit Factory(const transport::KeyFile& keys) : keys_(keys) {}
+
+  std::shared_ptr<migration::Peer> peer(const transport::Endpoint& endpoint) override {
+    return std::make_shared<RemotePeer>(transport::make_tls_transport(endpoint, keys_));
+  }
+
+ private:
+  const transport::KeyFile& keys_;
+};
+
+}  // namespace
+
+std::unique_ptr<migration::PeerFactory> make_peer_factory(const transport::KeyFile& keys) {
+  return std::make_unique<Factory>(keys);
+}
+
+}  // namespace ferry::peer

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <memory>
+
+#include "migration/peer.h"
+#include "transport/key_file.h"
+
+namespace ferry::peer {
+
+/// Makes peers that are reached over TLS with the pre-shared key of `keys`, which must outlive the factory and its
+/// peers. Thread-safe.
+std::unique_ptr<migration::PeerFactory> make_peer_factory(const transport::KeyFile& keys);
+
+}  // namespace ferry::peer

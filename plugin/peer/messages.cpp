@@ -1,0 +1,146 @@
+#include "peer/messages.h"
+
+#include <array>
+
+#include "base/log.h"
+#include "volumes/names.h"
+
+namespace ferry::peer {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t longest_message = 64U << 20;
+constexpr std::size_t longest_error = 4096;
+
+constexpr std::array codes = {Code::invalid_argument, Code::not_found, Code::already_exists, Code::busy,
+                              Code::denied,           Code::unavailable, Code::no_space,     Code::corrupt,
+                              Code::unsupported,      Code::cancelled,   Code::io};
+
+std::string dump(const json& message) { return message.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+/// Runs a decoder on a parsed message; whatever does not fit is Code::corrupt.
+template <class T, class Decode>
+Result<T> decode_with(const std::string& text, const char* what, Decode decode) {
+  if (text.size() > longest_message) return fail(Code::corrupt, std::string("the peer's ") + what + " is too long");
+  try {
+    return decode(json::parse(text));
+  } catch (const json::exception& error) {
+    return fail(Code::corrupt, std::string("the peer's ") + what + " cannot be read: " + error.what());
+  }
+}
+
+std::string short_string(const json& value, std::size_t longest) {
+  return value.get<std::string>().substr(0, longest);
+}
+
+}  // namespace
+
+std::string encode(const Hello& hello) { return dump({{"ferry", hello.version}, {"uuid", hello.uuid}}); }
+
+Result<Hello> decode_hello(const std::string& text) {
+  return decode_with<Hello>(text, "greeting", [](const json& message) -> Result<Hello> {
+    return Hello{short_string(message.at("ferry"), 64), short_string(message.at("uuid"), 64)};
+  });
+}
+
+std::string encode(const migration::VolumeDescription& description) {
+  return dump({{"volume", description.volume},
+               {"driver", description.driver},
+               {"lineage", description.lineage},
+               {"epoch", description.epoch},
+               {"mode", volumes::to_string(description.mode)},
+               {"labels", description.labels},
+               {"options", description.options},
+               {"labels_known", description.labels_known},
+               {"bytes", description.bytes}});
+}
+
+Result<migration::VolumeDescription> decode_description(const std::string& text) {
+  using migration::VolumeDescription;
+  return decode_with<VolumeDescription>(text, "description of a volume", [](const json& message) -> Result<VolumeDescription> {
+    VolumeDescription description;
+    description.volume = short_string(message.at("volume"), 255);
+    description.driver = short_string(message.at("driver"), 64);
+    description.lineage = short_string(message.at("lineage"), 64);
+    description.epoch = message.at("epoch").get<std::uint64_t>();
+    FERRY_ASSIGN(description.mode, volumes::parse_mode(message.at("mode").get<std::string>()));
+    description.labels = message.at("labels").get<volumes::StringMap>();
+    description.options = message.at("options").get<volumes::StringMap>();
+    description.labels_known = message.at("labels_known").get<bool>();
+    description.bytes = message.at("bytes").get<std::uint64_t>();
+    return description;
+  });
+}
+
+std::string encode(const OpenRequest& request) {
+  return dump({{"volume", request.volume}, {"freeze", request.freeze == migration::Freeze::none ? "none" : "refuse"}});
+}
+
+Result<OpenRequest> decode_open_request(const std::string& text) {
+  return decode_with<OpenRequest>(text, "request", [](const json& message) -> Result<OpenRequest> {
+    OpenRequest request;
+    request.volume = message.at("volume").get<std::string>();
+    FERRY_TRY(volumes::check_name(request.volume));
+    const auto freeze = message.at("freeze").get<std::string>();
+    if (freeze != "none" && freeze != "refuse")
+      return fail(Code::unsupported, "this Ferry does not have freeze=" + quote(freeze));
+    request.freeze = freeze == "none" ? migration::Freeze::none : migration::Freeze::refuse;
+    return request;
+  });
+}
+
+std::string encode_opened(const std::string& id) { return dump({{"source", id}}); }
+
+Result<std::string> decode_opened(const std::string& text) {
+  return decode_with<std::string>(text, "answer", [](const json& message) -> Result<std::string> {
+    const auto id = message.at("source").get<std::string>();
+    if (id.empty() || id.size() > 64 || id.find_first_not_of("0123456789abcdef") != std::string::npos)
+      return fail(Code::corrupt, "the peer's answer has no usable source ID");
+    return id;
+  });
+}
+
+std::string encode(const sync::Seal& seal) {
+  return dump({{"changed", seal.changed}, {"consistency", seal.consistency}, {"warning", seal.warning}});
+}
+
+Result<sync::Seal> decode_seal(const std::string& text) {
+  return decode_with<sync::Seal>(text, "seal", [](const json& message) -> Result<sync::Seal> {
+    sync::Seal seal;
+    seal.changed = message.at("changed").get<std::uint64_t>();
+    seal.consistency = message.at("consistency").get<std::string>() == "idle" ? "idle" : "live";
+    seal.warning = short_string(message.at("warning"), longest_error);
+    return seal;
+  });
+}
+
+std::string encode(const Error& error) { return dump({{"code", to_string(error.code)}, {"error", error.message}}); }
+
+int status_of(Code code) {
+  switch (code) {
+    case Code::invalid_argument: return 400;
+    case Code::denied: return 403;
+    case Code::not_found: return 404;
+    case Code::already_exists:
+    case Code::busy: return 409;
+    case Code::unavailable: return 503;
+    case Code::no_space: return 507;
+    case Code::unsupported: return 501;
+    default: return 500;
+  }
+}
+
+Error decode_error(int status, const std::string& text, const std::string& peer) {
+  const auto message = json::parse(text.substr(0, longest_error * 4), nullptr, false);
+  if (!message.is_object() || !message.contains("error") || !message["error"].is_string() || !message.contains("code"))
+    return {Code::unsupported, "peer " + peer + " answered with HTTP status " + std::to_string(status) +
+                                   "; does it run another version of Ferry?"};
+  Code code = Code::io;
+  for (const Code candidate : codes)
+    if (message["code"] == to_string(candidate)) code = candidate;
+  return {code, "peer " + peer + ": " + short_string(message["error"], longest_error)};
+}
+
+}  // namespace ferry::peer

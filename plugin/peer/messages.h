@@ -1,0 +1,50 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/result.h"
+#include "migration/peer.h"
+#include "sync/receiver.h"
+
+/// The JSON messages of the peer protocol, docs/protocol.md. Encoders never throw; decoders check everything, since a
+/// peer's bytes are hostile, and give Code::corrupt.
+namespace ferry::peer {
+
+/// Every path begins with it; a peer of another protocol version answers 404.
+inline constexpr const char* path_prefix = "/ferry/v1";
+inline constexpr const char* json_type = "application/json";
+inline constexpr const char* bytes_type = "application/octet-stream";
+
+struct Hello {
+  std::string version;  ///< of Ferry, for people
+  std::string uuid;     ///< of the catalogue
+};
+
+std::string encode(const Hello& hello);
+Result<Hello> decode_hello(const std::string& text);
+
+std::string encode(const migration::VolumeDescription& description);
+Result<migration::VolumeDescription> decode_description(const std::string& text);
+
+struct OpenRequest {
+  std::string volume;
+  migration::Freeze freeze = migration::Freeze::refuse;
+};
+std::string encode(const OpenRequest& request);
+Result<OpenRequest> decode_open_request(const std::string& text);
+
+/// The answer to an open request: the ID under which the source is reached.
+std::string encode_opened(const std::string& id);
+Result<std::string> decode_opened(const std::string& text);
+
+std::string encode(const sync::Seal& seal);
+Result<sync::Seal> decode_seal(const std::string& text);
+
+/// An error as a message, and its HTTP status.
+std::string encode(const Error& error);
+int status_of(Code code);
+/// The error that a peer answered; `status` counts where the text cannot be read.
+Error decode_error(int status, const std::string& text, const std::string& peer);
+
+}  // namespace ferry::peer

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "sync/receiver.h"
+#include "sync/sender.h"
+
+namespace ferry::test {
+
+/// A Sender in this process as the receiver's Source, with hooks at which a test can interfere. Bytes go through the
+/// same encoders and decoders as over a network, in pieces of `piece` bytes.
+class LocalSource : public sync::Source {
+ public:
+  explicit LocalSource(Fd root) : sender_(std::move(root)) {}
+
+  std::function<void()> after_manifest;
+  std::function<Result<>(std::string&)> on_content;  ///< may change a piece of the content stream, or fail
+  std::size_t piece = 100'003;
+
+  Result<> manifest(const sync::ByteSink& sink) override {
+    FERRY_TRY(pump(*sender_.manifest(), sink, nullptr));
+    if (after_manifest) after_manifest();
+    return {};
+  }
+
+  Result<> content(const std::string& wants, const sync::ByteSink& sink) override {
+    FERRY_ASSIGN(const auto source, sender_.content(wants));
+    return pump(*source, sink, on_content);
+  }
+
+  Result<sync::Seal> seal() override {
+    FERRY_ASSIGN(const auto changed, sender_.seal());
+    return sync::Seal{changed, "idle", ""};
+  }
+
+ private:
+  Result<> pump(sync::ByteSource& source, const sync::ByteSink& sink, const std::function<Result<>(std::string&)>& hook) {
+    std::string bytes;
+    while (source.next(bytes)) {
+      if (hook) FERRY_TRY(hook(bytes));
+      for (std::size_t at = 0; at < bytes.size(); at += piece) FERRY_TRY(sink(std::string_view(bytes).substr(at, piece)));
+      bytes.clear();
+    }
+    return {};
+  }
+
+  sync::Sender sender_;
+};
+
+}  // namespace ferry::test

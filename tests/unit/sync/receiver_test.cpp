@@ -1,0 +1,217 @@
+#include "sync/receiver.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <thread>
+
+#include "support/local_source.h"
+#include "support/temporary_directory.h"
+
+namespace ferry::sync {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class ReceiverTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    fs::create_directories(source_);
+    fs::create_directories(staging_);
+  }
+
+  static void write(const fs::path& path, const std::string& content) {
+    std::ofstream(path, std::ios::binary) << content;
+  }
+
+  /// Old enough that an equal ctime proves equal content: see ManifestInfo::stable_before_ns.
+  static void let_ctimes_settle() { std::this_thread::sleep_for(std::chrono::milliseconds(30)); }
+
+  test::LocalSource open_source() const { return test::LocalSource(*open_at(AT_FDCWD, source_.string(), O_RDONLY | O_DIRECTORY)); }
+
+  Result<Receipt> receive(Source& source) {
+    progress_.bytes_sent = 0;
+    return Receiver(source, staging_, directory_ / "journal", options_, progress_, cancelled_).run();
+  }
+
+  /// The comparison of an independent program; "" when the trees are equal.
+  std::string difference() const {
+    const std::string command = "/usr/bin/python3 " FERRY_TREE_TOOL " compare '" + source_.string() + "' '" + staging_.string() +
+                                "' --ignore-sockets >'" + (directory_ / "difference").string() + "' 2>&1";
+    if (std::system(command.c_str()) == 0) return "";
+    return *read_file(directory_ / "difference");
+  }
+
+  test::TemporaryDirectory directory_;
+  fs::path source_ = directory_ / "source";
+  fs::path staging_ = directory_ / "staging";
+  ReceiverOptions options_;
+  Progress progress_;
+  std::atomic<bool> cancelled_{false};
+};
+
+TEST_F(ReceiverTest, CopiesAnEmptyTree) {
+  auto source = open_source();
+  const auto receipt = receive(source);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  EXPECT_EQ(receipt->files, 0U);
+  EXPECT_EQ(difference(), "");
+}
+
+TEST_F(ReceiverTest, CopiesEveryKindOfFileAndMetadata) {
+  const std::string make = "/usr/bin/python3 " FERRY_TREE_TOOL " make-tree '" + source_.string() + "' --seed 7 --small";
+  ASSERT_EQ(std::system(make.c_str()), 0);
+  auto source = open_source();
+  source.piece = 977;
+  const auto receipt = receive(source);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  EXPECT_EQ(difference(), "");
+  EXPECT_EQ(receipt->rounds, 1U);
+  EXPECT_EQ(receipt->consistency, "idle");
+}
+
+TEST_F(ReceiverTest, SendsNothingAgainThatIsThere) {
+  const std::string content(5 << 20, 'x');
+  for (int i = 0; i < 10; ++i) write(source_ / ("file" + std::to_string(i)), content);
+  let_ctimes_settle();
+  auto first = open_source();
+  std::uint64_t sent = 0;
+  first.on_content = [&](std::string& bytes) -> Result<> {
+    sent += bytes.size();
+    if (sent > 30U << 20) return fail(Code::unavailable, "cut");
+    return {};
+  };
+  const auto cut = receive(first);
+  ASSERT_FALSE(cut);
+  EXPECT_EQ(cut.error().code, Code::unavailable);
+  auto second = open_source();
+  const auto receipt = receive(second);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  EXPECT_EQ(difference(), "");
+  EXPECT_LT(progress_.bytes_sent, 31U << 20);
+}
+
+TEST_F(ReceiverTest, CarriesOnWithinALargeFile) {
+  write(source_ / "large", std::string(64U << 20, 'y'));
+  let_ctimes_settle();
+  auto first = open_source();
+  std::uint64_t sent = 0;
+  first.on_content = [&](std::string& bytes) -> Result<> {
+    sent += bytes.size();
+    if (sent > 40U << 20) return fail(Code::unavailable, "cut");
+    return {};
+  };
+  ASSERT_FALSE(receive(first));
+  auto second = open_source();
+  const auto receipt = receive(second);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  EXPECT_EQ(difference(), "");
+  EXPECT_LT(progress_.bytes_sent, 34U << 20);
+}
+
+TEST_F(ReceiverTest, EqualTreesHaveEqualDigestsAndOthersNot) {
+  write(source_ / "a", "one");
+  auto first = open_source();
+  const auto before = receive(first);
+  auto again = open_source();
+  const auto same = receive(again);
+  write(source_ / "a", "two");
+  auto changed = open_source();
+  const auto after = receive(changed);
+  ASSERT_TRUE(before && same && after);
+  EXPECT_EQ(before->digest, same->digest);
+  EXPECT_NE(before->digest, after->digest);
+}
+
+TEST_F(ReceiverTest, LooksAgainWhenAFileChangesDuringTheRound) {
+  write(source_ / "a", "one");
+  auto source = open_source();
+  int rounds = 0;
+  source.after_manifest = [&] {
+    if (++rounds == 1) write(source_ / "a", "two and longer");
+  };
+  const auto receipt = receive(source);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  EXPECT_EQ(receipt->rounds, 2U);
+  EXPECT_EQ(difference(), "");
+}
+
+TEST_F(ReceiverTest, RefusesASourceThatNeverStandsStill) {
+  write(source_ / "a", "0");
+  auto source = open_source();
+  int rounds = 0;
+  source.after_manifest = [&] { write(source_ / "a", std::string(static_cast<std::size_t>(++rounds), 'x')); };
+  const auto receipt = receive(source);
+  ASSERT_FALSE(receipt);
+  EXPECT_EQ(receipt.error().code, Code::busy);
+  EXPECT_THAT(receipt.error().message, HasSubstr("freeze=none"));
+}
+
+TEST_F(ReceiverTest, SaysSoWhenACopyMayBeTorn) {
+  write(source_ / "a", "0");
+  options_.writers = Writers::allowed;
+  auto source = open_source();
+  int rounds = 0;
+  source.after_manifest = [&] { write(source_ / "a", std::string(static_cast<std::size_t>(++rounds), 'x')); };
+  const auto receipt = receive(source);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  EXPECT_EQ(receipt->consistency, "live");
+  EXPECT_GT(receipt->changed, 0U);
+  EXPECT_THAT(receipt->warnings, testing::Contains(HasSubstr("\"a\"")));
+}
+
+TEST_F(ReceiverTest, FollowsEveryChangeOfTypeBetweenRounds) {
+  fs::create_directory(source_ / "was-directory");
+  write(source_ / "was-directory" / "inside", "x");
+  write(source_ / "was-file", "x");
+  write(source_ / "one", "linked");
+  fs::create_hard_link(source_ / "one", source_ / "two");
+  write(source_ / "vanishes", "x");
+  auto source = open_source();
+  int rounds = 0;
+  source.after_manifest = [&] {
+    if (++rounds != 1) return;
+    fs::remove_all(source_ / "was-directory");
+    write(source_ / "was-directory", "now a file");
+    fs::remove(source_ / "was-file");
+    fs::create_directory(source_ / "was-file");
+    fs::remove(source_ / "two");
+    write(source_ / "two", "on its own");
+    fs::remove(source_ / "vanishes");
+    write(source_ / "appears", "new");
+  };
+  const auto receipt = receive(source);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  EXPECT_EQ(difference(), "");
+}
+
+TEST_F(ReceiverTest, FindsDamageOnTheWay) {
+  write(source_ / "a", std::string(1000, 'x'));
+  auto source = open_source();
+  source.on_content = [](std::string& bytes) -> Result<> {
+    bytes[500] = static_cast<char>(bytes[500] ^ 1);
+    return {};
+  };
+  const auto receipt = receive(source);
+  ASSERT_FALSE(receipt);
+  EXPECT_EQ(receipt.error().code, Code::corrupt);
+  EXPECT_THAT(receipt.error().message, HasSubstr("a:"));
+}
+
+TEST_F(ReceiverTest, StopsWhenCancelled) {
+  write(source_ / "a", "x");
+  cancelled_ = true;
+  auto source = open_source();
+  const auto receipt = receive(source);
+  ASSERT_FALSE(receipt);
+  EXPECT_EQ(receipt.error().code, Code::cancelled);
+}
+
+}  // namespace
+}  // namespace ferry::sync
