@@ -179,7 +179,7 @@ Result<> Catalogue::install(VolumeRecord record, const fs::path& directory) {
 Result<> Catalogue::update(const std::string& name, const std::function<void(VolumeRecord&)>& change) {
   const auto guard = names_.lock(name);
   const Snapshot current = find(name);
-  if (!current || current->state == State::quarantined) return fail(Code::not_found, "no volume " + name);
+  if (!current || current->state == State::quarantined) return fail(Code::not_found, "no such volume: " + name);
   VolumeRecord next = *current;
   change(next);
   FERRY_TRY(store(next));
@@ -190,7 +190,7 @@ Result<> Catalogue::update(const std::string& name, const std::function<void(Vol
 Result<> Catalogue::commit_staging(const std::string& name, const std::function<void(VolumeRecord&)>& change) {
   const auto guard = names_.lock(name);
   const Snapshot current = find(name);
-  if (!current) return fail(Code::not_found, "no volume " + name);
+  if (!current) return fail(Code::not_found, "no such volume: " + name);
   VolumeRecord next = *current;
   change(next);
   FERRY_TRY(store(next));
@@ -201,7 +201,7 @@ Result<> Catalogue::commit_staging(const std::string& name, const std::function<
 
 Result<> Catalogue::move_out(const std::string& name, const fs::path& destination) {
   const auto guard = names_.lock(name);
-  if (!find(name)) return fail(Code::not_found, "no volume " + name);
+  if (!find(name)) return fail(Code::not_found, "no such volume: " + name);
   FERRY_TRY(rename_durably(layout_.volume(name), destination));
   const std::lock_guard lock(mutex_);
   records_.erase(name);
