@@ -46,7 +46,7 @@ Result<std::string> read_record(const fs::path& path) {
   return read_file(path);
 }
 
-bool is_directory(const fs::path& path) {
+bool has_directory(const fs::path& path) {
   struct stat info {};
   return ::lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
@@ -110,7 +110,7 @@ Result<> Catalogue::load_volume(const std::string& name) {
   auto record = text ? decode(*text, name) : Result<VolumeRecord>(pass(text));
   if (!record) return quarantine_record(name, record.error().message);
   FERRY_TRY(finish_commit(*record));
-  if (record->state == State::ready && !is_directory(layout_.data(name))) {
+  if (record->state == State::ready && !has_directory(layout_.data(name))) {
     list_quarantined(name, "its data directory is missing; the record was left where it is");
     return {};
   }
@@ -145,7 +145,7 @@ void Catalogue::list_quarantined(const std::string& name, const std::string& rea
 // A ready record beside a staging directory is a commit that a crash interrupted: see commit_staging.
 Result<> Catalogue::finish_commit(const VolumeRecord& record) {
   if (record.state != State::ready) return {};
-  if (!is_directory(layout_.data(record.name)) && is_directory(layout_.staging(record.name)))
+  if (!has_directory(layout_.data(record.name)) && has_directory(layout_.staging(record.name)))
     FERRY_TRY(rename_durably(layout_.staging(record.name), layout_.data(record.name)));
   std::error_code ignored;
   fs::remove(layout_.journal(record.name), ignored);
@@ -258,7 +258,8 @@ Result<std::map<std::string, VolumeRecord>> Catalogue::orphans() const {
     const auto json = text ? nlohmann::json::parse(*text, nullptr, false) : nlohmann::json();
     if (!json.is_object() || !json.contains("name") || !json["name"].is_string()) continue;
     auto record = decode(*text, json["name"].get<std::string>());
-    if (record && record->state == State::importing && is_directory(layout_.orphans() / id / "staging")) found.emplace(id, std::move(*record));
+    const bool usable = record && record->state == State::importing && has_directory(layout_.orphans() / id / "staging");
+    if (usable) found.emplace(id, std::move(*record));
   }
   return found;
 }
