@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 namespace ferry {
@@ -9,6 +10,9 @@ using SteadyClock = std::chrono::steady_clock;
 using Deadline = SteadyClock::time_point;
 
 inline Deadline after(std::chrono::milliseconds duration) { return SteadyClock::now() + duration; }
+
+/// CLOCK_REALTIME, nanoseconds since the epoch.
+std::int64_t realtime_ns();
 
 /// Now as RFC 3339 in UTC with seconds, e.g. 2026-11-22T17:05:09Z.
 std::string now_rfc3339();

@@ -91,7 +91,8 @@ Event read_event(const json& object) {
   return {.type = text(object, "Type"),
           .action = text(object, "Action"),
           .id = text(actor, "ID"),
-          .attributes = value<StringMap>(actor, "Attributes")};
+          .attributes = value<StringMap>(actor, "Attributes"),
+          .time_ns = value<std::int64_t>(object, "timeNano")};
 }
 
 }  // namespace

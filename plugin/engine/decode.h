@@ -17,6 +17,7 @@ struct Event {
   std::string action;  ///< create, mount, die, …
   std::string id;      ///< the volume's name or the container's ID
   StringMap attributes;
+  std::int64_t time_ns = 0;  ///< since the epoch, by the Engine's clock; 0: not told
 };
 
 Result<Volume> decode_volume(std::string_view body);

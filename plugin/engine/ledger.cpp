@@ -58,6 +58,11 @@ Ledger::Stale Ledger::apply(const Event& event) {
 }
 
 void Ledger::add_mount(const Event& event) {
+  if (attribute(event, "read/write") != "false") {
+    auto& last = last_rw_mount_[event.id];
+    last = std::max(last, event.time_ns);
+    if (last_rw_mount_.size() > most_remembered) last_rw_mount_.erase(last_rw_mount_.begin());
+  }
   const std::string container = attribute(event, "container");
   merge(announced_[{event.id, container}], {.container = container.substr(0, 12),
                                             .container_id = container,
@@ -119,6 +124,12 @@ Mounted Ledger::mounted_rw_since(const std::string& volume, Mark mark) const {
   if (!connected_) return Mounted::unknown;
   if (rw_now(volume)) return Mounted::yes;
   return mark < known_since_ ? Mounted::unknown : Mounted::no;
+}
+
+Mounted Ledger::mount_rw_began_since(const std::string& volume, Mark mark, std::int64_t time_ns) const {
+  const auto last = last_rw_mount_.find(volume);
+  if (last != last_rw_mount_.end() && last->second >= time_ns) return Mounted::yes;
+  return connected_ && mark >= known_since_ ? Mounted::no : Mounted::unknown;
 }
 
 bool Ledger::rw_now(const std::string& volume) const {

@@ -53,6 +53,9 @@ class Ledger {
   Mark mark() const { return ++now_; }
   /// Whether the volume was mounted read-write at the mark or since. Not sure means unknown, never no.
   Mounted mounted_rw_since(const std::string& volume, Mark mark) const;
+  /// Whether a read-write mount of the volume began after `time_ns` (since the epoch), which was taken together with the
+  /// mark. Mounts from before do not count, even if their end has not been seen yet.
+  Mounted mount_rw_began_since(const std::string& volume, Mark mark, std::int64_t time_ns) const;
 
  private:
   using Key = std::pair<std::string, std::string>;  // volume, container ID
@@ -70,6 +73,7 @@ class Ledger {
   std::map<std::string, Volume> volumes_;
   Mounts listed_;                                         ///< by volume
   std::map<Key, std::vector<ContainerMount>> announced_;  ///< mount events without their unmount yet
+  std::map<std::string, std::int64_t> last_rw_mount_;     ///< by volume: when the last read-write mount began
   std::map<std::string, Mark> last_rw_;                   ///< by volume: the last time it was known to be mounted rw
 };
 

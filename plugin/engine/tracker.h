@@ -55,6 +55,9 @@ class Tracker {
   /// Whether a container had the volume mounted read-write at the mark or at any time since. Unknown if the tracker was
   /// not connected at any time since. An event takes the Engine some milliseconds to send.
   Mounted mounted_rw_since(const std::string& volume, std::uint64_t mark) const;
+  /// Whether a read-write mount of the volume began at or after `time_ns` (CLOCK_REALTIME, since the epoch), taken
+  /// together with the mark. Unlike mounted_rw_since it does not depend on how fast the end of earlier mounts is told.
+  Mounted mount_rw_began_since(const std::string& volume, std::uint64_t mark, std::int64_t time_ns) const;
 
  private:
   struct Listing {

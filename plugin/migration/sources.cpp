@@ -83,24 +83,26 @@ Result<fs::path> Sources::visible_path(const std::string& mountpoint) const {
   return data_ / relative;
 }
 
-Result<> Sources::check_writers(const std::string& volume, Freeze freeze) const {
-  if (freeze == Freeze::none) return {};
+/// Whether a running container may write to the volume now; with Freeze::refuse that is an error.
+Result<bool> Sources::has_writer(const std::string& volume, Freeze freeze) const {
   const auto help = "; stop it, or pass -o freeze=none for a copy that may be torn";
   const auto mounts = client_.container_mounts();
   if (!mounts) {
-    if (mounts_.mountpoint(volume).empty()) return {};
+    if (mounts_.mountpoint(volume).empty()) return false;
+    if (freeze == Freeze::none) return true;
     return fail(Code::busy, "volume " + volume + " is mounted, and without the Docker Engine Ferry cannot tell by whom" + help);
   }
   const auto writer = std::find_if(mounts->begin(), mounts->end(), [&](const engine::ContainerMount& mount) {
     return mount.volume == volume && mount.rw && mount.running;
   });
-  if (writer == mounts->end()) return {};
+  if (writer == mounts->end()) return false;
+  if (freeze == Freeze::none) return true;
   return fail(Code::busy, "volume " + volume + " is mounted read-write by the running container " + writer->container + help);
 }
 
 Result<VolumeDescription> Sources::describe(const std::string& volume, Freeze freeze) const {
   FERRY_ASSIGN(Located located, locate(volume));
-  FERRY_TRY(check_writers(volume, freeze));
+  FERRY_TRY(has_writer(volume, freeze));
   FERRY_ASSIGN(const Fd root, open_at(AT_FDCWD, located.path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   located.description.bytes = sync::measure(root.get(), after(measure_time));
   return std::move(located.description);
@@ -108,16 +110,18 @@ Result<VolumeDescription> Sources::describe(const std::string& volume, Freeze fr
 
 Result<std::unique_ptr<OpenVolume>> Sources::open(const std::string& volume, Freeze freeze) const {
   const std::uint64_t mark = tracker_.mark();
+  const std::int64_t now = realtime_ns();
   FERRY_ASSIGN(const Located located, locate(volume));
-  FERRY_TRY(check_writers(volume, freeze));
+  FERRY_ASSIGN(const bool written, has_writer(volume, freeze));
   FERRY_ASSIGN(Fd root, open_at(AT_FDCWD, located.path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  return std::unique_ptr<OpenVolume>(new OpenVolume{volume, mark, sync::Sender(std::move(root))});
+  return std::unique_ptr<OpenVolume>(new OpenVolume{volume, mark, now, written, sync::Sender(std::move(root))});
 }
 
 Result<sync::Seal> Sources::seal(const OpenVolume& volume) const {
   sync::Seal seal;
   FERRY_ASSIGN(seal.changed, volume.sender.seal());
-  switch (tracker_.mounted_rw_since(volume.volume, volume.mark)) {
+  const auto began = tracker_.mount_rw_began_since(volume.volume, volume.mark, volume.opened_ns);
+  switch (volume.written_at_open ? engine::Mounted::yes : began) {
     case engine::Mounted::no: seal.consistency = "idle"; break;
     case engine::Mounted::yes:
       seal.consistency = "live";

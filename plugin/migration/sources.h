@@ -17,7 +17,9 @@ namespace ferry::migration {
 /// A volume of this host while a peer reads it.
 struct OpenVolume {
   std::string volume;
-  std::uint64_t mark = 0;  ///< of the tracker, when it was opened
+  std::uint64_t mark = 0;           ///< of the tracker, when it was opened
+  std::int64_t opened_ns = 0;       ///< CLOCK_REALTIME then
+  bool written_at_open = false;     ///< a running container had it mounted read-write then
   sync::Sender sender;
 };
 
@@ -50,7 +52,7 @@ class Sources {
   Result<Located> locate(const std::string& volume) const;
   Result<Located> locate_local(const std::string& volume) const;
   Result<std::filesystem::path> visible_path(const std::string& mountpoint) const;
-  Result<> check_writers(const std::string& volume, Freeze freeze) const;
+  Result<bool> has_writer(const std::string& volume, Freeze freeze) const;
 
   const volumes::Catalogue& catalogue_;
   const volumes::Mounts& mounts_;
