@@ -21,7 +21,7 @@ tl::unexpected<Error> refuse(const Entry& entry, const std::string& why) {
 
 Result<> EntryChecker::check(const Entry& entry) {
   if (types_.empty()) {
-    if (!entry.name.empty() || entry.type != Type::directory) return refuse(entry, "is not the root directory");
+    if (!entry.name.empty() || entry.parent != 0 || entry.type != Type::directory) return refuse(entry, "is not the root directory");
     types_.push_back(entry.type);
     return {};
   }

@@ -128,7 +128,7 @@ Result<> FileWriter::end(std::uint32_t entry, Outcome outcome, const Digest& dig
 
 Result<> FileWriter::complete(std::uint32_t index, Outcome outcome) {
   const Entry& entry = entries_[index];
-  FERRY_TRY(apply_metadata(file_.get(), entry, Freshness::used));
+  FERRY_TRY(apply_metadata(file_.get(), entry));
   ++shared_.progress.files_done;
   if (outcome == Outcome::changed) {
     shared_.findings.torn(index, known_.digest);

@@ -71,7 +71,7 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& path
 /// Replays a journal's records.
 class Journal::Loader {
  public:
-  Loader(Journal& journal) : journal_(journal) {}
+  explicit Loader(Journal& journal) : journal_(journal) {}
 
   Result<> record(std::string_view record) {
     Reader reader(record);
@@ -97,7 +97,7 @@ class Journal::Loader {
 
   /// What a process of this boot wrote is there even if it was not made durable.
   void finish() {
-    if (same_boot_) settle(settled_ + unsettled_.size());
+    if (boot_ == journal_.boot_id_) settle(settled_ + unsettled_.size());
   }
 
   std::size_t good() const { return good_; }  ///< bytes of intact records
@@ -109,8 +109,8 @@ class Journal::Loader {
   };
 
   void begin_session(std::string_view boot_id) {
-    if (!same_boot_) unsettled_.clear();
-    same_boot_ = boot_id == journal_.boot_id_;
+    if (boot_id != boot_) unsettled_.clear();  // the machine went down before they were durable
+    boot_ = boot_id;
     before_session_ = settled_ + unsettled_.size();
   }
 
@@ -125,7 +125,7 @@ class Journal::Loader {
   std::deque<Unsettled> unsettled_;
   std::uint64_t settled_ = 0;
   std::uint64_t before_session_ = 0;  // records that count as before the current session
-  bool same_boot_ = false;
+  std::string boot_;  // of the current session
   std::size_t good_ = 0;
 };
 
@@ -147,6 +147,13 @@ std::optional<FileProgress> Journal::find(std::string_view path) const {
   const auto it = files_.find(digest_of(path));
   if (it == files_.end()) return std::nullopt;
   return it->second;
+}
+
+Result<bool> Journal::forget(std::string_view path) {
+  const auto known = find(path);
+  if (!known || *known == FileProgress{}) return false;
+  FERRY_TRY(record(path, {}));
+  return true;
 }
 
 bool Journal::empty() const {

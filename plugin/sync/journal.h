@@ -24,6 +24,7 @@ struct FileProgress {
   bool stable = false;         ///< an equal ctime proves that the content is equal (ManifestInfo::stable_before_ns)
   Digest digest{};             ///< chain of the blocks before `offset`
 
+  bool operator==(const FileProgress&) const = default;
   bool same_version(const Entry& entry) const {
     return inode == entry.inode && size == entry.size && ctime_ns == entry.ctime_ns;
   }
@@ -42,6 +43,10 @@ class Journal {
   bool empty() const;
 
   Result<> record(std::string_view path, const FileProgress& progress);
+
+  /// Records that nothing of the file is there, before something else takes its name: what was recorded of it may come
+  /// true again at the sender (a directory renamed away and back), but no more here. True if anything was known.
+  Result<bool> forget(std::string_view path);
 
   /// How many records this object has appended; see mark_durable.
   std::uint64_t position() const;

@@ -15,6 +15,16 @@ constexpr std::size_t most_xattrs = 16384;
 constexpr std::size_t most_warnings = 1000;
 constexpr std::size_t longest_text = 4096;
 
+/// What an entry's fields may be, apart from its place in the tree.
+bool is_plausible(const Entry& entry) {
+  constexpr auto nobody = static_cast<std::uint32_t>(-1);  // to chown(2) it means "no change"
+  const bool device = entry.type == Type::character_device || entry.type == Type::block_device;
+  return entry.mode <= 07777 && entry.uid != nobody && entry.gid != nobody && entry.mtime_ns < 1'000'000'000 &&
+         entry.data <= entry.size && entry.size <= static_cast<std::uint64_t>(INT64_MAX) &&
+         (entry.size == 0 || entry.type == Type::regular) && (entry.device == 0 || device) &&
+         (entry.type == Type::symlink) == !entry.target.empty() && entry.target.find('\0') == std::string::npos;
+}
+
 Type read_type(Reader& reader, bool& known) {
   const std::uint8_t value = reader.byte();
   known = value >= static_cast<std::uint8_t>(Type::directory) && value <= static_cast<std::uint8_t>(Type::hard_link);
@@ -91,7 +101,7 @@ void append_failure(std::string& out, const Error& error) {
 
 tl::unexpected<Error> read_failure(Reader& reader) {
   const auto text = reader.string(longest_text);
-  return fail(Code::io, reader.ok() ? "the peer reports: " + std::string(text) : "the peer reports an error it cannot name");
+  return fail(Code::io, reader.ok() ? "the peer reports: " + printable(text) : "the peer reports an error it cannot name");
 }
 
 ManifestDecoder::ManifestDecoder(std::size_t most)
@@ -131,13 +141,14 @@ Result<> ManifestDecoder::entry(Reader& reader) {
     entry.inode = reader.number();
     entry.ctime_ns = reader.number();
     entry.target = reader.string(longest_target);
-    fits = fits && read_xattrs(reader, entry.xattrs) && entry.mode <= 07777 && entry.mtime_ns < 1'000'000'000 &&
-           entry.data <= entry.size && entry.size <= static_cast<std::uint64_t>(INT64_MAX) &&
-           (entry.type == Type::symlink) == !entry.target.empty() && entry.target.find('\0') == std::string::npos;
+    fits = fits && read_xattrs(reader, entry.xattrs) && is_plausible(entry);
   }
   if (!fits || !reader.at_end())
     return fail(Code::corrupt, "the peer's manifest has a malformed entry " + quote(entry.name));
   FERRY_TRY(checker_.check(entry));
+  if (entry.data > static_cast<std::uint64_t>(INT64_MAX) - data_)
+    return fail(Code::corrupt, "the peer's manifest has more bytes than any file system");
+  data_ += entry.data;
   manifest_.entries.push_back(std::move(entry));
   return {};
 }

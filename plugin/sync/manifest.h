@@ -41,6 +41,7 @@ class ManifestDecoder {
   RecordDecoder records_;
   EntryChecker checker_;
   Manifest manifest_;
+  std::uint64_t data_ = 0;  // sum over the entries
   bool complete_ = false;
 };
 

@@ -21,9 +21,11 @@ void times_of(const Entry& entry, std::timespec (&times)[2]) {
   times[1] = {entry.mtime_s, static_cast<long>(entry.mtime_ns)};
 }
 
-Result<> remove_other_xattrs(int fd, const Entry& entry) {
+/// Removes the xattrs that the entry does not have: the file's own of an earlier round, or inherited ones (default ACL).
+template <class List, class Remove>
+Result<> remove_other_xattrs(const Entry& entry, List list_xattrs, Remove remove_xattr) {
   std::string list(65536, '\0');  // XATTR_LIST_MAX, xattr(7)
-  const ssize_t size = ::flistxattr(fd, list.data(), list.size());
+  const ssize_t size = list_xattrs(list.data(), list.size());
   if (size < 0 && errno == ENOTSUP) return {};
   if (size < 0) return fail_errno("list xattrs");
   for (std::size_t at = 0; at < static_cast<std::size_t>(size);) {
@@ -32,7 +34,7 @@ Result<> remove_other_xattrs(int fd, const Entry& entry) {
     const bool wanted = std::any_of(entry.xattrs.begin(), entry.xattrs.end(), [&](const Xattr& x) { return x.name == name; });
     // security.selinux cannot be removed, only replaced; without one of the source the host's policy stands.
     if (wanted || name == "security.selinux") continue;
-    if (::fremovexattr(fd, name.c_str()) != 0 && errno != ENODATA) return fail_errno("remove xattr " + name);
+    if (remove_xattr(name.c_str()) != 0 && errno != ENODATA) return fail_errno("remove xattr " + name);
   }
   return {};
 }
@@ -90,9 +92,11 @@ Result<> check_times(int fd, const std::filesystem::path& directory, const std::
 
 }  // namespace
 
-Result<> apply_metadata(int fd, const Entry& entry, Freshness freshness) {
+Result<> apply_metadata(int fd, const Entry& entry) {
   if (::fchown(fd, entry.uid, entry.gid) != 0) return fail_errno("chown");
-  if (freshness == Freshness::used) FERRY_TRY(remove_other_xattrs(fd, entry));
+  FERRY_TRY(remove_other_xattrs(
+      entry, [fd](char* list, std::size_t size) { return ::flistxattr(fd, list, size); },
+      [fd](const char* name) { return ::fremovexattr(fd, name); }));
   if (::fchmod(fd, entry.mode) != 0) return fail_errno("chmod");
   FERRY_TRY(set_xattrs(fd, entry));
   std::timespec times[2];
@@ -104,8 +108,11 @@ Result<> apply_metadata(int fd, const Entry& entry, Freshness freshness) {
 Result<> apply_metadata_at(int directory, const Entry& entry) {
   const char* name = entry.name.c_str();
   if (::fchownat(directory, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("chown");
-  if (entry.type != Type::symlink && ::fchmodat(directory, name, entry.mode, 0) != 0) return fail_errno("chmod");
   const std::string path = "/proc/self/fd/" + std::to_string(directory) + "/" + entry.name;
+  FERRY_TRY(remove_other_xattrs(
+      entry, [&](char* list, std::size_t size) { return ::llistxattr(path.c_str(), list, size); },
+      [&](const char* attribute) { return ::lremovexattr(path.c_str(), attribute); }));
+  if (entry.type != Type::symlink && ::fchmodat(directory, name, entry.mode, 0) != 0) return fail_errno("chmod");
   for (const auto& xattr : entry.xattrs)
     if (::lsetxattr(path.c_str(), xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) != 0)
       return fail_errno("set xattr " + xattr.name);

@@ -8,12 +8,9 @@
 
 namespace ferry::sync {
 
-/// Whether the file may already have xattrs (its own, or an inherited default ACL), which then have to go.
-enum class Freshness { fresh, used };
-
-/// Gives an open regular file or directory the entry's owner, mode, xattrs and mtime, in the order in which none undoes
-/// another: chown(2) clears suid bits and file capabilities, every change moves the ctime only.
-Result<> apply_metadata(int fd, const Entry& entry, Freshness freshness);
+/// Gives an open regular file or directory the entry's owner, mode, xattrs (no other ones stay) and mtime, in the order in
+/// which none undoes another: chown(2) clears suid bits and file capabilities, every change moves the ctime only.
+Result<> apply_metadata(int fd, const Entry& entry);
 
 /// The same for a symlink, FIFO or device node `entry.name` in an open directory that nobody else can reach.
 Result<> apply_metadata_at(int directory, const Entry& entry);

@@ -13,7 +13,6 @@
 #include "sync/content.h"
 #include "sync/file_writer.h"
 #include "sync/metadata.h"
-#include "sync/staging.h"
 
 namespace ferry::sync {
 
@@ -135,6 +134,8 @@ Result<Receiver::Round> Receiver::round(int root, Journal& journal) {
   progress_.phase = "diff";
   Staging staging(root, round.manifest.entries, journal);
   FERRY_ASSIGN(const auto wants, staging.prepare());
+  FERRY_TRY(check_room(root, staging.room()));
+  if (staging.forgot()) FERRY_TRY(make_durable(root, journal));
   progress_.phase = "content";
   FERRY_TRY(fetch(root, journal, round, wants));
   progress_.phase = "seal";
@@ -163,16 +164,16 @@ Result<Manifest> Receiver::receive_manifest() {
   return manifest;
 }
 
-Result<> Receiver::check_room(int root, const Manifest& manifest, std::uint64_t wanted) const {
+Result<> Receiver::check_room(int root, const Staging::Room& wanted) const {
   struct statvfs room {};
   if (::fstatvfs(root, &room) != 0) return fail_errno("statvfs");
   const std::uint64_t free_bytes = static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
-  if (wanted > free_bytes)
-    return fail(Code::no_space, "too little space in " + staging_.string() + ": " + std::to_string(wanted) +
-                                    " bytes are needed, " + std::to_string(free_bytes) + " are free");
-  if (room.f_files != 0 && manifest.entries.size() > room.f_favail + progress_.files_done)
-    return fail(Code::no_space, "too few inodes in " + staging_.string() + ": " + std::to_string(manifest.entries.size()) +
-                                    " files are coming, " + std::to_string(room.f_favail) + " inodes are free");
+  if (wanted.bytes > 0 && static_cast<std::uint64_t>(wanted.bytes) > free_bytes)
+    return fail(Code::no_space, "too little space in " + staging_.string() + ": " + std::to_string(wanted.bytes) +
+                                    " more bytes are needed, " + std::to_string(free_bytes) + " are free");
+  if (room.f_files != 0 && wanted.new_files > room.f_favail)
+    return fail(Code::no_space, "too few inodes in " + staging_.string() + ": " + std::to_string(wanted.new_files) +
+                                    " more files are coming, " + std::to_string(room.f_favail) + " inodes are free");
   return {};
 }
 
@@ -197,12 +198,6 @@ void Receiver::collect_known(Round& round, const Journal& journal, const std::ve
 Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::vector<Want>& wants) {
   round.digests.assign(round.manifest.entries.size(), Digest{});
   collect_known(round, journal, wants);
-  std::uint64_t wanted = 0;
-  for (const auto& want : wants) {
-    const Entry& entry = round.manifest.entries[want.entry];
-    wanted += entry.data - std::min(entry.data, want.offset);
-  }
-  FERRY_TRY(check_room(root, round.manifest, wanted));
   Findings findings(round.manifest.entries.size());
   const FileWriter::Shared shared{root, round.manifest, journal, progress_, cancelled_, findings};
   Batches batches(wants, round.manifest.entries);

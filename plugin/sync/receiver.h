@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "sync/journal.h"
 #include "sync/manifest.h"
+#include "sync/staging.h"
 #include "sync/stream.h"
 
 namespace ferry::sync {
@@ -85,9 +86,9 @@ class Receiver {
   };
   Result<Round> round(int root, Journal& journal);
   Result<Manifest> receive_manifest();
-  Result<> check_room(int root, const Manifest& manifest, std::uint64_t wanted) const;
-  Result<> fetch(int root, Journal& journal, Round& round, const std::vector<struct Want>& wants);
-  void collect_known(Round& round, const Journal& journal, const std::vector<struct Want>& wants);
+  Result<> check_room(int root, const Staging::Room& wanted) const;
+  Result<> fetch(int root, Journal& journal, Round& round, const std::vector<Want>& wants);
+  void collect_known(Round& round, const Journal& journal, const std::vector<Want>& wants);
   Receipt receipt(Round& round, std::uint64_t rounds) const;
   Result<> make_durable(int root, Journal& journal) const;
   Result<> check_cancelled() const;

@@ -56,6 +56,18 @@ Result<std::vector<Want>> Staging::prepare() {
   wants_.clear();
   FERRY_ASSIGN(const auto names, names_in(root_));
   fresh_[0] = names.empty();
+  FERRY_TRY(prepare_directories());
+  for (std::uint32_t index = 1; index < entries_.size(); ++index) {
+    if (entries_[index].type == Type::directory) continue;
+    FERRY_ASSIGN(const int directory, directories_.open(entries_[index].parent));
+    if (auto done = prepare_entry(directory, index); !done) return at(index, std::move(done.error()));
+  }
+  return std::move(wants_);
+}
+
+/// All directories come first, because a name that has gone may be a second one of a file that stays: only then does
+/// the number of a file's links tell whether it can be written to.
+Result<> Staging::prepare_directories() {
   std::vector<bool> has_children(entries_.size(), false);
   std::uint32_t begin = 1;
   while (begin < entries_.size()) {
@@ -68,15 +80,26 @@ Result<std::vector<Want>> Staging::prepare() {
   }
   for (std::uint32_t index = 0; index < entries_.size(); ++index)
     if (entries_[index].type == Type::directory && !has_children[index]) FERRY_TRY(remove_unwanted(index, 0, 0));
-  return std::move(wants_);
+  return {};
 }
 
 Result<> Staging::prepare_directory(std::uint32_t parent, std::uint32_t begin, std::uint32_t end) {
   FERRY_TRY(remove_unwanted(parent, begin, end));
   for (std::uint32_t index = begin; index < end; ++index) {
+    if (entries_[index].type != Type::directory) continue;
     FERRY_ASSIGN(const int directory, directories_.open(parent));
-    if (auto done = prepare_entry(directory, index); !done) return at(index, std::move(done.error()));
+    if (auto made = make_directory(directory, index); !made) return at(index, std::move(made.error()));
   }
+  return {};
+}
+
+Result<> Staging::make_directory(int parent, std::uint32_t index) {
+  const Entry& entry = entries_[index];
+  struct stat info {};
+  FERRY_ASSIGN(const Existing existing, examine(parent, entry, info));
+  if (existing == Existing::usable) return {};
+  if (::mkdirat(parent, entry.name.c_str(), 0700) != 0) return fail_errno("create directory");
+  fresh_[index] = true;
   return {};
 }
 
@@ -96,10 +119,10 @@ Result<> Staging::remove_unwanted(std::uint32_t parent, std::uint32_t begin, std
   return {};
 }
 
-/// Looks at what staging has under the entry's name and removes it unless it can become the entry.
-Result<Staging::Existing> Staging::examine(int directory, const Entry& entry) const {
+/// Looks at what staging has under the entry's name and removes it unless it can become the entry, of which `info` then
+/// tells.
+Result<Staging::Existing> Staging::examine(int directory, const Entry& entry, struct stat& info) const {
   if (is_fresh(entry.parent)) return Existing::none;
-  struct stat info {};
   if (::fstatat(directory, entry.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT) return Existing::none;
     return fail_errno("stat");
@@ -112,31 +135,43 @@ Result<Staging::Existing> Staging::examine(int directory, const Entry& entry) co
 
 Result<> Staging::prepare_entry(int directory, std::uint32_t index) {
   const Entry& entry = entries_[index];
-  if (entry.type == Type::hard_link) return {};
-  FERRY_ASSIGN(const Existing existing, examine(directory, entry));
-  if (entry.type == Type::regular) return prepare_file(directory, index, existing);
-  if (existing == Existing::usable) return {};
-  if (entry.type != Type::directory) return create_special(directory, entry);
-  if (::mkdirat(directory, entry.name.c_str(), 0700) != 0) return fail_errno("create directory");
-  fresh_[index] = true;
+  if (entry.type == Type::hard_link) return forget(index);
+  struct stat info {};
+  FERRY_ASSIGN(const Existing existing, examine(directory, entry, info));
+  if (entry.type != Type::regular) return create_special(directory, entry);
+  return existing == Existing::usable ? prepare_used_file(directory, index, info) : prepare_new_file(index);
+}
+
+Result<> Staging::prepare_new_file(std::uint32_t index) {
+  FERRY_TRY(forget(index));
+  wants_.push_back({index, 0});
+  ++room_.new_files;
+  room_.bytes += static_cast<std::int64_t>(entries_[index].data);
   return {};
 }
 
-Result<> Staging::prepare_file(int directory, std::uint32_t index, Existing existing) {
+Result<> Staging::prepare_used_file(int directory, std::uint32_t index, const struct stat& info) {
   const Entry& entry = entries_[index];
-  if (existing == Existing::none) {
-    wants_.push_back({index, 0});
-    return {};
-  }
   const auto known = journal_.find(Directories::path(entries_, index));
-  const bool same = known && known->same_version(entry);
-  if (!same || !known->complete || !known->stable) {
-    const std::uint64_t offset = same && !known->complete && known->stable ? known->offset : 0;
-    wants_.push_back({index, offset});
-    return {};
+  const bool same = known && known->same_version(entry) && static_cast<std::uint64_t>(info.st_size) == entry.size;
+  if (same && known->complete && known->stable) {
+    FERRY_ASSIGN(const Fd file, open_at(directory, entry.name, O_RDWR | O_NOFOLLOW));
+    return apply_metadata(file.get(), entry);
   }
-  FERRY_ASSIGN(const Fd file, open_at(directory, entry.name, O_RDWR | O_NOFOLLOW));
-  return apply_metadata(file.get(), entry, Freshness::used);
+  if (!same) FERRY_TRY(forget(index));
+  const std::uint64_t offset = same && !known->complete && known->stable ? known->offset : 0;
+  wants_.push_back({index, offset});
+  constexpr std::int64_t block = 512;  // unit of st_blocks, stat(2)
+  room_.bytes += static_cast<std::int64_t>(entry.data) - static_cast<std::int64_t>(info.st_blocks) * block;
+  return {};
+}
+
+/// What is about to happen under the name must not be taken for what the journal knows of it.
+Result<> Staging::forget(std::uint32_t index) {
+  if (journal_.empty()) return {};
+  FERRY_ASSIGN(const bool known, journal_.forget(Directories::path(entries_, index)));
+  forgot_ = forgot_ || known;
+  return {};
 }
 
 Result<> Staging::link(std::uint32_t index) {
@@ -159,7 +194,7 @@ Result<> Staging::finish(const std::set<std::uint32_t>& lost) {
   for (auto index = static_cast<std::uint32_t>(entries_.size()); index-- > 0;) {
     if (entries_[index].type != Type::directory) continue;
     FERRY_ASSIGN(const int directory, directories_.open(index));
-    auto applied = apply_metadata(directory, entries_[index], is_fresh(index) ? Freshness::fresh : Freshness::used);
+    auto applied = apply_metadata(directory, entries_[index]);
     if (!applied) return at(index, std::move(applied.error()));
   }
   return {};

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <filesystem>
+#include <sys/stat.h>
+
 #include <set>
 #include <string>
 #include <vector>
@@ -18,12 +19,24 @@ namespace ferry::sync {
 class Staging {
  public:
   /// All must outlive this object. `root` is the open staging directory.
-  Staging(int root, const std::vector<Entry>& entries, const Journal& journal)
+  Staging(int root, const std::vector<Entry>& entries, Journal& journal)
       : root_(root), entries_(entries), journal_(journal), directories_(root, entries) {}
+
+  /// What is still to be written.
+  struct Room {
+    std::uint64_t new_files = 0;  ///< each needs an inode
+    std::int64_t bytes = 0;       ///< more than what the files to be replaced occupy; less than zero if they shrink
+  };
 
   /// Removes what the manifest does not have, creates directories and special files, and returns the content that is
   /// wanted: everything but what the journal knows to be there in the same version.
   Result<std::vector<Want>> prepare();
+
+  /// After prepare().
+  const Room& room() const { return room_; }
+
+  /// After prepare(): the journal was told to forget something, which must be durable before anything is written.
+  bool forgot() const { return forgot_; }
 
   /// Makes the hard links and gives directories their metadata, deepest first. Entries in `lost` (files that vanished
   /// at the sender before their content was read) and links to them are left out.
@@ -31,21 +44,27 @@ class Staging {
 
  private:
   enum class Existing { none, usable };
+  Result<> prepare_directories();
   Result<> prepare_directory(std::uint32_t parent, std::uint32_t begin, std::uint32_t end);
+  Result<> make_directory(int parent, std::uint32_t index);
   Result<> remove_unwanted(std::uint32_t parent, std::uint32_t begin, std::uint32_t end);
   Result<> prepare_entry(int directory, std::uint32_t index);
-  Result<> prepare_file(int directory, std::uint32_t index, Existing existing);
-  Result<Existing> examine(int directory, const Entry& entry) const;
+  Result<> prepare_new_file(std::uint32_t index);
+  Result<> prepare_used_file(int directory, std::uint32_t index, const struct stat& info);
+  Result<> forget(std::uint32_t index);
+  Result<Existing> examine(int directory, const Entry& entry, struct stat& info) const;
   Result<> link(std::uint32_t index);
   bool is_fresh(std::uint32_t directory) const { return fresh_[directory]; }
   tl::unexpected<Error> at(std::uint32_t index, Error error) const;
 
   const int root_;
   const std::vector<Entry>& entries_;
-  const Journal& journal_;
+  Journal& journal_;
   Directories directories_;
   std::vector<bool> fresh_;  // by entry: a directory that this object created, so nothing is in it
   std::vector<Want> wants_;
+  Room room_;
+  bool forgot_ = false;
 };
 
 }  // namespace ferry::sync

@@ -1,0 +1,230 @@
+#include "sync/journal.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/files.h"
+#include "support/golden.h"
+#include "support/temporary_directory.h"
+#include "sync/wire.h"
+
+namespace ferry::sync {
+namespace {
+
+FileProgress progress(std::uint64_t n, bool complete = true) {
+  FileProgress made;
+  made.inode = n;
+  made.size = 1000 * n;
+  made.ctime_ns = 1'700'000'000'000'000'000 + n;
+  made.offset = complete ? made.size : 0;
+  made.complete = complete;
+  made.stable = true;
+  made.digest = digest_of(std::to_string(n));
+  return made;
+}
+
+std::string name(std::uint64_t n) { return "directory/file " + std::to_string(n); }
+
+/// A record as the journal has them, with any body.
+std::string record(std::string_view body) {
+  std::string inner;
+  Writer writer(inner);
+  writer.digest(digest_of(body));
+  writer.raw(body);
+  std::string out;
+  append_record(out, inner);
+  return out;
+}
+
+std::string boot_record(const std::string& id) { return record('\x01' + id); }
+
+class JournalTest : public testing::Test {
+ protected:
+  std::unique_ptr<Journal> open() {
+    auto journal = Journal::open(path_);
+    EXPECT_TRUE(journal);
+    return std::move(*journal);
+  }
+  std::string bytes() const { return *read_file(path_); }
+  void write(const std::string& bytes) { std::ofstream(path_, std::ios::binary | std::ios::trunc) << bytes; }
+  /// As if the machine had been started anew: every session so far is of another boot.
+  void reboot() {
+    std::string content = bytes();
+    const std::string mine = boot_record(boot_id_);
+    const std::string other = boot_record(std::string(boot_id_.size(), static_cast<char>('a' + reboots_++)));
+    for (std::size_t at = content.find(mine); at != std::string::npos; at = content.find(mine, at))
+      content.replace(at, mine.size(), other);
+    write(content);
+  }
+
+  const std::string boot_id_ = *read_file("/proc/sys/kernel/random/boot_id");
+  test::TemporaryDirectory directory_;
+  std::filesystem::path path_ = directory_ / "journal";
+  int reboots_ = 0;
+};
+
+TEST_F(JournalTest, RemembersTheLatestOfEachFile) {
+  {
+    const auto journal = open();
+    EXPECT_TRUE(journal->empty());
+    ASSERT_TRUE(journal->record(name(1), progress(1)));
+    ASSERT_TRUE(journal->record(name(2), progress(2)));
+    ASSERT_TRUE(journal->record(name(1), progress(3)));
+  }
+  const auto journal = open();
+  EXPECT_EQ(journal->find(name(1)), progress(3));
+  EXPECT_EQ(journal->find(name(2)), progress(2));
+  EXPECT_EQ(journal->find(name(3)), std::nullopt);
+}
+
+TEST_F(JournalTest, WhatIsForgottenStaysForgotten) {
+  {
+    const auto journal = open();
+    EXPECT_FALSE(*journal->forget(name(1)));
+    ASSERT_TRUE(journal->record(name(1), progress(1)));
+    EXPECT_TRUE(*journal->forget(name(1)));
+    EXPECT_FALSE(*journal->forget(name(1)));
+  }
+  Entry entry;
+  entry.inode = 1;
+  entry.size = 1000;
+  entry.ctime_ns = progress(1).ctime_ns;
+  EXPECT_TRUE(progress(1).same_version(entry));
+  EXPECT_FALSE(open()->find(name(1))->same_version(entry));
+}
+
+TEST_F(JournalTest, ATornTailCostsItsLastRecordOnly) {
+  std::vector<std::size_t> ends;
+  {
+    const auto journal = open();
+    ends.push_back(bytes().size());
+    for (std::uint64_t n = 1; n <= 3; ++n) {
+      ASSERT_TRUE(journal->record(name(n), progress(n)));
+      ends.push_back(bytes().size());
+    }
+  }
+  const std::string whole = bytes();
+  for (std::size_t cut = 0; cut <= whole.size(); ++cut) {
+    write(whole.substr(0, cut));
+    const auto journal = open();
+    for (std::uint64_t n = 1; n <= 3; ++n)
+      ASSERT_EQ(journal->find(name(n)).has_value(), cut >= ends[n]) << "cut at " << cut << ", file " << n;
+    ASSERT_TRUE(journal->record(name(9), progress(9)));  // and it goes on behind the cut
+    ASSERT_EQ(open()->find(name(9)), progress(9)) << "cut at " << cut;
+  }
+}
+
+TEST_F(JournalTest, AFlippedBitIsNeverBelieved) {
+  {
+    const auto journal = open();
+    for (std::uint64_t n = 1; n <= 3; ++n) ASSERT_TRUE(journal->record(name(n), progress(n)));
+  }
+  const std::string whole = bytes();
+  for (std::size_t bit = 0; bit < whole.size() * 8; ++bit) {
+    std::string damaged = whole;
+    damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
+    write(damaged);
+    const auto journal = open();
+    for (std::uint64_t n = 1; n <= 3; ++n) {
+      const auto found = journal->find(name(n));
+      ASSERT_TRUE(!found || *found == progress(n)) << "bit " << bit << ", file " << n;
+    }
+  }
+}
+
+TEST_F(JournalTest, AForeignFileIsStartedAnew) {
+  for (const std::string& text : {std::string("hello, world"), std::string(10'000, '\0'), std::string(10'000, '\xff')}) {
+    write(text);
+    EXPECT_TRUE(open()->empty());
+    ASSERT_TRUE(open()->record(name(1), progress(1)));
+    EXPECT_EQ(open()->find(name(1)), progress(1));
+  }
+}
+
+TEST_F(JournalTest, AfterACrashOfTheProcessEverythingCounts) {
+  ASSERT_TRUE(open()->record(name(1), progress(1)));
+  ASSERT_TRUE(open()->record(name(2), progress(2)));
+  const auto journal = open();
+  EXPECT_TRUE(journal->find(name(1)) && journal->find(name(2)));
+}
+
+TEST_F(JournalTest, AfterACrashOfTheMachineOnlyWhatWasMadeDurable) {
+  {
+    const auto journal = open();
+    ASSERT_TRUE(journal->record(name(1), progress(1)));
+    ASSERT_TRUE(journal->record(name(2), progress(2)));
+    const std::uint64_t position = journal->position();
+    ASSERT_TRUE(journal->record(name(3), progress(3)));  // between the sync and its mark
+    ASSERT_TRUE(journal->mark_durable(position));
+    ASSERT_TRUE(journal->record(name(4), progress(4)));
+  }
+  reboot();
+  const auto journal = open();
+  EXPECT_EQ(journal->find(name(1)), progress(1));
+  EXPECT_EQ(journal->find(name(2)), progress(2));
+  EXPECT_EQ(journal->find(name(3)), std::nullopt);
+  EXPECT_EQ(journal->find(name(4)), std::nullopt);
+}
+
+TEST_F(JournalTest, AMarkCoversEarlierProcessesOfTheSameBoot) {
+  ASSERT_TRUE(open()->record(name(1), progress(1)));
+  {
+    const auto journal = open();
+    ASSERT_TRUE(journal->record(name(2), progress(2)));
+    ASSERT_TRUE(journal->mark_durable(journal->position()));
+    ASSERT_TRUE(journal->record(name(3), progress(3)));
+  }
+  reboot();
+  const auto journal = open();
+  EXPECT_EQ(journal->find(name(1)), progress(1));
+  EXPECT_EQ(journal->find(name(2)), progress(2));
+  EXPECT_EQ(journal->find(name(3)), std::nullopt);
+}
+
+TEST_F(JournalTest, AMarkDoesNotCoverAnEarlierBoot) {
+  ASSERT_TRUE(open()->record(name(1), progress(1)));
+  reboot();
+  {
+    const auto journal = open();
+    EXPECT_EQ(journal->find(name(1)), std::nullopt);
+    ASSERT_TRUE(journal->record(name(2), progress(2)));
+    ASSERT_TRUE(journal->mark_durable(journal->position()));
+  }
+  EXPECT_EQ(open()->find(name(1)), std::nullopt);
+  reboot();
+  EXPECT_EQ(open()->find(name(1)), std::nullopt);
+  EXPECT_EQ(open()->find(name(2)), progress(2));
+}
+
+TEST_F(JournalTest, WhatWasForgottenButNotDurablyIsKnownAgainAfterACrashOfTheMachine) {
+  {
+    const auto journal = open();
+    ASSERT_TRUE(journal->record(name(1), progress(1)));
+    ASSERT_TRUE(journal->mark_durable(journal->position()));
+    ASSERT_TRUE(journal->forget(name(1)));
+  }
+  reboot();
+  EXPECT_EQ(open()->find(name(1)), progress(1));  // which is why Receiver makes it durable before it writes
+}
+
+TEST_F(JournalTest, GoldenFile) {
+  {
+    const auto journal = open();
+    ASSERT_TRUE(journal->record(name(1), progress(1)));
+    ASSERT_TRUE(journal->record(name(2), progress(2, false)));
+    ASSERT_TRUE(journal->mark_durable(journal->position()));
+    ASSERT_TRUE(journal->record(name(3), progress(3)));
+  }
+  std::string content = bytes();
+  content.replace(0, boot_record(boot_id_).size(), boot_record("00000000-0000-4000-8000-000000000000\n"));
+  test::expect_golden("sync", "journal", content);
+  write(test::read_golden("sync", "journal"));
+  const auto journal = open();
+  EXPECT_EQ(journal->find(name(1)), progress(1));
+  EXPECT_EQ(journal->find(name(2)), progress(2, false));
+  EXPECT_EQ(journal->find(name(3)), std::nullopt);  // not durable, and of another boot
+}
+
+}  // namespace
+}  // namespace ferry::sync
