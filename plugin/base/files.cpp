@@ -74,9 +74,13 @@ Result<> rename_durably(const fs::path& from, const fs::path& to) {
 }
 
 Result<> make_directories(const fs::path& path, mode_t mode) {
-  if (path.empty() || fs::is_directory(path)) return {};
+  std::error_code ignored;  // what stat(2) has against the path, mkdir(2) will tell
+  if (path.empty() || fs::is_directory(path, ignored)) return {};
   FERRY_TRY(make_directories(path.parent_path(), mode));
-  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return fail_errno("mkdir " + path.string());
+  if (::mkdir(path.c_str(), mode) != 0) {
+    const int error = errno;
+    if (error != EEXIST || !fs::is_directory(path, ignored)) return fail_errno("mkdir " + path.string(), error);
+  }
   return sync_directory(path.parent_path());
 }
 

@@ -10,12 +10,30 @@ namespace ferry {
 
 namespace {
 
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
+void append_escaped(std::string& out, char c) {
+  static constexpr char digits[] = "0123456789abcdef";
+  if (!is_control(c)) {
+    out += c;
+    return;
+  }
+  const auto byte = static_cast<unsigned char>(c);
+  out += "\\x";
+  out += digits[byte >> 4];
+  out += digits[byte & 15];
+}
+
 /// The Engine gives a plugin's stdout the level info and its stderr the level error, so the stream carries the level.
 class StandardStreams : public spdlog::sinks::base_sink<std::mutex> {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
+    std::string text;
+    for (const char c : message.payload) append_escaped(text, c);
+    spdlog::details::log_msg printable = message;
+    printable.payload = text;
     spdlog::memory_buf_t line;
-    formatter_->format(message, line);
+    formatter_->format(printable, line);
     std::FILE* stream = message.level >= spdlog::level::warn ? stderr : stdout;
     std::fwrite(line.data(), 1, line.size(), stream);
     std::fflush(stream);
@@ -40,23 +58,19 @@ Result<> set_up_logging(std::string_view level) {
 
 std::string quote(std::string_view text) {
   constexpr std::size_t longest = 300;
-  static constexpr char digits[] = "0123456789abcdef";
   std::string result = "\"";
   for (const char c : text.substr(0, longest)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      result += '\\';
-      result += c;
-    } else if (byte < 0x20 || byte == 0x7f) {
-      result += "\\x";
-      result += digits[byte >> 4];
-      result += digits[byte & 15];
-    } else {
-      result += c;
-    }
+    if (c == '"' || c == '\\') result += '\\';
+    append_escaped(result, c);
   }
   if (text.size() > longest) result += "…";
   return result + "\"";
+}
+
+std::string printable(std::string_view text) {
+  std::string result;
+  for (const char c : text) append_escaped(result, c);
+  return result;
 }
 
 }  // namespace ferry

@@ -20,8 +20,8 @@ struct VolumeInfo {
 /// What RpcServer asks of the volumes, one function per VolumeDriver RPC. Called from many threads at once, and the
 /// Engine may repeat any call. An error's message reaches the user as it is.
 ///
-/// The Engine keeps a lock during each call (see docs of the callers: Create, Get and Remove hold the name, Mount and
-/// Unmount the container), so no function may call the Engine back about its own volume or container.
+/// The Engine holds a lock during most calls: of the name during Create, Get and Remove, of the container during Mount
+/// and Unmount. So none of these may wait for an answer of the Engine about that volume or container.
 class VolumeDriver {
  public:
   virtual ~VolumeDriver() = default;

@@ -25,12 +25,14 @@ Error explain(const volumes::VolumeRecord& record) {
 
 Result<VolumeService::Snapshot> VolumeService::find(const std::string& name) const {
   auto record = parts_.catalogue.find(name);
-  if (!record) return fail(Code::not_found, "no volume named " + quote(name));
+  if (!record) return fail(Code::not_found, "no such volume: " + quote(name));
   return record;
 }
 
 Result<> VolumeService::create(const std::string& name, const std::map<std::string, std::string>& options) {
   FERRY_ASSIGN(const auto request, migration::parse_options(name, options));
+  if (parts_.labels.is_own_create(name))
+    return fail(Code::busy, "volume " + name + " has just been removed; create it again");
   if (!request.import) return create_plain(name, request);
   FERRY_TRY(parts_.imports.begin(name, request));
   parts_.labels.wake();
@@ -49,8 +51,8 @@ Result<> VolumeService::create_plain(const std::string& name, const migration::C
 
 Result<> VolumeService::remove(const std::string& name) {
   FERRY_ASSIGN(const auto record, find(name));
-  if (record->reregistration) {
-    spdlog::info("volume {} is being registered anew: the Engine forgets it now, nothing is deleted", name);
+  if (record->reregistration && parts_.labels.is_own_remove(name)) {
+    spdlog::debug("volume {} is being registered anew: the Engine forgets it now, nothing is deleted", name);
     return {};
   }
   parts_.imports.abandon(name);

@@ -22,7 +22,10 @@ bool shows(const engine::Volume& volume, const volumes::Reregistration& wanted) 
 
 }  // namespace
 
-LabelKeeper::LabelKeeper(volumes::Catalogue& catalogue, engine::Client& client) : catalogue_(catalogue), client_(client) {}
+LabelKeeper::LabelKeeper(volumes::Catalogue& catalogue, engine::Client& client) : catalogue_(catalogue), client_(client) {
+  for (const auto& record : catalogue_.list())
+    if (record->reregistration) interrupted_.insert(record->name);
+}
 
 LabelKeeper::~LabelKeeper() { stop(); }
 
@@ -58,6 +61,25 @@ void LabelKeeper::run() {
     else
       changed_.wait_for(lock, retry_interval, [this] { return stopping_; });
   }
+}
+
+bool LabelKeeper::is_own_remove(const std::string& name) {
+  const std::lock_guard guard(mutex_);
+  if (interrupted_.contains(name)) return true;
+  if (removing_ != name) return false;
+  removing_.clear();
+  return true;
+}
+
+bool LabelKeeper::is_own_create(const std::string& name) const {
+  const std::lock_guard guard(mutex_);
+  return creating_ == name;
+}
+
+void LabelKeeper::set_call(const std::string& removing, const std::string& creating) {
+  const std::lock_guard guard(mutex_);
+  removing_ = removing;
+  creating_ = creating;
 }
 
 bool LabelKeeper::settle_all() {
@@ -115,18 +137,44 @@ Result<> LabelKeeper::disarm(const std::string& name, bool labels_pending) {
   });
 }
 
-Result<LabelKeeper::Outcome> LabelKeeper::reregister(const std::string& name, const volumes::Reregistration& wanted) {
-  auto removed = client_.remove_volume(name);
-  if (!removed && removed.error().code == Code::busy) {  // a container refers to it; wait until it has gone
-    FERRY_TRY(disarm(name, true));
-    return Outcome::later;
+Result<> LabelKeeper::remove(const std::string& name) {
+  set_call(name, "");
+  {
+    const std::lock_guard guard(mutex_);
+    interrupted_.erase(name);
   }
-  if (!removed && removed.error().code != Code::not_found) return pass(removed);
-  FERRY_ASSIGN(const auto created, client_.create_volume(name, wanted.driver, wanted.options, wanted.labels));
-  if (!shows(created, wanted)) return Outcome::later;  // a container took it meanwhile, and the labels were dropped
-  FERRY_TRY(disarm(name, false));
-  spdlog::info("volume {} has its labels and options", name);
-  return Outcome::done;
+  auto removed = client_.remove_volume(name);
+  set_call("", "");
+  if (!removed && removed.error().code == Code::not_found) return {};
+  return removed;
+}
+
+Result<engine::Volume> LabelKeeper::create(const std::string& name, const volumes::Reregistration& wanted) {
+  set_call("", name);
+  auto created = client_.create_volume(name, wanted.driver, wanted.options, wanted.labels);
+  set_call("", "");
+  return created;
+}
+
+/// Somebody who looks at the volume between DELETE and POST makes the Engine remember it without labels, and the POST
+/// then changes nothing; so it is tried again at once, and later when that did not help.
+Result<LabelKeeper::Outcome> LabelKeeper::reregister(const std::string& name, const volumes::Reregistration& wanted) {
+  constexpr int attempts = 20;
+  for (int attempt = 0; attempt < attempts; ++attempt) {
+    auto removed = remove(name);
+    if (!removed && removed.error().code == Code::busy) {  // a container refers to it; wait until it has gone
+      FERRY_TRY(disarm(name, true));
+      return Outcome::later;
+    }
+    if (!removed) return pass(removed);
+    if (!catalogue_.find(name)) return Outcome::done;  // the user removed it meanwhile
+    FERRY_ASSIGN(const auto created, create(name, wanted));
+    if (!shows(created, wanted)) continue;
+    FERRY_TRY(disarm(name, false));
+    spdlog::info("volume {} has its labels and options", name);
+    return Outcome::done;
+  }
+  return Outcome::later;
 }
 
 }  // namespace ferry::migration

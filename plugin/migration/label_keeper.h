@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -30,6 +31,15 @@ class LabelKeeper {
   /// Looks for work now: after a create, and when containers that kept a volume referenced may have gone.
   void wake();
 
+  /// Whether a Remove of the volume, which is just being answered, is the one that the keeper's DELETE leads to: the
+  /// first during that DELETE, or any until the procedure is carried on after a restart, because the Engine repeats
+  /// what a restart interrupted. Such a Remove must delete nothing.
+  bool is_own_remove(const std::string& name);
+
+  /// Whether a Create of the volume is what the keeper's POST leads to. The volume is there unless the user has removed
+  /// it at that moment; then it must not come back empty.
+  bool is_own_create(const std::string& name) const;
+
   /// The options that the Engine shall show: the source's, and what the user gave that is not Ferry's own.
   static volumes::StringMap wanted_options(const volumes::VolumeRecord& record, const volumes::StringMap& given);
 
@@ -41,11 +51,17 @@ class LabelKeeper {
   Result<> arm(const std::string& name, const volumes::Reregistration& wanted);
   Result<> disarm(const std::string& name, bool labels_pending);
   Result<Outcome> reregister(const std::string& name, const volumes::Reregistration& wanted);
+  Result<> remove(const std::string& name);
+  Result<engine::Volume> create(const std::string& name, const volumes::Reregistration& wanted);
+  void set_call(const std::string& removing, const std::string& creating);
 
   volumes::Catalogue& catalogue_;
   engine::Client& client_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
+  std::set<std::string> interrupted_;  // protected by mutex_: registrations of an earlier process, not carried on yet
+  std::string removing_;               // protected by mutex_: the volume whose DELETE is under way and was not answered
+  std::string creating_;               // protected by mutex_: the volume whose POST is under way
   bool stopping_ = false;  // protected by mutex_
   bool wanted_ = true;     // protected by mutex_
   std::thread thread_;

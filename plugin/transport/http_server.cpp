@@ -107,14 +107,21 @@ void HttpServer::accept_one() {
   if (socket) return add(std::move(socket));
   if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;
   // Out of descriptors or memory: the connection stays in the queue, and some time must pass before it can be accepted.
-  spdlog::warn("cannot accept a connection: {}", std::generic_category().message(errno));
+  warn("cannot accept a connection: " + std::generic_category().message(errno));
   wait_for(stop_event_.get(), POLLIN, after(std::chrono::milliseconds(100)));
+}
+
+// Whoever can reach the socket must not be able to flood the log.
+void HttpServer::warn(const std::string& message) {
+  const auto now = SteadyClock::now();
+  spdlog::log(now < quiet_until_ ? spdlog::level::debug : spdlog::level::warn, message);
+  if (now >= quiet_until_) quiet_until_ = now + std::chrono::seconds(10);
 }
 
 void HttpServer::add(Fd socket) {
   const std::lock_guard lock(mutex_);
   if (connections_.size() >= limits_.connections) {
-    spdlog::warn("refused a connection: {} are open, which is the limit", connections_.size());
+    warn("refused a connection: " + std::to_string(connections_.size()) + " are open, which is the limit");
     [[maybe_unused]] const auto sent =
         ::send(socket.get(), limits_.refusal.data(), limits_.refusal.size(), MSG_NOSIGNAL);
     return;

@@ -69,6 +69,7 @@ class HttpServer : public httplib::Server {
   void accept_loop();
   void accept_one();
   void add(Fd socket);
+  void warn(const std::string& message);
   void run(Connections::iterator connection);
   void converse(SocketStream& stream);
   bool wait_for_request(const SocketStream& stream) const;
@@ -85,6 +86,7 @@ class HttpServer : public httplib::Server {
   Fd listening_;
   Fd stop_event_;  ///< an eventfd(2), readable once the server is to stop
   std::thread acceptor_;
+  Deadline quiet_until_{};  ///< used by the acceptor only: until then, warnings are told at debug level
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -38,6 +38,19 @@ Result<std::vector<std::string>> names_in(const fs::path& directory) {
   return names;
 }
 
+/// Also an error (Code::corrupt) for what is no regular file, which may block for ever or be of any size.
+Result<std::string> read_record(const fs::path& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return fail_errno("stat " + path.string());
+  if (!S_ISREG(info.st_mode)) return fail(Code::corrupt, path.string() + " is not a regular file");
+  return read_file(path);
+}
+
+bool has_directory(const fs::path& path) {
+  struct stat info {};
+  return ::lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 std::string trash_name() { return std::to_string(std::time(nullptr)) + "-" + random_hex(8); }
 
 }  // namespace
@@ -75,7 +88,9 @@ Result<> Catalogue::load_identity() {
   }
   if (!text) return pass(text);
   const auto json = nlohmann::json::parse(*text, nullptr, false);
-  if (!json.is_object() || !json.contains("uuid") || !json["uuid"].is_string() || json.value("format", 0) != format)
+  const bool fits = json.is_object() && json.contains("uuid") && json["uuid"].is_string() && json["uuid"] != "" &&
+                    json.contains("format") && json["format"] == format;
+  if (!fits)
     return fail(Code::corrupt, layout_.catalogue().string() + " is not a catalogue of format " +
                                    std::to_string(format) + "; restore it from a backup");
   uuid_ = json["uuid"].get<std::string>();
@@ -87,39 +102,50 @@ Result<> Catalogue::load_volume(const std::string& name) {
     spdlog::warn("ignoring {} in {}: not a volume name", quote(name), layout_.volumes().string());
     return {};
   }
-  auto text = read_file(layout_.record(name));
-  if (!text && text.error().code != Code::not_found && text.error().code != Code::corrupt) return pass(text);
+  auto text = read_record(layout_.record(name));
+  if (!text && text.error().code == Code::io) {
+    list_quarantined(name, text.error().message + "; the record was left where it is");
+    return {};
+  }
   auto record = text ? decode(*text, name) : Result<VolumeRecord>(pass(text));
   if (!record) return quarantine_record(name, record.error().message);
   FERRY_TRY(finish_commit(*record));
+  if (record->state == State::ready && !has_directory(layout_.data(name))) {
+    list_quarantined(name, "its data directory is missing; the record was left where it is");
+    return {};
+  }
   publish(std::move(*record));
   return {};
 }
 
-// The data stays where it is: the volume is listed, so that the Engine keeps its labels, but cannot be mounted.
 Result<> Catalogue::quarantine_record(const std::string& name, const std::string& reason) {
-  VolumeRecord record;
-  record.name = name;
-  record.state = State::quarantined;
   struct stat info {};
-  std::string kept = "no record was there";
+  std::string kept = "no record is there; see " + layout_.quarantine().string();
   if (::lstat(layout_.record(name).c_str(), &info) == 0) {
     const fs::path target = layout_.quarantine() / (name.substr(0, 200) + "." + trash_name() + ".record.json");
     FERRY_TRY(rename_durably(layout_.record(name), target));
     kept = "the record is now " + target.string();
   }
-  const std::string line = "the record of volume " + name + " cannot be read (" + reason + "); " + kept +
-                           "; its data is untouched in " + layout_.data(name).string();
+  list_quarantined(name, reason + "; " + kept);
+  return {};
+}
+
+// The data stays where it is: the volume is listed, so that the Engine keeps its labels, but cannot be mounted.
+void Catalogue::list_quarantined(const std::string& name, const std::string& reason) {
+  VolumeRecord record;
+  record.name = name;
+  record.state = State::quarantined;
+  const std::string line =
+      "volume " + name + " cannot be served: " + reason + "; its files are untouched in " + layout_.volume(name).string();
   spdlog::error("QUARANTINE: {}", line);
   record.migration = {{"error", line}};
   publish(std::move(record));
-  return {};
 }
 
 // A ready record beside a staging directory is a commit that a crash interrupted: see commit_staging.
 Result<> Catalogue::finish_commit(const VolumeRecord& record) {
   if (record.state != State::ready) return {};
-  if (!fs::exists(layout_.data(record.name)) && fs::exists(layout_.staging(record.name)))
+  if (!has_directory(layout_.data(record.name)) && has_directory(layout_.staging(record.name)))
     FERRY_TRY(rename_durably(layout_.staging(record.name), layout_.data(record.name)));
   std::error_code ignored;
   fs::remove(layout_.journal(record.name), ignored);
@@ -179,7 +205,7 @@ Result<> Catalogue::install(VolumeRecord record, const fs::path& directory) {
 Result<> Catalogue::update(const std::string& name, const std::function<void(VolumeRecord&)>& change) {
   const auto guard = names_.lock(name);
   const Snapshot current = find(name);
-  if (!current || current->state == State::quarantined) return fail(Code::not_found, "no volume " + name);
+  if (!current || current->state == State::quarantined) return fail(Code::not_found, "no such volume: " + name);
   VolumeRecord next = *current;
   change(next);
   FERRY_TRY(store(next));
@@ -190,18 +216,21 @@ Result<> Catalogue::update(const std::string& name, const std::function<void(Vol
 Result<> Catalogue::commit_staging(const std::string& name, const std::function<void(VolumeRecord&)>& change) {
   const auto guard = names_.lock(name);
   const Snapshot current = find(name);
-  if (!current) return fail(Code::not_found, "no volume " + name);
+  if (!current) return fail(Code::not_found, "no such volume: " + name);
   VolumeRecord next = *current;
   change(next);
   FERRY_TRY(store(next));
-  FERRY_TRY(finish_commit(next));
+  if (auto finished = finish_commit(next); !finished) {
+    if (auto undone = store(*current); !undone) spdlog::error("volume {}: {}", name, undone.error().message);
+    return finished;
+  }
   publish(std::move(next));
   return {};
 }
 
 Result<> Catalogue::move_out(const std::string& name, const fs::path& destination) {
   const auto guard = names_.lock(name);
-  if (!find(name)) return fail(Code::not_found, "no volume " + name);
+  if (!find(name)) return fail(Code::not_found, "no such volume: " + name);
   FERRY_TRY(rename_durably(layout_.volume(name), destination));
   const std::lock_guard lock(mutex_);
   records_.erase(name);
@@ -225,11 +254,12 @@ Result<std::map<std::string, VolumeRecord>> Catalogue::orphans() const {
   std::map<std::string, VolumeRecord> found;
   FERRY_ASSIGN(const auto ids, names_in(layout_.orphans()));
   for (const auto& id : ids) {
-    auto text = read_file(layout_.orphans() / id / Layout::record_name);
+    auto text = read_record(layout_.orphans() / id / Layout::record_name);
     const auto json = text ? nlohmann::json::parse(*text, nullptr, false) : nlohmann::json();
     if (!json.is_object() || !json.contains("name") || !json["name"].is_string()) continue;
     auto record = decode(*text, json["name"].get<std::string>());
-    if (record) found.emplace(id, std::move(*record));
+    const bool usable = record && record->state == State::importing && has_directory(layout_.orphans() / id / "staging");
+    if (usable) found.emplace(id, std::move(*record));
   }
   return found;
 }

@@ -24,8 +24,8 @@ class Catalogue {
   using Snapshot = std::shared_ptr<const VolumeRecord>;
 
   /// Takes the lock of the data directory (Code::busy if another process has it), creates what is missing, finishes or
-  /// undoes what a crash interrupted, and loads every record. A record that cannot be read is moved to quarantine/
-  /// and its volume listed as State::quarantined. Fails, instead of starting empty, if the directories cannot be read
+  /// undoes what a crash interrupted, and loads every record. A record that means nothing is moved to quarantine/; its
+  /// volume, as one whose record cannot be read or whose data is missing, is listed as State::quarantined. Fails, instead of starting empty, if the directories cannot be read
   /// or hold a format of another version.
   static Result<std::unique_ptr<Catalogue>> open(const Layout& layout);
 
@@ -66,6 +66,7 @@ class Catalogue {
   Result<> load_identity();
   Result<> load_volume(const std::string& name);
   Result<> quarantine_record(const std::string& name, const std::string& reason);
+  void list_quarantined(const std::string& name, const std::string& reason);
   Result<> install(VolumeRecord record, const std::filesystem::path& directory);
   Result<> store(const VolumeRecord& record);
   Result<> finish_commit(const VolumeRecord& record);

@@ -17,7 +17,7 @@ namespace ferry::volumes {
 ///     incoming/ID/              a volume that is being created; becomes volumes/NAME by rename(2)
 ///     trash/SECONDS-ID/         removed volumes, deleted in the background; SECONDS is the Unix time of removal
 ///     quarantine/               records that could not be read, and volumes removed in that state; never deleted
-///     orphans/ID/               staging of removed anonymous imports, kept an hour
+///     orphans/ID/               staging of removed anonymous imports, kept an hour, then moved to trash/0-ID
 class Layout {
  public:
   explicit Layout(const std::filesystem::path& data_root) : base_(data_root / "ferry") {}

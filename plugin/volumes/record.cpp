@@ -31,7 +31,7 @@ std::string_view to_string(State state) {
 Result<Mode> parse_mode(std::string_view text) {
   if (text == "rw") return Mode::rw;
   if (text == "ro") return Mode::ro;
-  return fail(Code::invalid_argument, "mode=" + std::string(text) + " is not known: use mode=rw or mode=ro");
+  return fail(Code::invalid_argument, "mode=" + quote(text) + " is not known: use mode=rw or mode=ro");
 }
 
 std::string encode(const VolumeRecord& record) {
@@ -60,15 +60,18 @@ std::string encode(const VolumeRecord& record) {
 Result<VolumeRecord> decode(const std::string& text, const std::string& name) {
   try {
     const auto json = nlohmann::json::parse(text);
-    if (json.at("format").get<int>() != format)
+    if (json.at("format") != format)
       return fail(Code::corrupt, "record format " + json.at("format").dump() + " is not known to this version of Ferry");
     VolumeRecord record;
     record.name = json.at("name").get<std::string>();
     if (record.name != name) return fail(Code::corrupt, "the record is that of " + quote(record.name));
     record.created = json.at("created").get<std::string>();
-    FERRY_ASSIGN(record.mode, parse_mode(json.at("mode").get<std::string>()));
+    const auto mode = parse_mode(json.at("mode").get<std::string>());
+    if (!mode) return fail(Code::corrupt, mode.error().message);
+    record.mode = *mode;
     FERRY_ASSIGN(record.state, parse_state(json.at("state").get<std::string>()));
     record.lineage = json.at("lineage").get<std::string>();
+    if (!json.at("epoch").is_number_unsigned()) return fail(Code::corrupt, "epoch is not a whole number");
     record.epoch = json.at("epoch").get<std::uint64_t>();
     record.options = json.at("options").get<StringMap>();
     record.labels = json.at("labels").get<StringMap>();
@@ -79,6 +82,8 @@ Result<VolumeRecord> decode(const std::string& text, const std::string& name) {
     record.import = json.at("import");
     record.migration = json.at("migration");
     return record;
+  } catch (const nlohmann::json::parse_error& error) {  // its text quotes the record, which may hold a secret
+    return fail(Code::corrupt, "the record is no JSON from byte " + std::to_string(error.byte) + " on");
   } catch (const nlohmann::json::exception& error) {
     return fail(Code::corrupt, error.what());
   }

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <ctime>
 #include <filesystem>
+#include <vector>
 
 #include "base/files.h"
 #include "base/log.h"
@@ -30,15 +31,13 @@ std::time_t change_time(const fs::path& path) {
   return ::lstat(path.c_str(), &info) == 0 ? info.st_ctim.tv_sec : 0;
 }
 
-template <class TimeOf>
-void delete_older(const fs::path& directory, std::chrono::seconds retention, TimeOf time_of) {
-  const std::time_t limit = std::time(nullptr) - retention.count();
+std::vector<fs::path> entries_of(const fs::path& directory) {
+  std::vector<fs::path> entries;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(directory, error)) {
-    if (time_of(entry.path()) > limit) continue;
-    if (auto removed = remove_tree(entry.path()); !removed)
-      spdlog::warn("cannot delete {}: {}", entry.path().string(), removed.error().message);
-  }
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error))
+    entries.push_back(it->path());
+  if (error) spdlog::warn("cannot read {}: {}", directory.string(), error.message());
+  return entries;
 }
 
 }  // namespace
@@ -73,8 +72,18 @@ void Trash::run() {
 }
 
 void Trash::sweep() {
-  delete_older(layout_.trash(), retention_, [](const fs::path& path) { return removal_time(path.filename().string()); });
-  delete_older(layout_.orphans(), orphan_retention, change_time);
+  const std::time_t now = std::time(nullptr);
+  // An orphan is deleted under another name, so that an import either adopts all of it or nothing.
+  for (const auto& orphan : entries_of(layout_.orphans())) {
+    if (change_time(orphan) > now - std::chrono::seconds(orphan_retention).count()) continue;
+    const fs::path expired = layout_.trash() / ("0-" + orphan.filename().string());
+    if (auto moved = rename_durably(orphan, expired); !moved) spdlog::warn("{}", moved.error().message);
+  }
+  for (const auto& entry : entries_of(layout_.trash())) {
+    if (removal_time(entry.filename().string()) > now - retention_.count()) continue;
+    if (auto removed = remove_tree(entry); !removed)
+      spdlog::warn("cannot delete {}: {}", entry.string(), removed.error().message);
+  }
 }
 
 }  // namespace ferry::volumes

@@ -60,11 +60,14 @@ def test_cp_on_a_running_container(recorder, b, scratch):
     container = scratch.container(b, "-v", f"{name}:/data")
     b.exec("sh", "-c", "echo copied > /tmp/e2e-file")
     b.docker("cp", "/tmp/e2e-file", f"{container}:/data/file")
-    assert recorder.counts(name) == {"Create": 1, "Mount": 2, "Unmount": 1}
+    # How often docker cp has the volume mounted differs between engines; each Mount but the container's is undone.
+    counts = recorder.counts(name)
+    assert counts["Create"] == 1 and counts["Mount"] == counts["Unmount"] + 1 >= 2, counts
     seen = b.docker("exec", container, "sh", "-c", "cat /data/file; echo after > /data/after").stdout
     assert seen == "copied\n", "the container lost its volume to the Unmount of docker cp"
     b.docker("rm", "-f", container)
-    assert recorder.counts(name) == {"Create": 1, "Mount": 2, "Unmount": 2}
+    counts = recorder.counts(name)
+    assert counts["Mount"] == counts["Unmount"], counts
     assert sorted(os.listdir(b.volume_data(name))) == ["after", "file"]
 
 

@@ -8,6 +8,7 @@ plugin's own log would be its own testimony.
 import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -37,17 +38,31 @@ class Recorder:
         self._calls = []
 
     def __enter__(self):
-        stale = self._socket_inode()
-        self._host.plugin("kill")
-        wait_until(lambda: self._fresh_socket(stale), 30, "the plugin listens again")
-        self.address = self._socket_path()
-        os.rename(self.address, self._hidden)
-        self._listener = socket.socket(socket.AF_UNIX)
-        with unixhttp.short_path(self.address) as short:
-            self._listener.bind(short)
-        self._listener.listen(128)
-        threading.Thread(target=self._accept, daemon=True).start()
+        processes = self._host.plugin_pids()
+        with self._engine_out_of_reach():
+            stale = self._socket_inode()
+            for pid in processes:
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: self._fresh_socket(stale), 30, "the plugin listens again")
+            self.address = self._socket_path()
+            os.rename(self.address, self._hidden)
+            self._listener = socket.socket(socket.AF_UNIX)
+            with unixhttp.short_path(self.address) as short:
+                self._listener.bind(short)
+            self._listener.listen(128)
+            threading.Thread(target=self._accept, daemon=True).start()
         return self
+
+    @contextlib.contextmanager
+    def _engine_out_of_reach(self):
+        """A plugin that reaches its engine makes it list volumes, and the connection on which the engine asks the
+        plugin for that would be used for everything that follows."""
+        reachable = self._host.path("run/docker.sock")
+        os.rename(reachable, reachable + ".away")
+        try:
+            yield
+        finally:
+            os.rename(reachable + ".away", reachable)
 
     def __exit__(self, *_):
         # shutdown, because close alone does not wake the thread that waits in accept

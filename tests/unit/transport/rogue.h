@@ -92,6 +92,16 @@ inline void use_new_certificate(SSL_CTX* context) {
   SSL_CTX_use_PrivateKey(context, key.get());
 }
 
+/// A session that carries the key, as Ferry's own; for callbacks of both sides.
+inline SSL_SESSION* session_of(SSL* ssl, const std::string& key) {
+  static constexpr unsigned char cipher[] = {0x13, 0x01};
+  SSL_SESSION* session = SSL_SESSION_new();
+  SSL_SESSION_set1_master_key(session, reinterpret_cast<const unsigned char*>(key.data()), key.size());
+  SSL_SESSION_set_cipher(session, SSL_CIPHER_find(ssl, cipher));
+  SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION);
+  return session;
+}
+
 /// A TLS server that has a certificate and does not know the key; notes what a client tells it.
 class RogueServer {
  public:
@@ -117,12 +127,7 @@ class RogueServer {
 
  private:
   static int make_wrong_session(SSL* ssl, const unsigned char*, std::size_t, SSL_SESSION** session) {
-    static constexpr unsigned char cipher[] = {0x13, 0x01};
-    const std::string key(32, 'x');
-    *session = SSL_SESSION_new();
-    SSL_SESSION_set1_master_key(*session, reinterpret_cast<const unsigned char*>(key.data()), key.size());
-    SSL_SESSION_set_cipher(*session, SSL_CIPHER_find(ssl, cipher));
-    SSL_SESSION_set_protocol_version(*session, TLS1_3_VERSION);
+    *session = session_of(ssl, std::string(32, 'x'));
     return 1;
   }
 
@@ -141,16 +146,39 @@ class RogueServer {
   std::thread thread_;
 };
 
-/// Whether a TLS client without a key, which accepts every certificate, gets through the handshake.
-inline bool certificate_client_connects(std::uint16_t port) {
+/// What a client offers; without an identity it offers no key.
+struct Offer {
+  std::string identity;
+  std::string key;
+};
+
+inline int offer_session(SSL* ssl, const EVP_MD*, const unsigned char** id, std::size_t* size, SSL_SESSION** session) {
+  const auto& offer = *static_cast<const Offer*>(SSL_get_app_data(ssl));
+  *id = reinterpret_cast<const unsigned char*>(offer.identity.data());
+  *size = offer.identity.size();
+  *session = session_of(ssl, offer.key);
+  return 1;
+}
+
+/// Whether a TLS client with this offer, which accepts every certificate, gets an answer to a request.
+inline bool client_is_served(std::uint16_t port, Offer offer) {
   const Fd socket = *connect_tcp({"127.0.0.1", port}, after(std::chrono::seconds(3)));
   const SslContext context(SSL_CTX_new(TLS_client_method()));
+  if (!offer.identity.empty()) SSL_CTX_set_psk_use_session_callback(context.get(), offer_session);
   const Ssl ssl(SSL_new(context.get()));
+  SSL_set_app_data(ssl.get(), &offer);
   SSL_set_fd(ssl.get(), socket.get());
   int result = 0;
   while ((result = SSL_connect(ssl.get())) != 1 && SSL_get_error(ssl.get(), result) == SSL_ERROR_WANT_READ)
     wait_for(socket.get(), POLLIN, after(std::chrono::seconds(3)));
-  return result == 1;
+  if (result != 1) return false;
+  const std::string request = "GET / HTTP/1.1\r\n\r\n";
+  SSL_write(ssl.get(), request.data(), static_cast<int>(request.size()));
+  char answer[100];
+  while ((result = SSL_read(ssl.get(), answer, sizeof answer)) <= 0 &&
+         SSL_get_error(ssl.get(), result) == SSL_ERROR_WANT_READ)
+    wait_for(socket.get(), POLLIN, after(std::chrono::seconds(3)));
+  return result > 0;
 }
 
 /// A listening socket whose queue is full, so that further connection attempts get no answer (Linux drops the SYN).

@@ -157,7 +157,14 @@ TEST_F(Tls, AnAddressThatNeverAnswersTimesOut) {
 }
 
 TEST_F(Tls, ClientsWithoutTheKeyReachNoRoute) {
-  EXPECT_FALSE(certificate_client_connects(server_.port()));
+  const auto key = *server_key_.load();
+  const std::string identity = "ferry-psk-1 " + key.fingerprint();
+  const std::string right(reinterpret_cast<const char*>(key.bytes().data()), Key::size);
+  EXPECT_TRUE(client_is_served(server_.port(), {identity, right}));
+  requests_ = 0;
+  EXPECT_FALSE(client_is_served(server_.port(), {"", ""}));
+  EXPECT_FALSE(client_is_served(server_.port(), {identity, std::string(32, 'x')}));
+  EXPECT_FALSE(client_is_served(server_.port(), {"another", right}));
   for (const auto* bytes :
        {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\x16\x03\x01\xff\xff garbage", "\x80\x2e\x01\x03\x01"}) {
     RawClient client(server_.port());

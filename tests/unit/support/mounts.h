@@ -1,0 +1,50 @@
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+
+#include <filesystem>
+#include <string>
+
+namespace ferry::test {
+
+/// Mounts that only this test program sees, and that end with this object. Needs root.
+class PrivateMount {
+ public:
+  /// A file system in memory of `options`, e.g. "size=64k".
+  static PrivateMount tmpfs(const std::filesystem::path& target, const std::string& options) {
+    std::filesystem::create_directories(target);
+    become_private();
+    EXPECT_EQ(::mount("test", target.c_str(), "tmpfs", 0, options.c_str()), 0) << target;
+    return PrivateMount(target);
+  }
+
+  static PrivateMount bind(const std::filesystem::path& source, const std::filesystem::path& target) {
+    std::filesystem::create_directories(target);
+    become_private();
+    EXPECT_EQ(::mount(source.c_str(), target.c_str(), nullptr, MS_BIND, nullptr), 0) << target;
+    return PrivateMount(target);
+  }
+
+  PrivateMount(PrivateMount&& other) noexcept : target_(std::move(other.target_)) { other.target_.clear(); }
+  PrivateMount(const PrivateMount&) = delete;
+  ~PrivateMount() {
+    if (!target_.empty()) ::umount2(target_.c_str(), MNT_DETACH);
+  }
+
+  const std::filesystem::path& path() const { return target_; }
+
+  static void become_private() {
+    static const bool done = [] {
+      return ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+    }();
+    ASSERT_TRUE(done) << "a private mount namespace needs root";
+  }
+
+ private:
+  explicit PrivateMount(std::filesystem::path target) : target_(std::move(target)) {}
+  std::filesystem::path target_;
+};
+
+}  // namespace ferry::test
