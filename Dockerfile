@@ -4,12 +4,17 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
       g++ cmake ninja-build pkg-config ccache \
       libcpp-httplib-dev nlohmann-json3-dev libspdlog-dev libexpected-dev libxxhash-dev libssl-dev \
     && rm -rf /var/lib/apt/lists/*
+# release is what is shipped; asan is for tests (FERRY_PLUGIN_PRESET=asan, docs/testing.md) and compiled by clang, whose
+# sanitizers need no library at run time.
+ARG PRESET=release
+RUN [ "$PRESET" = release ] || { apt-get update && apt-get install -y --no-install-recommends clang libclang-rt-dev \
+    && rm -rf /var/lib/apt/lists/*; }
 WORKDIR /src
 COPY CMakeLists.txt CMakePresets.json ./
 COPY plugin plugin
-ENV CMAKE_CXX_COMPILER_LAUNCHER=ccache
 RUN --mount=type=cache,target=/root/.cache/ccache \
-    cmake --preset release && cmake --build --preset release && DESTDIR=/out cmake --install build/release --strip
+    cmake --preset "$PRESET" -DFERRY_TESTS=OFF -DCMAKE_INSTALL_PREFIX=/usr && cmake --build --preset "$PRESET" \
+    && DESTDIR=/out cmake --install "build/$PRESET" $([ "$PRESET" != release ] || echo --strip)
 
 FROM debian:trixie-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \

@@ -8,6 +8,8 @@ SHELL := /bin/bash
 PRESET ?= debug
 VERSION ?= $(shell sed -n 's/^project.ferry VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
 HOSTS ?= 2
+# The sanitizers' memory layout does not go with every kernel's randomisation of addresses.
+FIXED_ADDRESSES := $(if $(filter asan tsan,$(PRESET)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
 export REGISTRY VERSION
 
 .PHONY: help deps build unit e2e test lint format plugin install push demo lab clean
@@ -21,10 +23,10 @@ deps: ## install the Debian packages that everything here needs (tests/packages)
 
 build: deps ## compile plugin and unit tests; PRESET=debug|release|asan|tsan|clang
 	@cmake --preset $(PRESET) -Wno-dev >/dev/null
-	@cmake --build --preset $(PRESET)
+	@$(FIXED_ADDRESSES) cmake --build --preset $(PRESET)
 
 unit: build ## build, then the unit tests; PRESET as for build
-	@ctest --preset $(PRESET) -j "$$(nproc)"
+	@$(FIXED_ADDRESSES) ctest --test-dir build/$(PRESET) --output-on-failure --no-tests=error -j "$$(nproc)"
 
 e2e: deps ## end-to-end tests on the lab's real engines; LAB_SUITE=trixie|bookworm|sid, ARGS="-k name"; needs root
 	@tests/e2e/run $(ARGS)

@@ -1,7 +1,5 @@
 #include "engine/tracker.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <utility>
 

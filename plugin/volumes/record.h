@@ -32,7 +32,7 @@ struct VolumeRecord {
   Mode mode = Mode::rw;
   State state = State::ready;
   std::string lineage;      ///< UUID that the volume keeps through all its copies
-  std::uint64_t epoch = 1;  ///< ownership counter, see docs/design of the hand-off
+  std::uint64_t epoch = 1;  ///< ownership counter: every hand-off raises it
   StringMap options;        ///< for a plain volume as given to create; for an import as the source had them
   StringMap labels;         ///< as the source of an import had them; of a plain volume only the Engine knows them
   bool labels_pending = false;  ///< the Engine does not show the labels of the import yet

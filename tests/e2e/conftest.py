@@ -39,7 +39,15 @@ def running_lab():
     lab = Lab()
     lab.up()
     yield lab
+    reports = sanitizer_reports(lab)
     lab.down()
+    assert not reports, "\n".join(reports)
+
+
+def sanitizer_reports(lab):
+    """What a plugin built with FERRY_PLUGIN_PRESET=asan has printed before it ended."""
+    marks = ("Sanitizer", "runtime error:")
+    return [line for host in lab.hosts for line in host.logs().splitlines() if any(mark in line for mark in marks)]
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 # Ferry's image, built from the working tree with its Dockerfile and cached under the hash of what goes in.
 # shellcheck shell=bash
 
+# release, or asan for a plugin that ends with a report in the engine's log when it misuses memory.
+PLUGIN_PRESET=${FERRY_PLUGIN_PRESET:-release}
+
 PLUGIN_INPUTS=(Dockerfile config.json rootfs CMakeLists.txt CMakePresets.json plugin)
 
 plugin_dir() { echo "$CACHE/plugins/$1"; }
@@ -19,6 +22,7 @@ plugin_build() {
     local context=$CACHE/context.tmp.$$.tar
     plugin_context >"$context"
     PLUGIN_HASH=$(sha256sum <"$context" | cut -c1-16)
+    [ "$PLUGIN_PRESET" = release ] || PLUGIN_HASH+=-$PLUGIN_PRESET
     if [ ! -d "$(plugin_dir "$PLUGIN_HASH")" ]; then
         say "building Ferry"
         run_logged "$CACHE/build.log" "Ferry does not build" plugin_build_image "$context" "$CACHE/plugin.tmp.$$"
@@ -52,7 +56,7 @@ machine_engine() {
 }
 
 # plugin_image_tar DOCKER…: the built image's file system; the context comes from stdin.
-plugin_image_tar() { "$@" buildx build --progress plain --network host --output type=tar,dest=- -; }
+plugin_image_tar() { "$@" buildx build --progress plain --network host --build-arg "PRESET=$PLUGIN_PRESET" --output type=tar,dest=- -; }
 
 # plugin_scrub ROOTFS: removes what says how this machine reaches its mirror.
 plugin_scrub() {
