@@ -14,12 +14,13 @@ class LocalSource : public sync::Source {
  public:
   explicit LocalSource(Fd root) : sender_(std::move(root)) {}
 
+  std::function<Result<>(std::string&)> on_manifest;  ///< the first piece comes after the syncfs and before any file is looked at
   std::function<void()> after_manifest;
   std::function<Result<>(std::string&)> on_content;  ///< may change a piece of the content stream, or fail
   std::size_t piece = 100'003;
 
   Result<> manifest(const sync::ByteSink& sink) override {
-    FERRY_TRY(pump(*sender_.manifest(), sink, nullptr));
+    FERRY_TRY(pump(*sender_.manifest(), sink, on_manifest));
     if (after_manifest) after_manifest();
     return {};
   }
@@ -29,7 +30,10 @@ class LocalSource : public sync::Source {
     return pump(*source, sink, on_content);
   }
 
+  std::function<Result<>()> on_seal;
+
   Result<sync::Seal> seal() override {
+    if (on_seal) FERRY_TRY(on_seal());
     FERRY_ASSIGN(const auto changed, sender_.seal());
     return sync::Seal{changed, "idle", ""};
   }

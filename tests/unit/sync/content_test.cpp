@@ -1,0 +1,178 @@
+#include "sync/content.h"
+
+#include <gmock/gmock.h>
+
+#include "support/golden.h"
+#include "support/sample_manifest.h"
+#include "support/seed.h"
+#include "sync/manifest.h"
+
+namespace ferry::sync {
+namespace {
+
+using test::Frames;
+
+/// Checks once more, and in another way, that no more comes through than was asked for.
+class Recorder : public FrameHandler {
+ public:
+  Recorder(const std::vector<Entry>& entries, std::vector<Want> wants) : entries_(entries), wants_(std::move(wants)) {}
+
+  Result<> data(std::uint32_t entry, std::uint64_t offset, const Digest&, std::string_view payload) override {
+    EXPECT_LT(done_, wants_.size());
+    EXPECT_EQ(entry, wants_[done_].entry);
+    EXPECT_GE(offset, std::max(wants_[done_].offset, end_));
+    EXPECT_LE(offset + payload.size(), entries_[entry].size);
+    EXPECT_GE(offset + payload.size(), offset);
+    EXPECT_LE(payload.size(), block_size);
+    EXPECT_FALSE(payload.empty());
+    end_ = offset + payload.size();
+    return {};
+  }
+  Result<> end(std::uint32_t entry, Outcome, const Digest&) override {
+    EXPECT_EQ(entry, wants_[done_].entry);
+    ++done_;
+    end_ = 0;
+    return {};
+  }
+
+ private:
+  const std::vector<Entry>& entries_;
+  const std::vector<Want> wants_;
+  std::size_t done_ = 0;
+  std::uint64_t end_ = 0;
+};
+
+class ContentTest : public testing::Test {
+ protected:
+  Result<> decode(std::string_view bytes, std::size_t piece = 1 << 20) const {
+    Recorder recorder(entries_, wants_);
+    FrameDecoder decoder(entries_, wants_, recorder);
+    for (std::size_t at = 0; at < bytes.size(); at += piece) FERRY_TRY(decoder.feed(bytes.substr(at, piece)));
+    return decoder.finish();
+  }
+  bool refused(const Frames& frames) const {
+    const auto decoded = decode(frames.bytes());
+    return !decoded && decoded.error().code == Code::corrupt;
+  }
+  static Frames good() {
+    Frames frames;
+    frames.data(0, std::string(100, 'a')).data(1 << 20, "b").end();
+    frames.data(0, "12345").end(Outcome::changed);
+    frames.data(1 << 20, "x").data((3 << 20) - 1, "y").end();
+    return frames;
+  }
+
+  const std::vector<Entry> entries_ = test::sample_entries();
+  const std::vector<Want> wants_ = {{3, 0}, {8, 0}, {9, 1 << 20}};
+};
+
+TEST_F(ContentTest, GoldenStreams) {
+  test::expect_golden("sync", "frames", good().bytes());
+  std::string wants;
+  append_wants(wants, wants_);
+  test::expect_golden("sync", "wants", wants);
+  for (const std::size_t piece : {1U, 3U, 100U}) EXPECT_TRUE(decode(test::read_golden("sync", "frames"), piece));
+  const auto read = read_wants(test::read_golden("sync", "wants"), entries_);
+  ASSERT_TRUE(read);
+  ASSERT_EQ(read->size(), 3U);
+  EXPECT_EQ((*read)[2].offset, 1U << 20);
+}
+
+TEST_F(ContentTest, NoTruncationAndNoAdditionIsAccepted) {
+  const std::string bytes = good().bytes();
+  for (std::size_t cut = 0; cut < bytes.size(); ++cut) EXPECT_FALSE(decode(std::string_view(bytes).substr(0, cut))) << cut;
+  EXPECT_FALSE(decode(bytes + Frames().end().bytes()));
+  EXPECT_FALSE(decode(bytes + Frames().data(0, "x").bytes()));
+  EXPECT_FALSE(decode(bytes + "\x01"));
+}
+
+TEST_F(ContentTest, FramesOutOfOrderOrPlaceAreRefused) {
+  EXPECT_TRUE(refused(Frames().data(100, "b").data(50, "a").end().end().end()));
+  EXPECT_TRUE(refused(Frames().data(0, "ab").data(1, "c").end().end().end()));      // overlapping
+  EXPECT_TRUE(refused(Frames().data(2'000'000, "x").end().end().end()));              // behind the end
+  EXPECT_TRUE(refused(Frames().data(1'999'999, "xy").end().end().end()));             // across it
+  EXPECT_TRUE(refused(Frames().data(UINT64_MAX, "x").end().end().end()));
+  EXPECT_TRUE(refused(Frames().data(UINT64_MAX - 3, "xxxxxxxx").end().end().end()));  // around
+  EXPECT_TRUE(refused(Frames().end().end().data(0, "x").end()));                      // before what was asked for
+  EXPECT_TRUE(refused(Frames().end().data(0, "123456").end().end()));                 // longer than announced
+  EXPECT_TRUE(refused(Frames().data(0, "").end().end().end()));
+  EXPECT_TRUE(refused(Frames().data(0, std::string(block_size + 1, 'x')).end().end().end()));
+  EXPECT_TRUE(refused(Frames().raw_end(0).end().end()));
+  EXPECT_TRUE(refused(Frames().raw_end(4).end().end()));
+  EXPECT_FALSE(refused(Frames().data(0, std::string(block_size, 'x')).end().end().end(Outcome::vanished)));
+}
+
+TEST_F(ContentTest, AFailureEndsTheStream) {
+  std::string bytes = Frames().data(0, "x").bytes();
+  append_failure(bytes, {Code::io, "no"});
+  EXPECT_EQ(decode(bytes).error().message, "the peer reports: no");
+}
+
+TEST_F(ContentTest, EveryFlippedByteOfAStreamIsRefusedOrHarmless) {
+  const std::string bytes = good().bytes();
+  for (std::size_t at = 0; at < bytes.size(); ++at)
+    for (int flip = 1; flip < 256; ++flip) {
+      std::string damaged = bytes;
+      damaged[at] = static_cast<char>(damaged[at] ^ flip);
+      (void)decode(damaged);
+    }
+}
+
+TEST_F(ContentTest, MutatedStreamsAreRefusedOrHarmless) {
+  const std::uint64_t seed = test::seed();
+  SCOPED_TRACE("FERRY_TEST_SEED=" + std::to_string(seed));
+  test::Random random(seed);
+  for (int i = 0; i < 20'000; ++i) {
+    std::string bytes = good().bytes();
+    for (std::size_t n = random.below(4) + 1; n > 0; --n) {
+      const std::size_t at = random.below(bytes.size());
+      if (random.one_in(2)) bytes[at] = static_cast<char>(random.below(256));
+      else bytes.insert(random.below(bytes.size()), bytes.substr(at, random.below(60)));
+    }
+    (void)decode(bytes, random.below(100) + 1);
+  }
+}
+
+TEST_F(ContentTest, WantsNameFilesInOrder) {
+  const auto refused_wants = [&](const std::vector<Want>& wants) {
+    std::string bytes;
+    append_wants(bytes, wants);
+    const auto read = read_wants(bytes, entries_);
+    return !read && read.error().code == Code::corrupt;
+  };
+  EXPECT_FALSE(refused_wants({}));
+  EXPECT_FALSE(refused_wants({{3, 1 << 20}, {8, 0}, {9, 3 << 20}}));
+  EXPECT_TRUE(refused_wants({{8, 0}, {3, 0}}));
+  EXPECT_TRUE(refused_wants({{3, 0}, {3, 0}}));
+  EXPECT_TRUE(refused_wants({{3, 1}}));
+  EXPECT_TRUE(refused_wants({{3, 2 << 20}}));
+  EXPECT_TRUE(refused_wants({{3, UINT64_MAX - block_size + 1}}));
+  for (const std::uint32_t other : {0U, 1U, 2U, 4U, 5U, 6U, 7U, 10U, 11U, UINT32_MAX}) EXPECT_TRUE(refused_wants({{other, 0}})) << other;
+}
+
+TEST_F(ContentTest, DamagedWantsAreRefusedOrHarmless) {
+  std::string bytes;
+  append_wants(bytes, wants_);
+  for (std::size_t cut = 0; cut < bytes.size(); ++cut) EXPECT_FALSE(read_wants(std::string_view(bytes).substr(0, cut), entries_));
+  EXPECT_FALSE(read_wants(bytes + "x", entries_));
+  std::string lying;
+  Writer(lying).number(UINT64_MAX);
+  EXPECT_FALSE(read_wants(lying, entries_));
+  const std::uint64_t seed = test::seed();
+  SCOPED_TRACE("FERRY_TEST_SEED=" + std::to_string(seed));
+  test::Random random(seed);
+  for (int i = 0; i < 20'000; ++i) {
+    std::string damaged = bytes;
+    random.pick(damaged) = static_cast<char>(random.below(256));
+    random.pick(damaged) = static_cast<char>(random.below(256));
+    const auto read = read_wants(damaged, entries_);
+    for (const auto& want : read ? *read : std::vector<Want>()) {
+      ASSERT_LT(want.entry, entries_.size());
+      ASSERT_EQ(entries_[want.entry].type, Type::regular);
+      ASSERT_LE(want.offset, entries_[want.entry].size);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ferry::sync
