@@ -47,7 +47,7 @@ mode_t format_of(Type type) {
 
 }  // namespace
 
-tl::unexpected<Error> Staging::at(std::uint32_t index, Error error) const {
+tl::unexpected<Error> Staging::at(std::uint32_t index, const Error& error) const {
   return fail(error.code, Directories::path(entries_, index) + ": " + error.message);
 }
 
@@ -60,7 +60,7 @@ Result<std::vector<Want>> Staging::prepare() {
   for (std::uint32_t index = 1; index < entries_.size(); ++index) {
     if (entries_[index].type == Type::directory) continue;
     FERRY_ASSIGN(const int directory, directories_.open(entries_[index].parent));
-    if (auto done = prepare_entry(directory, index); !done) return at(index, std::move(done.error()));
+    if (auto done = prepare_entry(directory, index); !done) return at(index, done.error());
   }
   return std::move(wants_);
 }
@@ -88,7 +88,7 @@ Result<> Staging::prepare_directory(std::uint32_t parent, std::uint32_t begin, s
   for (std::uint32_t index = begin; index < end; ++index) {
     if (entries_[index].type != Type::directory) continue;
     FERRY_ASSIGN(const int directory, directories_.open(parent));
-    if (auto made = make_directory(directory, index); !made) return at(index, std::move(made.error()));
+    if (auto made = make_directory(directory, index); !made) return at(index, made.error());
   }
   return {};
 }
@@ -189,13 +189,13 @@ Result<> Staging::link(std::uint32_t index) {
 Result<> Staging::finish(const std::set<std::uint32_t>& lost) {
   for (std::uint32_t index = 1; index < entries_.size(); ++index) {
     if (entries_[index].type != Type::hard_link || lost.contains(entries_[index].link)) continue;
-    if (auto linked = link(index); !linked) return at(index, std::move(linked.error()));
+    if (auto linked = link(index); !linked) return at(index, linked.error());
   }
   for (auto index = static_cast<std::uint32_t>(entries_.size()); index-- > 0;) {
     if (entries_[index].type != Type::directory) continue;
     FERRY_ASSIGN(const int directory, directories_.open(index));
     auto applied = apply_metadata(directory, entries_[index]);
-    if (!applied) return at(index, std::move(applied.error()));
+    if (!applied) return at(index, applied.error());
   }
   return {};
 }

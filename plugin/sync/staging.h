@@ -55,7 +55,7 @@ class Staging {
   Result<Existing> examine(int directory, const Entry& entry, struct stat& info) const;
   Result<> link(std::uint32_t index);
   bool is_fresh(std::uint32_t directory) const { return fresh_[directory]; }
-  tl::unexpected<Error> at(std::uint32_t index, Error error) const;
+  tl::unexpected<Error> at(std::uint32_t index, const Error& error) const;
 
   const int root_;
   const std::vector<Entry>& entries_;

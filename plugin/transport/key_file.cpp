@@ -86,7 +86,7 @@ Result<> KeyFile::ensure() const {
     Secret content{random_hex(Key::size) + "\n"};
     FERRY_TRY(make_directories(path_.parent_path()));
     FERRY_TRY(write_file_atomically(temporary, content.text, 0600));
-    const auto renamed = rename_durably(temporary, path_);
+    auto renamed = rename_durably(temporary, path_);
     if (!renamed) ::unlink(temporary.c_str());
     if (!renamed && renamed.error().code != Code::already_exists) return renamed;
   }
