@@ -78,7 +78,7 @@ Result<> Connection::send_on(httplib::ClientImpl& client, const Call& call, cons
   const bool sent = client.send(request, response, error);
   if (!sunk) return pass(sunk);
   if (!sent) return tl::unexpected(transport_->explain(error));
-  healthy = true;
+  healthy = status == ok_status;  // the server may end the connection after an error, see transport/http_server.h
   if (status != ok_status) return tl::unexpected(decode_error(status, error_body, transport_->peer()));
   return {};
 }

@@ -25,12 +25,21 @@ struct Mismatch : std::runtime_error {
 
 std::string dump(const json& message) { return message.dump(-1, ' ', false, json::error_handler_t::replace); }
 
+/// Refuses what costs time and memory without meaning; the protocol's messages have a depth of two.
+json parse(const std::string& text) {
+  constexpr int deepest = 8;
+  return json::parse(text, [](int depth, json::parse_event_t, const json&) {
+    if (depth > deepest) throw Mismatch("it is nested too deep");
+    return true;
+  });
+}
+
 /// Runs a decoder on a parsed message; whatever does not fit is Code::corrupt.
 template <class T, class Decode>
 Result<T> decode_with(const std::string& text, const char* what, Decode decode) {
   if (text.size() > longest_message) return fail(Code::corrupt, std::string("the peer's ") + what + " is too long");
   try {
-    return decode(json::parse(text));
+    return decode(parse(text));
   } catch (const json::parse_error& error) {  // its text quotes the message, which may hold a secret
     return fail(Code::corrupt, std::string("the peer's ") + what + " is no JSON from byte " + std::to_string(error.byte) + " on");
   } catch (const std::exception& error) {

@@ -1,0 +1,253 @@
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "migration/imports.h"
+#include "peer/client.h"
+#include "peer/connection.h"
+#include "peer/messages.h"
+#include "peer/server.h"
+#include "support/temporary_directory.h"
+#include "support/tree.h"
+#include "transport/tls_server.h"
+#include "transport/tls_transport.h"
+
+namespace ferry::peer {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::HasSubstr;
+
+/// A host: catalogue, sources and peer server, without a Docker Engine.
+class Host {
+ public:
+  Host(const fs::path& root, const transport::KeyFile& keys, std::uint16_t port, std::set<Permission> allowed)
+      : catalogue(std::move(*volumes::Catalogue::open(volumes::Layout(root)))),
+        client_(root / "no-engine.sock"),
+        tracker_(client_, [] {}),
+        mounts_(root / "propagated", root / "scratch"),
+        sources_(*catalogue, mounts_, client_, tracker_, root, root / "propagated"),
+        server_(sources_, catalogue->uuid(), std::move(allowed)),
+        tls_(keys, port, "127.0.0.1") {
+    server_.add_routes(tls_.routes());
+    const auto started = tls_.start();
+    EXPECT_TRUE(started) << started.error().message;
+  }
+  std::uint16_t port() const { return tls_.port(); }
+
+  const std::unique_ptr<volumes::Catalogue> catalogue;
+
+ private:
+  engine::Client client_;
+  engine::Tracker tracker_;
+  volumes::Mounts mounts_;
+  migration::Sources sources_;
+  Server server_;
+  transport::TlsServer tls_;
+};
+
+class Loopback : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(keys_.ensure());
+    start();
+    volumes::VolumeRecord record;
+    record.name = "pgdata";
+    record.created = "2026-11-22T17:05:09Z";
+    record.lineage = "1b4e28ba-2fa1-4d2f-883f-0016d3cca427";
+    record.options = {{"mode", "rw"}};
+    ASSERT_TRUE(host_->catalogue->create(record));
+  }
+  void start(std::set<Permission> allowed = {Permission::read}) {
+    const std::uint16_t port = host_ ? host_->port() : 0;
+    host_.reset();
+    host_ = std::make_unique<Host>(directory_ / "source-host", keys_, port, std::move(allowed));
+    request_ = {{"127.0.0.1", host_->port()}, "pgdata", migration::Freeze::refuse};
+  }
+  fs::path data() const { return host_->catalogue->layout().data("pgdata"); }
+  void fill(int files, std::size_t size) {
+    for (int i = 0; i < files; ++i) std::ofstream(data() / std::to_string(i)) << std::string(size, static_cast<char>('a' + i % 26));
+  }
+  std::shared_ptr<migration::Peer> peer() { return factory_->peer(request_.peer); }
+  std::shared_ptr<Connection> connection() {
+    return std::make_shared<Connection>(std::shared_ptr<transport::Transport>(transport::make_tls_transport(request_.peer, keys_)));
+  }
+  Result<std::string> post(Connection& connection, const std::string& path, const std::string& body = "") {
+    return connection.ask({"POST", path, body, seconds(5), seconds(5)});
+  }
+  std::string open_source(Connection& connection) {
+    const auto opened = post(connection, "/sources", encode(OpenRequest{"pgdata", migration::Freeze::refuse}));
+    EXPECT_TRUE(opened) << opened.error().message;
+    return "/sources/" + *decode_opened(*opened);
+  }
+
+  test::TemporaryDirectory directory_;
+  transport::KeyFile keys_{directory_ / "key"};
+  std::unique_ptr<Host> host_;
+  std::unique_ptr<migration::PeerFactory> factory_ = make_peer_factory(keys_);
+  migration::ImportRequest request_;
+};
+
+TEST_F(Loopback, DescribesAVolume) {
+  fill(1, 100'000);
+  EXPECT_EQ(*peer()->identify(seconds(5)), host_->catalogue->uuid());
+  const auto described = peer()->describe(request_, seconds(5));
+  ASSERT_TRUE(described) << described.error().message;
+  EXPECT_EQ(described->driver, "ferry");
+  EXPECT_EQ(described->lineage, "1b4e28ba-2fa1-4d2f-883f-0016d3cca427");
+  EXPECT_EQ(described->options, (volumes::StringMap{{"mode", "rw"}}));
+  EXPECT_FALSE(described->labels_known);
+  EXPECT_GE(described->bytes, 100'000U);
+}
+
+TEST_F(Loopback, ErrorsComeThrough) {
+  request_.volume = "missing";
+  const auto missing = peer()->describe(request_, seconds(5));
+  ASSERT_FALSE(missing);
+  EXPECT_THAT(missing.error().message, HasSubstr("missing"));
+  volumes::VolumeRecord record;
+  record.name = request_.volume = "half";
+  record.state = volumes::State::importing;
+  ASSERT_TRUE(host_->catalogue->create(record));
+  EXPECT_EQ(peer()->describe(request_, seconds(5)).error().code, Code::busy);
+  EXPECT_EQ(peer()->open(request_).error().code, Code::busy);
+}
+
+TEST_F(Loopback, AnImportFromEndToEnd) {
+  fill(30, 200'000);
+  fs::create_directories(data() / "d" / "e");
+  fs::create_hard_link(data() / "1", data() / "d" / "link");
+  auto catalogue = std::move(*volumes::Catalogue::open(volumes::Layout(directory_ / "other")));
+  migration::Imports imports(*catalogue, *factory_);
+  migration::CreateRequest request;
+  request.import = request_;
+  ASSERT_TRUE(imports.begin("copy", request));
+  ASSERT_TRUE(imports.wait("copy", after(seconds(60))));
+  ASSERT_EQ(catalogue->find("copy")->state, volumes::State::ready) << catalogue->find("copy")->migration;
+  EXPECT_EQ(test::tree_difference(data(), catalogue->layout().data("copy")), "");
+  EXPECT_EQ(catalogue->find("copy")->migration["consistency"], "live");  // nobody could be asked who writes
+}
+
+TEST_F(Loopback, ARestartOfThePeerInTheMiddleIsSurvived) {
+  fill(8, 9'000'000);
+  auto catalogue = std::move(*volumes::Catalogue::open(volumes::Layout(directory_ / "other")));
+  migration::Imports imports(*catalogue, *factory_);
+  migration::CreateRequest request;
+  request.import = request_;
+  ASSERT_TRUE(imports.begin("copy", request));
+  for (const std::uint64_t bytes : {1U, 20'000'000U}) {
+    while (!imports.wait("copy", SteadyClock::now()) && imports.status("copy")["bytes_sent"].get<std::uint64_t>() < bytes)
+      std::this_thread::yield();
+    start();
+  }
+  ASSERT_TRUE(imports.wait("copy", after(seconds(60))));
+  ASSERT_EQ(catalogue->find("copy")->state, volumes::State::ready) << catalogue->find("copy")->migration;
+  EXPECT_EQ(test::tree_difference(data(), catalogue->layout().data("copy")), "");
+}
+
+TEST_F(Loopback, WhatIsNotAllowedIsRefused) {
+  for (const auto& allowed : {std::set<Permission>{}, std::set<Permission>{Permission::write, Permission::freeze, Permission::containers}}) {
+    start(allowed);
+    EXPECT_TRUE(peer()->identify(seconds(5)));
+    EXPECT_EQ(peer()->describe(request_, seconds(5)).error().code, Code::denied);
+    const auto opened = peer()->open(request_);
+    ASSERT_FALSE(opened);
+    EXPECT_THAT(opened.error().message, HasSubstr("ALLOW"));
+  }
+}
+
+TEST_F(Loopback, AnUnknownSourceIsWorthOpeningAnew) {
+  const auto link = connection();
+  for (const char* what : {"/manifest", "/content", "/seal"})
+    EXPECT_EQ(post(*link, std::string("/sources/00ff") + what).error().code, Code::unavailable) << what;
+  const std::string source = open_source(*link);
+  EXPECT_TRUE(link->ask({"DELETE", source, "", seconds(5), seconds(5)}));
+  EXPECT_TRUE(link->ask({"DELETE", source, "", seconds(5), seconds(5)}));
+  EXPECT_EQ(post(*link, source + "/manifest").error().code, Code::unavailable);
+}
+
+TEST_F(Loopback, OddRequestsAreAnsweredAndHarmNobody) {
+  const auto link = connection();
+  const std::string source = open_source(*link);
+  EXPECT_EQ(post(*link, "/describe", "{").error().code, Code::corrupt);
+  EXPECT_EQ(post(*link, "/describe", encode(OpenRequest{"../pgdata", migration::Freeze::none})).error().code, Code::invalid_argument);
+  EXPECT_EQ(post(*link, "/nothing").error().code, Code::unsupported);
+  EXPECT_FALSE(post(*link, "/sources/" + std::string(7000, 'a') + "/seal"));
+  EXPECT_FALSE(post(*link, "/describe", std::string(8 << 20, 'x')));
+  const auto fresh = connection();
+  EXPECT_EQ(post(*fresh, source + "/content", "\xff\xff").error().code, Code::corrupt);
+  EXPECT_EQ(post(*fresh, source + "/content", std::string("\1\1\0", 3)).error().code, Code::corrupt);  // before any manifest
+  EXPECT_TRUE(post(*fresh, source + "/manifest"));
+  EXPECT_TRUE(post(*fresh, source + "/content", std::string(1, '\0')));
+  EXPECT_TRUE(post(*fresh, source + "/seal"));
+}
+
+TEST_F(Loopback, AWalkExcludesEverythingElseOfItsSource) {
+  for (int i = 0; i < 300; ++i) {
+    fs::create_directory(data() / std::to_string(i));
+    for (int j = 0; j < 20; ++j) std::ofstream(data() / std::to_string(i) / (std::string(200, 'n') + std::to_string(j)));
+  }
+  const auto link = connection();
+  const auto other = connection();
+  const std::string source = open_source(*link);
+  bool asked = false;
+  const auto walked = link->stream({"POST", source + "/manifest", "", seconds(5), seconds(30)}, [&](std::string_view) -> Result<> {
+    if (std::exchange(asked, true)) return {};
+    for (const char* what : {"/manifest", "/content", "/seal"}) {
+      const auto refused = post(*other, source + what);
+      EXPECT_FALSE(refused) << what;
+      EXPECT_EQ(refused ? Code::io : refused.error().code, Code::unavailable) << what;
+    }
+    return {};
+  });
+  EXPECT_TRUE(walked);
+  EXPECT_TRUE(asked);
+  EXPECT_TRUE(post(*other, source + "/seal"));
+}
+
+TEST_F(Loopback, AnErrorOfTheSinkEndsTheRequestAndIsPassedOn) {
+  fill(1, 1);
+  const auto link = connection();
+  const std::string source = open_source(*link);
+  const auto stopped = link->stream({"POST", source + "/manifest", "", seconds(5), seconds(5)},
+                                    [](std::string_view) { return Result<>(fail(Code::no_space, "full")); });
+  EXPECT_EQ(stopped.error().code, Code::no_space);
+  EXPECT_TRUE(connection()->ask({"GET", "/hello", "", seconds(5), seconds(5)}));
+}
+
+TEST_F(Loopback, AbortBreaksWhatIsUnderWayAtOnce) {
+  fill(4, 20'000'000);
+  const auto source = peer();
+  auto opened = source->open(request_);
+  ASSERT_TRUE(opened) << opened.error().message;
+  sync::ManifestDecoder decoder;
+  ASSERT_TRUE((*opened)->manifest([&](std::string_view bytes) { return decoder.feed(bytes); }));
+  const auto manifest = decoder.finish();
+  ASSERT_TRUE(manifest);
+  std::string wants;
+  sync::append_wants(wants, std::vector<sync::Want>{{1, 0}, {2, 0}, {3, 0}, {4, 0}});
+  std::thread aborter;
+  const auto answered = (*opened)->content(wants, [&](std::string_view) -> Result<> {
+    if (!aborter.joinable()) aborter = std::thread([&] { source->abort(); });
+    return {};
+  });
+  aborter.join();
+  ASSERT_FALSE(answered);
+  EXPECT_EQ(answered.error().code, Code::cancelled);
+  EXPECT_EQ((*opened)->seal().error().code, Code::cancelled);
+  EXPECT_EQ(source->open(request_).error().code, Code::cancelled);
+  EXPECT_EQ(source->identify(seconds(5)).error().code, Code::cancelled);
+}
+
+TEST(Permissions, AreAListOrNone) {
+  EXPECT_EQ(*parse_permissions("read,write,freeze,containers"),
+            (std::set<Permission>{Permission::read, Permission::write, Permission::freeze, Permission::containers}));
+  EXPECT_EQ(*parse_permissions("read"), (std::set<Permission>{Permission::read}));
+  EXPECT_TRUE(parse_permissions("none")->empty());
+  for (const char* bad : {"", ",", "reed", "read, write", "none,read", "READ"}) EXPECT_FALSE(parse_permissions(bad)) << bad;
+}
+
+}  // namespace
+}  // namespace ferry::peer

@@ -1,0 +1,166 @@
+#include "peer/messages.h"
+
+#include <gmock/gmock.h>
+
+#include "support/golden.h"
+#include "support/seed.h"
+
+namespace ferry::peer {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+migration::VolumeDescription description() {
+  migration::VolumeDescription made;
+  made.volume = "pgdata";
+  made.driver = "ferry";
+  made.lineage = "1b4e28ba-2fa1-4d2f-883f-0016d3cca427";
+  made.epoch = UINT64_MAX;
+  made.mode = volumes::Mode::ro;
+  made.labels = {{"a,b", "c d"}, {"x", "\"y\""}};
+  made.options = {{"mode", "ro"}};
+  made.labels_known = false;
+  made.bytes = 1ULL << 40;
+  return made;
+}
+
+/// Every message of the protocol by the name of its golden file.
+std::map<std::string, std::string> messages() {
+  return {{"hello.json", encode(Hello{"0.1.0", "1b4e28ba-2fa1-4d2f-883f-0016d3cca427"})},
+          {"description.json", encode(description())},
+          {"open-request.json", encode(OpenRequest{"pgdata", migration::Freeze::refuse})},
+          {"open-request-freeze-none.json", encode(OpenRequest{"pgdata", migration::Freeze::none})},
+          {"opened.json", encode_opened("0123456789abcdef0123456789abcdef")},
+          {"seal.json", encode(sync::Seal{7, "live", "a container had it mounted"})},
+          {"error.json", encode(Error{Code::not_found, "no such volume: x"})}};
+}
+
+/// True if some decoder accepts the text; none may do anything worse than refuse.
+bool any_accepts(const std::string& text) {
+  (void)decode_error(500, text, "a:7766");
+  return decode_hello(text) || decode_description(text) || decode_open_request(text) || decode_opened(text) || decode_seal(text);
+}
+
+TEST(Messages, GoldenFilesOfEveryVersion) {
+  for (const auto& [name, text] : messages()) test::expect_golden("peer", name, text);
+  const auto golden = [](const char* name) { return test::read_golden("peer", name); };
+  EXPECT_EQ(decode_hello(golden("hello.json"))->uuid, "1b4e28ba-2fa1-4d2f-883f-0016d3cca427");
+  const auto described = decode_description(golden("description.json"));
+  ASSERT_TRUE(described);
+  EXPECT_EQ(encode(*described), encode(description()));
+  EXPECT_EQ(decode_open_request(golden("open-request.json"))->freeze, migration::Freeze::refuse);
+  EXPECT_EQ(decode_open_request(golden("open-request-freeze-none.json"))->freeze, migration::Freeze::none);
+  EXPECT_EQ(*decode_opened(golden("opened.json")), "0123456789abcdef0123456789abcdef");
+  const auto seal = decode_seal(golden("seal.json"));
+  EXPECT_EQ(seal->changed, 7U);
+  EXPECT_EQ(seal->consistency, "live");
+  const Error error = decode_error(404, golden("error.json"), "a:7766");
+  EXPECT_EQ(error.code, Code::not_found);
+  EXPECT_EQ(error.message, "peer a:7766: no such volume: x");
+}
+
+TEST(Messages, NoTruncationIsAccepted) {
+  for (const auto& [name, text] : messages())
+    for (std::size_t cut = 0; cut < text.size(); ++cut) EXPECT_FALSE(any_accepts(text.substr(0, cut))) << name << " cut at " << cut;
+}
+
+TEST(Messages, DamageIsRefusedOrHarmless) {
+  const std::uint64_t seed = test::seed();
+  SCOPED_TRACE("FERRY_TEST_SEED=" + std::to_string(seed));
+  test::Random random(seed);
+  for (int i = 0; i < 500; ++i)
+    for (auto [name, text] : messages()) {
+      for (std::size_t n = 1 + random.below(3); n > 0; --n) random.pick(text) = static_cast<char>(random.below(256));
+      (void)any_accepts(text);
+      const auto request = decode_open_request(text);
+      EXPECT_TRUE(!request || request->volume.find('/') == std::string::npos);
+    }
+}
+
+TEST(Messages, NestingAsDeepAsAMessageIsNoCatastrophe) {
+  for (const char* open : {"[", "{\"a\":"}) {
+    std::string text;
+    while (text.size() < 4U << 20) text += open;
+    EXPECT_FALSE(any_accepts(text));
+  }
+}
+
+TEST(Messages, EveryMemberIsNeededInItsType) {
+  const auto good = nlohmann::json::parse(encode(description()));
+  for (const auto& [key, value] : good.items()) {
+    auto missing = good;
+    missing.erase(key);
+    EXPECT_EQ(decode_description(missing.dump()).error().code, Code::corrupt) << key;
+    for (const auto& wrong : {nlohmann::json(-1), nlohmann::json(1.5), nlohmann::json(1e300), nlohmann::json(nullptr), nlohmann::json({1})}) {
+      auto bad = good;
+      bad[key] = wrong;
+      const auto decoded = decode_description(bad.dump());
+      ASSERT_FALSE(decoded) << key << " is " << wrong;
+      EXPECT_EQ(decoded.error().code, Code::corrupt);
+    }
+  }
+  auto mode = good;
+  mode["mode"] = "rx";
+  EXPECT_EQ(decode_description(mode.dump()).error().code, Code::corrupt);
+  for (const char* bad : {"-1", "1.5", "1e300", "18446744073709551616", "\"1\"", "null"})
+    EXPECT_EQ(decode_seal(std::string(R"({"changed":)") + bad + R"(,"consistency":"idle","warning":""})").error().code, Code::corrupt) << bad;
+}
+
+TEST(Messages, AVolumeNameInARequestIsChecked) {
+  for (const char* name : {"", "..", "../x", "a/b", "/etc"})
+    EXPECT_FALSE(decode_open_request(encode(OpenRequest{name, migration::Freeze::none}))) << name;
+  EXPECT_EQ(decode_open_request(R"({"volume":"ab","freeze":"stop"})").error().code, Code::unsupported);
+}
+
+TEST(Messages, ASourceIdIsHex) {
+  for (const char* id : {"", "..", "a/b", "A", "g", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0"})
+    EXPECT_FALSE(decode_opened(encode_opened(id))) << id;
+}
+
+TEST(Messages, OnlyIdleIsIdle) {
+  for (const char* consistency : {"live", "IDLE", "", "frozen"})
+    EXPECT_EQ(decode_seal(encode(sync::Seal{0, consistency, ""}))->consistency, "live");
+}
+
+TEST(Messages, EveryErrorComesBackButCancelled) {
+  for (const Code code : {Code::invalid_argument, Code::not_found, Code::already_exists, Code::busy, Code::denied, Code::unavailable,
+                          Code::no_space, Code::corrupt, Code::unsupported, Code::io}) {
+    EXPECT_EQ(decode_error(status_of(code), encode(Error{code, "x"}), "a").code, code);
+    EXPECT_GE(status_of(code), 400);
+  }
+  EXPECT_EQ(decode_error(500, encode(Error{Code::cancelled, "x"}), "a").code, Code::io);
+  EXPECT_EQ(decode_error(500, R"({"code":"new","error":"x"})", "a").code, Code::io);
+}
+
+TEST(Messages, AnAnswerOfSomethingElseSaysSo) {
+  for (const char* text : {"", "<html>", "{}", R"({"error":1,"code":"io"})", R"({"error":"x"})", "[]"}) {
+    const Error error = decode_error(404, text, "a:7766");
+    EXPECT_EQ(error.code, Code::unsupported);
+    EXPECT_THAT(error.message, HasSubstr("HTTP status 404"));
+  }
+}
+
+TEST(Messages, APeersErrorIsOneBoundedLine) {
+  const Error error = decode_error(500, encode(Error{Code::io, "a\nb\x1b[2J"}), "a");
+  EXPECT_EQ(error.message, "peer a: a\\x0ab\\x1b[2J");
+  EXPECT_LT(decode_error(500, encode(Error{Code::io, std::string(10'000, 'x')}), "a").message.size(), 5000U);
+}
+
+TEST(Messages, AnErrorDoesNotQuoteTheMessage) {
+  auto secret = description();
+  secret.options = {{"o", "password=s3cret"}};
+  const std::string text = encode(secret);
+  for (std::size_t cut = 0; cut < text.size(); ++cut)
+    EXPECT_THAT(decode_description(text.substr(0, cut)).error().message, Not(HasSubstr("s3c"))) << cut;
+}
+
+TEST(Messages, BytesThatAreNoUtf8NeverThrow) {
+  auto odd = description();
+  odd.labels = {{"\xff", "\xfe"}};
+  EXPECT_TRUE(decode_description(encode(odd)));
+  (void)encode(Error{Code::io, "\xff"});
+}
+
+}  // namespace
+}  // namespace ferry::peer
