@@ -120,7 +120,7 @@ def test_damaged_records_are_quarantined_loudly_and_the_rest_is_served(b, scratc
         # Listed, so that the engine keeps its labels, but never mounted.
         assert name in listed, f"{kind}: the engine forgets its labels"
         refused = plugin.call("Mount", {"Name": name, "ID": "0" * 64}).error
-        assert refused and name in refused and "cannot be read" in refused, f"{kind}: {refused}"
+        assert refused and name in refused and "cannot be served" in refused, f"{kind}: {refused}"
         assert volumes.status(b, name)["state"] == "failed", kind
         assert name in log, f"{kind}: the log does not tell"
         assert len(_find(b, f"marker-{name}")) == 1, f"{kind}: the data is gone"
