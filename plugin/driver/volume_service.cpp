@@ -50,12 +50,13 @@ Result<> VolumeService::create_plain(const std::string& name, const migration::C
 }
 
 Result<> VolumeService::remove(const std::string& name) {
-  FERRY_ASSIGN(const auto record, find(name));
+  FERRY_ASSIGN(auto record, find(name));
   if (record->reregistration && parts_.labels.is_own_remove(name)) {
     spdlog::debug("volume {} is being registered anew: the Engine forgets it now, nothing is deleted", name);
     return {};
   }
   parts_.imports.abandon(name);
+  FERRY_ASSIGN(record, find(name));  // the import may have come to its end meanwhile
   FERRY_TRY(parts_.mounts.release(name));
   FERRY_TRY(discard(*record));
   parts_.trash.wake();

@@ -47,7 +47,9 @@ nlohmann::json to_json(const ImportRequest& request) {
 
 Result<ImportRequest> import_request(const nlohmann::json& json) {
   try {
-    return ImportRequest{{json.at("host").get<std::string>(), json.at("port").get<std::uint16_t>()},
+    const auto port = json.at("port").get<std::int64_t>();
+    if (port < 1 || port > 65535) return fail(Code::corrupt, "the stored import request has no port");
+    return ImportRequest{{json.at("host").get<std::string>(), static_cast<std::uint16_t>(port)},
                          json.at("volume").get<std::string>(),
                          json.at("freeze") == "none" ? Freeze::none : Freeze::refuse};
   } catch (const nlohmann::json::exception& error) {
@@ -65,13 +67,17 @@ ImportJob::ImportJob(volumes::Catalogue& catalogue, std::string name, ImportRequ
 
 ImportJob::~ImportJob() { abandon(); }
 
-void ImportJob::abandon() {
-  cancelled_ = true;
+void ImportJob::cancel() {
   {
-    const std::lock_guard guard(mutex_);
-    if (source_) source_->abort();
+    const std::lock_guard guard(mutex_);  // pause() looks at it with this lock held
+    cancelled_ = true;
   }
+  peer_->abort();
   changed_.notify_all();
+}
+
+void ImportJob::abandon() {
+  cancel();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -84,7 +90,7 @@ void ImportJob::run() {
   auto receipt = import();
   Result<> done;
   if (receipt) done = commit(*receipt);
-  if (!receipt && receipt.error().code != Code::cancelled) fail_import(receipt.error());
+  if (!receipt && !cancelled_) fail_import(receipt.error());
   if (!done) fail_import(done.error());
   {
     const std::lock_guard guard(mutex_);
@@ -110,27 +116,18 @@ Result<sync::Receipt> ImportJob::import() {
 
 Result<sync::Receipt> ImportJob::attempt() {
   progress_.phase = "connecting";
-  FERRY_ASSIGN(auto opened, peer_->open(request_));
-  OpenSource& source = *opened;
+  FERRY_ASSIGN(const auto source, peer_->open(request_));
   {
     const std::lock_guard guard(mutex_);
-    source_ = std::move(opened);
     content_began_ = SteadyClock::now();
     content_before_ = progress_.bytes_done;
     trouble_.clear();
   }
-  if (cancelled_) return fail(Code::cancelled, "cancelled");
   const auto& layout = catalogue_.layout();
   sync::ReceiverOptions options;
   options.writers = request_.freeze == Freeze::none ? sync::Writers::allowed : sync::Writers::none;
-  sync::Receiver receiver(source, layout.staging(name_), layout.journal(name_), options, progress_, cancelled_);
-  auto receipt = receiver.run();
-  std::unique_ptr<OpenSource> done;
-  {
-    const std::lock_guard guard(mutex_);
-    done = std::move(source_);
-  }
-  return receipt;  // `done` tells the peer goodbye, outside the lock
+  sync::Receiver receiver(*source, layout.staging(name_), layout.journal(name_), options, progress_, cancelled_);
+  return receiver.run();
 }
 
 void ImportJob::note(const Error& error) {

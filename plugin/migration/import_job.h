@@ -32,7 +32,9 @@ class ImportJob {
   /// As abandon().
   ~ImportJob();
 
-  /// Stops it without an outcome, so that a later process or job carries on. Returns when its thread is gone.
+  /// Begins to stop it without an outcome, so that a later process or job carries on. Does not wait.
+  void cancel();
+  /// As cancel(), and returns when the job's thread is gone.
   void abandon();
 
   /// Until the job has ended or the deadline has passed; true in the first case.
@@ -67,7 +69,6 @@ class ImportJob {
   mutable std::condition_variable changed_;
   bool ended_ = false;                 // protected by mutex_, as are the following
   std::string trouble_;                // why the last attempt failed, while the next is under way
-  std::unique_ptr<OpenSource> source_;
   SteadyClock::time_point content_began_;
   std::uint64_t content_before_ = 0;   // bytes that were there before this attempt
   nlohmann::json outcome_ = nullptr;   // final status

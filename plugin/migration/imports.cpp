@@ -41,6 +41,17 @@ Result<> check_room(const std::filesystem::path& directory, std::uint64_t bytes)
                                   directory.string() + " has " + std::to_string(free_bytes) + " free");
 }
 
+/// An import that can never be carried on must not look as if it were.
+void give_up(volumes::Catalogue& catalogue, const std::string& name, const Error& error) {
+  spdlog::error("volume {}: {}", name, error.message);
+  auto stored = catalogue.update(name, [&](volumes::VolumeRecord& record) {
+    record.state = volumes::State::failed;
+    if (!record.migration.is_object()) record.migration = nlohmann::json::object();
+    record.migration["error"] = error.message;
+  });
+  if (!stored) spdlog::error("volume {}: {}", name, stored.error().message);
+}
+
 }  // namespace
 
 void Imports::resume() {
@@ -50,7 +61,7 @@ void Imports::resume() {
       spdlog::info("carrying on the import of {} from {}", record->name, request->peer.text());
       start(record->name, *request);
     } else {
-      spdlog::error("volume {}: {}", record->name, request.error().message);
+      give_up(catalogue_, record->name, request.error());
     }
   }
 }
@@ -59,7 +70,14 @@ Result<> Imports::begin(const std::string& name, const CreateRequest& request) {
   if (catalogue_.find(name)) return fail(Code::already_exists, "volume " + name + " exists already");
   const auto peer = peers_.peer(request.import->peer);
   FERRY_ASSIGN(const auto source, check(name, *request.import, *peer));
-  FERRY_TRY(add(new_record(name, request, source)));
+  auto record = new_record(name, request, source);
+  FERRY_ASSIGN(const std::string orphan, find_orphan(record));
+  if (orphan.empty()) {
+    FERRY_TRY(check_room(catalogue_.layout().volumes(), source.bytes));
+    FERRY_TRY(catalogue_.create(std::move(record)));
+  } else {
+    FERRY_TRY(catalogue_.adopt(std::move(record), orphan));
+  }
   start(name, *request.import);
   return {};
 }
@@ -69,19 +87,17 @@ Result<VolumeDescription> Imports::check(const std::string& name, const ImportRe
   if (uuid == catalogue_.uuid() && request.volume == name)
     return fail(Code::invalid_argument, "from=" + request.peer.text() + " is this host: a volume cannot be imported from itself; "
                                         "name another volume as from=HOST/VOLUME");
-  FERRY_ASSIGN(auto source, peer.describe(request, describe_time));
-  FERRY_TRY(check_room(catalogue_.layout().volumes(), source.bytes));
-  return source;
+  return peer.describe(request, describe_time);
 }
 
-/// An anonymous import that was removed while it ran left its staging for an hour: the same import takes it over.
-Result<> Imports::add(volumes::VolumeRecord record) {
-  if (volumes::is_anonymous(record.name)) {
-    FERRY_ASSIGN(const auto orphans, catalogue_.orphans());
-    for (const auto& [id, orphan] : orphans)
-      if (orphan.import == record.import) return catalogue_.adopt(std::move(record), id);
-  }
-  return catalogue_.create(std::move(record));
+/// An anonymous import that was removed while it ran left its staging for an hour: the same import takes it over. Empty:
+/// there is none.
+Result<std::string> Imports::find_orphan(const volumes::VolumeRecord& record) const {
+  if (!volumes::is_anonymous(record.name)) return std::string();
+  FERRY_ASSIGN(const auto orphans, catalogue_.orphans());
+  for (const auto& [id, orphan] : orphans)
+    if (orphan.import == record.import) return id;
+  return std::string();
 }
 
 void Imports::start(const std::string& name, const ImportRequest& request) {
@@ -114,6 +130,7 @@ void Imports::abandon_all() {
     const std::lock_guard guard(mutex_);
     jobs.swap(jobs_);
   }
+  for (const auto& [name, job] : jobs) job->cancel();
   for (const auto& [name, job] : jobs) job->abandon();
 }
 

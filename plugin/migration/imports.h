@@ -39,7 +39,7 @@ class Imports {
   Job find(const std::string& name) const;
   void start(const std::string& name, const ImportRequest& request);
   Result<VolumeDescription> check(const std::string& name, const ImportRequest& request, Peer& peer) const;
-  Result<> add(volumes::VolumeRecord record);
+  Result<std::string> find_orphan(const volumes::VolumeRecord& record) const;
 
   volumes::Catalogue& catalogue_;
   PeerFactory& peers_;

@@ -55,7 +55,7 @@ Result<Freeze> parse_freeze(const std::string& value) {
   if (value == "pause" || value == "stop")
     return fail(Code::unsupported, "freeze=" + value + " is not in this version of Ferry; stop the containers that write to "
                                    "the source, or use freeze=none for a copy that may be torn");
-  return refuse("freeze=" + value.substr(0, 100) + " is not known: use freeze=none");
+  return refuse("freeze=" + quote(value) + " is not known: use freeze=none");
 }
 
 }  // namespace

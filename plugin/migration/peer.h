@@ -29,11 +29,7 @@ struct VolumeDescription {
 };
 
 /// A source volume that a peer has opened for this host.
-class OpenSource : public sync::Source {
- public:
-  /// Makes every call that is under way, and every later one, fail soon. From any thread.
-  virtual void abort() = 0;
-};
+class OpenSource : public sync::Source {};
 
 /// Another host's Ferry. Thread-safe. Code::unavailable errors are worth a retry, others are final.
 class Peer {
@@ -44,6 +40,9 @@ class Peer {
   /// Also checks that the volume could be opened now.
   virtual Result<VolumeDescription> describe(const ImportRequest& request, std::chrono::milliseconds timeout) = 0;
   virtual Result<std::unique_ptr<OpenSource>> open(const ImportRequest& request) = 0;
+  /// Makes every call that is under way, of the opened sources too, and every later one, fail soon: after 5 s at most,
+  /// while a connection is made. From any thread.
+  virtual void abort() = 0;
 };
 
 /// Makes peers; implemented by peer/.

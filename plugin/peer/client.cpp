@@ -1,5 +1,8 @@
 #include "peer/client.h"
 
+#include <mutex>
+#include <vector>
+
 #include "peer/connection.h"
 #include "peer/messages.h"
 #include "transport/tls_transport.h"
@@ -37,8 +40,6 @@ class RemoteSource : public migration::OpenSource {
     return decode_seal(answer);
   }
 
-  void abort() override { connection_->abort(); }
-
  private:
   const std::shared_ptr<Connection> connection_;
   const std::string path_;
@@ -49,27 +50,46 @@ class RemotePeer : public migration::Peer {
   explicit RemotePeer(std::shared_ptr<transport::Transport> transport) : transport_(std::move(transport)) {}
 
   Result<std::string> identify(milliseconds timeout) override {
-    FERRY_ASSIGN(const auto answer, Connection(transport_).ask({"GET", "/hello", "", timeout, timeout}));
+    FERRY_ASSIGN(const auto answer, connect()->ask({"GET", "/hello", "", timeout, timeout}));
     FERRY_ASSIGN(const Hello hello, decode_hello(answer));
     return hello.uuid;
   }
 
   Result<migration::VolumeDescription> describe(const migration::ImportRequest& request, milliseconds timeout) override {
     const std::string body = encode(OpenRequest{request.volume, request.freeze});
-    FERRY_ASSIGN(const auto answer, Connection(transport_).ask({"POST", "/describe", body, timeout, timeout}));
+    FERRY_ASSIGN(const auto answer, connect()->ask({"POST", "/describe", body, timeout, timeout}));
     return decode_description(answer);
   }
 
   Result<std::unique_ptr<migration::OpenSource>> open(const migration::ImportRequest& request) override {
-    auto connection = std::make_shared<Connection>(transport_);
+    auto connection = connect();
     const std::string body = encode(OpenRequest{request.volume, request.freeze});
     FERRY_ASSIGN(const auto answer, connection->ask({"POST", "/sources", body, connect_time, content_time}));
     FERRY_ASSIGN(const auto id, decode_opened(answer));
     return std::unique_ptr<migration::OpenSource>(std::make_unique<RemoteSource>(std::move(connection), id));
   }
 
+  void abort() override {
+    const std::lock_guard guard(mutex_);
+    aborted_ = true;
+    for (const auto& known : connections_)
+      if (const auto connection = known.lock()) connection->abort();
+  }
+
  private:
+  std::shared_ptr<Connection> connect() {
+    auto connection = std::make_shared<Connection>(transport_);
+    const std::lock_guard guard(mutex_);
+    if (aborted_) connection->abort();
+    std::erase_if(connections_, [](const auto& known) { return known.expired(); });
+    connections_.push_back(connection);
+    return connection;
+  }
+
   const std::shared_ptr<transport::Transport> transport_;
+  std::mutex mutex_;
+  bool aborted_ = false;                                // protected by mutex_
+  std::vector<std::weak_ptr<Connection>> connections_;  // protected by mutex_
 };
 
 class Factory : public migration::PeerFactory {

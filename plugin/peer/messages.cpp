@@ -1,6 +1,7 @@
 #include "peer/messages.h"
 
 #include <array>
+#include <stdexcept>
 
 #include "base/log.h"
 #include "volumes/names.h"
@@ -14,9 +15,13 @@ using nlohmann::json;
 constexpr std::size_t longest_message = 64U << 20;
 constexpr std::size_t longest_error = 4096;
 
-constexpr std::array codes = {Code::invalid_argument, Code::not_found, Code::already_exists, Code::busy,
-                              Code::denied,           Code::unavailable, Code::no_space,     Code::corrupt,
-                              Code::unsupported,      Code::cancelled,   Code::io};
+/// What a peer may report. Not Code::cancelled, which only this host can mean.
+constexpr std::array codes = {Code::invalid_argument, Code::not_found,   Code::already_exists, Code::busy,        Code::denied,
+                              Code::unavailable,      Code::no_space,    Code::corrupt,        Code::unsupported, Code::io};
+
+struct Mismatch : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 std::string dump(const json& message) { return message.dump(-1, ' ', false, json::error_handler_t::replace); }
 
@@ -26,9 +31,16 @@ Result<T> decode_with(const std::string& text, const char* what, Decode decode) 
   if (text.size() > longest_message) return fail(Code::corrupt, std::string("the peer's ") + what + " is too long");
   try {
     return decode(json::parse(text));
-  } catch (const json::exception& error) {
+  } catch (const json::parse_error& error) {  // its text quotes the message, which may hold a secret
+    return fail(Code::corrupt, std::string("the peer's ") + what + " is no JSON from byte " + std::to_string(error.byte) + " on");
+  } catch (const std::exception& error) {
     return fail(Code::corrupt, std::string("the peer's ") + what + " cannot be read: " + error.what());
   }
+}
+
+std::uint64_t count(const json& value) {
+  if (!value.is_number_unsigned()) throw Mismatch("a count is not a whole number");
+  return value.get<std::uint64_t>();
 }
 
 std::string short_string(const json& value, std::size_t longest) {
@@ -64,12 +76,14 @@ Result<migration::VolumeDescription> decode_description(const std::string& text)
     description.volume = short_string(message.at("volume"), 255);
     description.driver = short_string(message.at("driver"), 64);
     description.lineage = short_string(message.at("lineage"), 64);
-    description.epoch = message.at("epoch").get<std::uint64_t>();
-    FERRY_ASSIGN(description.mode, volumes::parse_mode(message.at("mode").get<std::string>()));
+    description.epoch = count(message.at("epoch"));
+    const auto mode = volumes::parse_mode(message.at("mode").get<std::string>());
+    if (!mode) return fail(Code::corrupt, "the peer's description of a volume has an unknown mode");
+    description.mode = *mode;
     description.labels = message.at("labels").get<volumes::StringMap>();
     description.options = message.at("options").get<volumes::StringMap>();
     description.labels_known = message.at("labels_known").get<bool>();
-    description.bytes = message.at("bytes").get<std::uint64_t>();
+    description.bytes = count(message.at("bytes"));
     return description;
   });
 }
@@ -109,7 +123,7 @@ std::string encode(const sync::Seal& seal) {
 Result<sync::Seal> decode_seal(const std::string& text) {
   return decode_with<sync::Seal>(text, "seal", [](const json& message) -> Result<sync::Seal> {
     sync::Seal seal;
-    seal.changed = message.at("changed").get<std::uint64_t>();
+    seal.changed = count(message.at("changed"));
     seal.consistency = message.at("consistency").get<std::string>() == "idle" ? "idle" : "live";
     seal.warning = short_string(message.at("warning"), longest_error);
     return seal;
@@ -140,7 +154,7 @@ Error decode_error(int status, const std::string& text, const std::string& peer)
   Code code = Code::io;
   for (const Code candidate : codes)
     if (message["code"] == to_string(candidate)) code = candidate;
-  return {code, "peer " + peer + ": " + short_string(message["error"], longest_error)};
+  return {code, "peer " + peer + ": " + printable(short_string(message["error"], longest_error))};
 }
 
 }  // namespace ferry::peer

@@ -18,6 +18,8 @@ namespace {
 /// A source that nobody asks for is closed; a receiver that comes back opens it anew.
 constexpr std::chrono::minutes session_time{15};
 constexpr std::size_t most_sessions = 256;
+/// Requests are small; the largest names the files of one batch.
+constexpr std::size_t longest_request = 4U << 20;
 
 void answer(httplib::Response& response, const std::string& message) { response.set_content(message, json_type); }
 
@@ -62,6 +64,7 @@ Server::Server(const migration::Sources& sources, std::string uuid, std::set<Per
     : sources_(sources), uuid_(std::move(uuid)), allowed_(std::move(allowed)) {}
 
 void Server::add_routes(httplib::Server& routes) {
+  routes.set_payload_max_length(longest_request);
   const std::string prefix = path_prefix;
   const std::string source = prefix + "/sources/([0-9a-f]+)";
   routes.Get(prefix + "/hello", [this](const httplib::Request&, httplib::Response& response) {
@@ -152,7 +155,8 @@ void Server::content(const httplib::Request& request, httplib::Response& respons
 void Server::seal(const httplib::Request& request, httplib::Response& response) {
   const auto session = find(request);
   if (!session) return refuse(response, session.error());
-  const std::shared_lock lock((*session)->mutex);
+  const std::shared_lock lock((*session)->mutex, std::try_to_lock);
+  if (!lock.owns_lock()) return refuse(response, {Code::unavailable, "the source is being walked by an earlier request"});
   const auto sealed = sources_.seal(*(*session)->volume);
   if (!sealed) return refuse(response, sealed.error());
   answer(response, encode(*sealed));

@@ -222,6 +222,8 @@ Result<> Catalogue::commit_staging(const std::string& name, const std::function<
   const auto guard = names_.lock(name);
   const Snapshot current = find(name);
   if (!current) return fail(Code::not_found, "no such volume: " + name);
+  if (has_directory(layout_.data(name)))
+    return fail(Code::already_exists, "volume " + name + " has a data directory already, which is in the way of the import");
   VolumeRecord next = *current;
   change(next);
   FERRY_TRY(store(next));

@@ -1,0 +1,113 @@
+#pragma once
+
+#include <fcntl.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "base/files.h"
+#include "migration/peer.h"
+#include "support/local_source.h"
+
+namespace ferry::migration {
+
+/// Another host in this process: what it has, and what goes wrong on the way to it. Shared by all its peers.
+struct FakeHost {
+  std::filesystem::path root;  ///< of the one volume that it has
+  std::string uuid = "other-host";
+  VolumeDescription description;
+  std::function<Result<>()> on_identify = [] { return Result<>(); };
+  std::function<Result<>()> on_describe = [] { return Result<>(); };
+  std::function<Result<>(int attempt)> on_open = [](int) { return Result<>(); };
+  std::function<Result<>(int attempt)> on_content = [](int) { return Result<>(); };
+  std::atomic<int> opened{0};
+
+  /// Blocks like a peer that does not answer, until release() or the end of the peer that asked.
+  Result<> hang(const std::atomic<bool>& aborted) {
+    std::unique_lock lock(mutex);
+    ++hanging;
+    changed.notify_all();
+    changed.wait(lock, [&] { return released || aborted; });
+    --hanging;
+    return released ? Result<>() : Result<>(fail(Code::unavailable, "broken off"));
+  }
+  void release() {
+    const std::lock_guard guard(mutex);
+    released = true;
+    changed.notify_all();
+  }
+  /// Until somebody hangs.
+  void wait_for_hanging() {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return hanging > 0; });
+  }
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool released = false;
+  int hanging = 0;
+  std::atomic<bool> hang_in_open{false};
+  std::atomic<bool> hang_in_content{false};
+};
+
+class FakePeer : public Peer {
+ public:
+  explicit FakePeer(FakeHost& host) : host_(host) {}
+
+  Result<std::string> identify(std::chrono::milliseconds) override {
+    FERRY_TRY(host_.on_identify());
+    return host_.uuid;
+  }
+  Result<VolumeDescription> describe(const ImportRequest&, std::chrono::milliseconds) override {
+    FERRY_TRY(host_.on_describe());
+    return host_.description;
+  }
+  Result<std::unique_ptr<OpenSource>> open(const ImportRequest&) override {
+    const int attempt = ++host_.opened;
+    if (host_.hang_in_open) FERRY_TRY(host_.hang(aborted_));
+    FERRY_TRY(host_.on_open(attempt));
+    return std::unique_ptr<OpenSource>(std::make_unique<Source>(*this, attempt));
+  }
+  void abort() override {
+    const std::lock_guard guard(host_.mutex);
+    aborted_ = true;
+    host_.changed.notify_all();
+  }
+
+ private:
+  class Source : public OpenSource {
+   public:
+    Source(FakePeer& peer, int attempt)
+        : local_(*open_at(AT_FDCWD, peer.host_.root.string(), O_RDONLY | O_DIRECTORY)) {
+      local_.on_content = [&peer, attempt](std::string&) -> Result<> {
+        if (peer.host_.hang_in_content) FERRY_TRY(peer.host_.hang(peer.aborted_));
+        return peer.host_.on_content(attempt);
+      };
+    }
+    Result<> manifest(const sync::ByteSink& sink) override { return local_.manifest(sink); }
+    Result<> content(const std::string& wants, const sync::ByteSink& sink) override { return local_.content(wants, sink); }
+    Result<sync::Seal> seal() override { return local_.seal(); }
+
+   private:
+    test::LocalSource local_;
+  };
+
+  FakeHost& host_;
+  std::atomic<bool> aborted_{false};
+};
+
+class FakePeers : public PeerFactory {
+ public:
+  explicit FakePeers(FakeHost& host) : host_(host) {}
+  std::shared_ptr<Peer> peer(const transport::Endpoint&) override { return std::make_shared<FakePeer>(host_); }
+
+ private:
+  FakeHost& host_;
+};
+
+}  // namespace ferry::migration
