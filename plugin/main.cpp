@@ -22,6 +22,7 @@
 #include "transport/tls_server.h"
 #include "volumes/catalogue.h"
 #include "volumes/marker.h"
+#include "volumes/marker_keeper.h"
 #include "volumes/mount_table.h"
 #include "volumes/mounts.h"
 #include "volumes/trash.h"
@@ -74,21 +75,16 @@ Result<std::unique_ptr<volumes::Catalogue>> open_catalogue(const volumes::Layout
 Result<std::unique_ptr<volumes::Catalogue>> load(const volumes::Layout& layout) {
   FERRY_TRY(volumes::unpin_mounts(data_root.string(), {layout.base().string(), (data_root / "volumes").string()}));
   FERRY_TRY(volumes::check_marker(propagated, layout));
-  FERRY_ASSIGN(auto catalogue, open_catalogue(layout));
-  FERRY_ASSIGN(const auto marker, volumes::read_marker(propagated));
-  if (!marker) FERRY_TRY(volumes::write_marker(propagated, {catalogue->uuid(), ""}));
-  return catalogue;
+  return open_catalogue(layout);
 }
 
 /// Completes the marker with the host's path of the data source, once the Engine can be asked.
-void complete_marker(engine::Client& client) {
-  const auto marker = volumes::read_marker(propagated);
+void complete_marker(engine::Client& client, volumes::MarkerKeeper& marker) {
   const auto id = volumes::plugin_id(propagated.string());
-  if (!marker || !*marker || !id) return;
+  if (!id) return;
   const auto source = client.plugin_mount_source(*id, "data");
-  if (!source || *source == (*marker)->source) return;
-  if (auto written = volumes::write_marker(propagated, {(*marker)->catalogue, *source}); !written)
-    spdlog::warn("{}", written.error().message);
+  if (!source) return;
+  if (auto written = marker.set_source(*source); !written) spdlog::warn("{}", written.error().message);
 }
 
 Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
@@ -99,17 +95,19 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   if (auto ensured = keys.ensure(); !ensured) spdlog::error("{}", ensured.error().message);
   volumes::Trash trash(layout, std::chrono::duration_cast<std::chrono::seconds>(settings.trash_retention));
 
+  volumes::MarkerKeeper marker(propagated, catalogue);
+  FERRY_TRY(marker.update());
   engine::Client client(host_run / settings.engine_socket);
   migration::LabelKeeper labels(catalogue, client);
   engine::Tracker tracker(client, [&] {
     labels.wake();
-    complete_marker(client);
+    complete_marker(client, marker);
   });
   const migration::Sources sources(catalogue, mounts, client, tracker, data_root, propagated);
   const auto peers = peer::make_peer_factory(keys);
   migration::Imports imports(catalogue, *peers);
 
-  driver::VolumeService service({catalogue, mounts, trash, imports, labels, tracker});
+  driver::VolumeService service({catalogue, mounts, trash, imports, labels, tracker, marker});
   driver::RpcServer rpc(service, plugin_socket);
   FERRY_TRY(rpc.start());
   tracker.start();

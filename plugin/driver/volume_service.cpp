@@ -33,9 +33,9 @@ Result<> VolumeService::create(const std::string& name, const std::map<std::stri
   FERRY_ASSIGN(const auto request, migration::parse_options(name, options));
   if (parts_.labels.is_own_create(name))
     return fail(Code::busy, "volume " + name + " has just been removed; create it again");
-  if (!request.import) return create_plain(name, request);
-  FERRY_TRY(parts_.imports.begin(name, request));
-  parts_.labels.wake();
+  FERRY_TRY(request.import ? parts_.imports.begin(name, request) : create_plain(name, request));
+  if (auto marked = parts_.marker.update(); !marked) spdlog::error("{}", marked.error().message);
+  if (request.import) parts_.labels.wake();
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include "migration/imports.h"
 #include "migration/label_keeper.h"
 #include "volumes/catalogue.h"
+#include "volumes/marker_keeper.h"
 #include "volumes/mounts.h"
 #include "volumes/trash.h"
 
@@ -23,6 +24,7 @@ class VolumeService : public VolumeDriver {
     migration::Imports& imports;
     migration::LabelKeeper& labels;
     const engine::Tracker& tracker;
+    volumes::MarkerKeeper& marker;
   };
 
   explicit VolumeService(Parts parts) : parts_(parts) {}

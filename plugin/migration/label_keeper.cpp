@@ -93,7 +93,7 @@ bool LabelKeeper::settle_all() {
     const auto outcome = settle(record->name);
     if (!outcome && outcome.error().code != Code::unavailable)
       spdlog::warn("labels of volume {} are pending: {}", record->name, outcome.error().message);
-    settled = settled && outcome && *outcome == Outcome::done;
+    settled = settled && outcome && *outcome != Outcome::later;
   }
   return settled;
 }
@@ -164,7 +164,7 @@ Result<LabelKeeper::Outcome> LabelKeeper::reregister(const std::string& name, co
     auto removed = remove(name);
     if (!removed && removed.error().code == Code::busy) {  // a container refers to it; wait until it has gone
       FERRY_TRY(disarm(name, true));
-      return Outcome::later;
+      return Outcome::blocked;
     }
     if (!removed) return pass(removed);
     if (!catalogue_.find(name)) return Outcome::done;  // the user removed it meanwhile

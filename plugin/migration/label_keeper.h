@@ -44,7 +44,8 @@ class LabelKeeper {
   static volumes::StringMap wanted_options(const volumes::VolumeRecord& record, const volumes::StringMap& given);
 
  private:
-  enum class Outcome { done, later };
+  /// `blocked`: a container refers to the volume; only when one goes away can it be tried again.
+  enum class Outcome { done, later, blocked };
   void run();
   bool settle_all();
   Result<Outcome> settle(const std::string& name);

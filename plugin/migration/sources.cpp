@@ -1,6 +1,7 @@
 #include "migration/sources.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -21,6 +22,12 @@ constexpr std::chrono::milliseconds measure_time{1000};
 /// Options with which the local driver mounts something at the volume's directory (moby volume/local): this process
 /// would see the empty directory below that mount.
 bool is_mount(const volumes::StringMap& options) { return options.contains("device") || options.contains("type"); }
+
+/// 0 if there is nothing.
+std::uint64_t inode_of(const fs::path& path) {
+  struct stat info {};
+  return ::lstat(path.c_str(), &info) == 0 ? info.st_ino : 0;
+}
 
 }  // namespace
 
@@ -114,12 +121,17 @@ Result<std::unique_ptr<OpenVolume>> Sources::open(const std::string& volume, Fre
   FERRY_ASSIGN(const Located located, locate(volume));
   FERRY_ASSIGN(const bool written, has_writer(volume, freeze));
   FERRY_ASSIGN(Fd root, open_at(AT_FDCWD, located.path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  return std::unique_ptr<OpenVolume>(new OpenVolume{volume, mark, now, written, sync::Sender(std::move(root))});
+  const std::uint64_t inode = inode_of(located.path);
+  return std::unique_ptr<OpenVolume>(
+      new OpenVolume{volume, located.path, inode, mark, now, written, sync::Sender(std::move(root))});
 }
 
 Result<sync::Seal> Sources::seal(const OpenVolume& volume) const {
   sync::Seal seal;
   FERRY_ASSIGN(seal.changed, volume.sender.seal());
+  // A removed volume is emptied in the trash: what the round has found of it is no copy of anything.
+  if (inode_of(volume.path) != volume.inode)
+    return fail(Code::not_found, "volume " + volume.volume + " was removed while it was read");
   const auto began = tracker_.mount_rw_began_since(volume.volume, volume.mark, volume.opened_ns);
   switch (volume.written_at_open ? engine::Mounted::yes : began) {
     case engine::Mounted::no: seal.consistency = "idle"; break;

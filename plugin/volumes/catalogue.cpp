@@ -158,6 +158,11 @@ Catalogue::Snapshot Catalogue::find(const std::string& name) const {
   return it == records_.end() ? nullptr : it->second;
 }
 
+bool Catalogue::empty() const {
+  const std::lock_guard guard(mutex_);
+  return records_.empty();
+}
+
 std::vector<Catalogue::Snapshot> Catalogue::list() const {
   const std::lock_guard guard(mutex_);
   std::vector<Snapshot> all;

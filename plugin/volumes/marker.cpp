@@ -39,6 +39,8 @@ Result<> write_marker(const fs::path& propagated, const Marker& marker) {
   return write_file_atomically(marker_path(propagated), json.dump(2) + "\n");
 }
 
+Result<> remove_marker(const fs::path& propagated) { return remove_tree(marker_path(propagated)); }
+
 Result<> check_marker(const fs::path& propagated, const Layout& layout) {
   FERRY_ASSIGN(const auto marker, read_marker(propagated));
   if (!marker) return {};

@@ -19,6 +19,8 @@ struct Marker {
 /// No value if there is none. Code::corrupt if it cannot be read.
 Result<std::optional<Marker>> read_marker(const std::filesystem::path& propagated);
 Result<> write_marker(const std::filesystem::path& propagated, const Marker& marker);
+/// A missing one is a success.
+Result<> remove_marker(const std::filesystem::path& propagated);
 
 /// Fails, with the `docker plugin set` line that mends it, if the marker names a catalogue that is not the one that
 /// `layout` has. To be asked before Catalogue::open, which would start an empty one.

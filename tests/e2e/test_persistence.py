@@ -113,7 +113,8 @@ def live_restore(b):
     enabled = "{{.LiveRestoreEnabled}}"
     wait_until(lambda: b.docker("info", "-f", enabled).stdout.strip() == "true", 10, "live-restore is on")
     yield
-    write(before or "{}")
+    # Without the key a reload would leave it as it is.
+    write(before or json.dumps({"live-restore": False}))
     wait_until(lambda: b.docker("info", "-f", enabled).stdout.strip() == "false", 10, "live-restore is off")
     if before is None:
         os.unlink(b.path("etc/docker/daemon.json"))

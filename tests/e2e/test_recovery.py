@@ -78,7 +78,11 @@ def test_an_interrupted_import_completes_by_itself(lab, a, b, scratch, big_sourc
     b.wait_served()
     mount_until_whole(b, name, a.volume_data(big_source))
     receipt = volumes.wait_imported(b, name)["migration"]
-    assert receipt["verified"] is True and receipt["consistency"] == "idle"
+    assert receipt["verified"] is True
+    # While its engine is away, the source cannot know who mounts the volume: then it says so.
+    unknown = any("Docker Engine could not be asked" in warning for warning in receipt["warnings"])
+    assert receipt["consistency"] == ("live" if unknown else "idle"), receipt
+    assert not unknown or event == "engine of a killed"
     assert receipt["bytes_sent"] < MOST, "completed data was sent again"
     assert traffic.received(b) - before < MOST, "completed data was sent again"
     volumes.wait_labels(b, name, {"big": "yes"}, deadline=60)
@@ -143,7 +147,7 @@ def test_a_source_removed_in_the_middle_fails_cleanly(lab, a, b, scratch):
     """Nothing left to resume: it says so, is not mountable, and can be removed and repeated."""
     source = scratch.volume(a)
     with open(a.volume_data(source) + "/big", "wb") as out:
-        out.write(random.Random(1).randbytes(300_000_000))
+        out.writelines(random.Random(number).randbytes(1_000_000) for number in range(300))
     name = scratch.name(b)
     volumes.must_create(b, name, options=[f"from=a/{source}"])
     volumes.wait_in_the_middle(b, name)
