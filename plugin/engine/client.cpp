@@ -159,8 +159,8 @@ Result<ApiVersion> Client::negotiate(Interrupt* interrupt) {
   if (answer.status != 200) return fail(Code::unavailable, "Docker Engine: " + decode_error(answer.body));
   const auto newest = ApiVersion::parse(answer.api_version);
   if (!newest)
-    return fail(Code::corrupt, "what answers at " + socket_.string() +
-                                   " names no Engine API version: " + quote(answer.api_version));
+    return fail(Code::corrupt,
+                "what answers at " + socket_.string() + " names no Engine API version: " + quote(answer.api_version));
   return *newest;
 }
 
