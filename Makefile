@@ -43,12 +43,12 @@ plugin: deps ## the plugin as `docker plugin create` wants it: build/plugin/{con
 	@tests/lab/build-plugin build/plugin
 
 install: plugin ## install or replace Ferry on this machine's engine, as `ferry`
-	@scripts/install-plugin build/plugin
+	@plugin/packaging/install-plugin build/plugin
 
 push: ## push the plugin: REGISTRY=HOST[:PORT][/PATH], VERSION=tag
-	@scripts/push-plugin --check
+	@plugin/packaging/push-plugin --check
 	@$(MAKE) --no-print-directory plugin
-	@scripts/push-plugin build/plugin
+	@plugin/packaging/push-plugin build/plugin
 
 demo: deps ## two Docker hosts on this machine, and a volume that moves between them; KEEP=1 leaves them up; needs root
 	@tests/demo

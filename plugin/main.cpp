@@ -117,9 +117,11 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   transport::TlsServer tls(keys, settings.port);
   peer_server.add_routes(tls.routes());
   if (settings.port != 0)
-    if (auto started = tls.start(); !started) spdlog::error("peers cannot reach this host: {}", started.error().message);
+    if (auto started = tls.start(); !started)
+      spdlog::error("peers cannot reach this host: {}", started.error().message);
 
   wait_for_termination();
+  client.stop();
   imports.abandon_all();
   rpc.stop();
   tls.stop();

@@ -19,7 +19,8 @@ Result<std::uint16_t> parse_port(const std::string& text) {
   std::uint16_t port = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
   if (error != std::errc() || end != text.data() + text.size())
-    return fail(Code::invalid_argument, "PORT " + quote(text) + " is not a port: use 1 to 65535, or 0 to serve no peers");
+    return fail(Code::invalid_argument,
+                "PORT " + quote(text) + " is not a port: use 1 to 65535, or 0 to serve no peers");
   return port;
 }
 

@@ -11,7 +11,11 @@ Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
   std::uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
-  const std::uint64_t factor = unit == "ms" ? 1 : unit == "s" ? 1000 : unit == "m" ? 60'000 : unit == "h" ? 3'600'000 : 0;
+  const std::uint64_t factor = unit == "ms"  ? 1
+                               : unit == "s" ? 1000
+                               : unit == "m" ? 60'000
+                               : unit == "h" ? 3'600'000
+                                             : 0;
   if (error != std::errc() || factor == 0 || number > longest / factor)
     return fail(Code::invalid_argument, quote(text) + " is not a duration: use a number with ms, s, m or h, e.g. 30s");
   return std::chrono::milliseconds(number * factor);

@@ -48,7 +48,8 @@ Result<> set_up_logging(std::string_view level) {
   bool known = false;
   for (const auto candidate : levels) known = known || candidate == level;
   if (!known)
-    return fail(Code::invalid_argument, "LOG_LEVEL " + quote(level) + " is not one of trace, debug, info, warn, error, off");
+    return fail(Code::invalid_argument,
+                "LOG_LEVEL " + quote(level) + " is not one of trace, debug, info, warn, error, off");
   auto logger = std::make_shared<spdlog::logger>("ferry", std::make_shared<StandardStreams>());
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
   logger->set_level(spdlog::level::from_str(std::string(level)));

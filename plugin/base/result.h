@@ -3,9 +3,8 @@
 #include <cerrno>
 #include <string>
 #include <string_view>
-#include <utility>
-
 #include <tl/expected.hpp>
+#include <utility>
 
 namespace ferry {
 
@@ -14,14 +13,14 @@ enum class Code {
   invalid_argument,  ///< the request is wrong and will be wrong again
   not_found,
   already_exists,
-  busy,              ///< in use now; may work later
-  denied,            ///< not allowed, or the keys differ
-  unavailable,       ///< the other side cannot be reached now; worth a retry
+  busy,         ///< in use now; may work later
+  denied,       ///< not allowed, or the keys differ
+  unavailable,  ///< the other side cannot be reached now; worth a retry
   no_space,
-  corrupt,           ///< stored or received data is not what it must be
-  unsupported,       ///< this version or this file system cannot do it
+  corrupt,      ///< stored or received data is not what it must be
+  unsupported,  ///< this version or this file system cannot do it
   cancelled,
-  io,                ///< a system call failed
+  io,  ///< a system call failed
 };
 
 std::string_view to_string(Code code);
@@ -46,8 +45,8 @@ tl::unexpected<Error> pass(Result<T>& result) {
 }
 
 /// The error of a system call that set errno: "WHAT: No space left on device".
-/// ENOSPC and EDQUOT become no_space; ENOENT, ENOTDIR, ELOOP, ENXIO and ENODATA not_found (nothing of the wanted kind is
-/// there); EEXIST already_exists; EBUSY busy; the rest io.
+/// ENOSPC and EDQUOT become no_space; ENOENT, ENOTDIR, ELOOP, ENXIO and ENODATA not_found (nothing of the wanted kind
+/// is there); EEXIST already_exists; EBUSY busy; the rest io.
 tl::unexpected<Error> fail_errno(std::string_view what, int error = errno);
 
 }  // namespace ferry
@@ -55,10 +54,10 @@ tl::unexpected<Error> fail_errno(std::string_view what, int error = errno);
 #define FERRY_CONCAT_(a, b) a##b
 #define FERRY_CONCAT(a, b) FERRY_CONCAT_(a, b)
 
-#define FERRY_TRY_(result, expression)          \
-  do {                                          \
-    auto result = (expression);                 \
-    if (!result) return ::ferry::pass(result);  \
+#define FERRY_TRY_(result, expression)         \
+  do {                                         \
+    auto result = (expression);                \
+    if (!result) return ::ferry::pass(result); \
   } while (false)
 
 /// Returns from the enclosing function with the error if `expression` (a Result<>) failed.

@@ -123,8 +123,7 @@ Answer answer_rpc(VolumeDriver& driver, std::string_view path, std::string_view 
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - start).count();
   const std::string about = request ? subject(*request, route->needs) : "";
   if (result) spdlog::debug("rpc {}{} ok {} ms", route->method, about, took);
-  if (!result)
-    spdlog::debug("rpc {}{} failed {} ms: {}", route->method, about, took, quote(result.error().message));
+  if (!result) spdlog::debug("rpc {}{} failed {} ms: {}", route->method, about, took, quote(result.error().message));
   return to_answer(*route, std::move(result));
 }
 

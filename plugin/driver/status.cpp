@@ -34,8 +34,9 @@ nlohmann::json status_of(const volumes::VolumeRecord& record, const nlohmann::js
   if (engine_connected)
     status["mounts"] = mounts_of(facts);
   else
-    status["unknown"] = "the Docker Engine cannot be asked now (see the plugin's mount `run`): labels, and which containers "
-                        "mount the volume, are not known";
+    status["unknown"] =
+        "the Docker Engine cannot be asked now (see the plugin's mount `run`): labels, and which containers "
+        "mount the volume, are not known";
   const nlohmann::json& shown = migration.is_null() ? record.migration : migration;
   if (!shown.is_null()) status["migration"] = shown;
   return status;

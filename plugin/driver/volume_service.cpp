@@ -18,7 +18,8 @@ Error explain(const volumes::VolumeRecord& record) {
   const auto why = record.migration.is_object() ? record.migration.value("error", nlohmann::json()) : nlohmann::json();
   const std::string reason = why.is_string() ? why.get<std::string>() : "the reason is not known";
   if (record.state == volumes::State::quarantined) return {Code::corrupt, reason};
-  return {Code::io, "the import of volume " + record.name + " failed: " + reason + "; remove the volume and create it again"};
+  return {Code::io,
+          "the import of volume " + record.name + " failed: " + reason + "; remove the volume and create it again"};
 }
 
 }  // namespace
@@ -66,7 +67,8 @@ Result<> VolumeService::remove(const std::string& name) {
 Result<> VolumeService::discard(const volumes::VolumeRecord& record) {
   if (record.state == volumes::State::importing && volumes::is_anonymous(record.name)) {
     FERRY_ASSIGN(const auto id, parts_.catalogue.orphan(record.name));
-    spdlog::info("anonymous volume {} was removed during its import; what has arrived is kept for an hour", record.name);
+    spdlog::info("anonymous volume {} was removed during its import; what has arrived is kept for an hour",
+                 record.name);
     return {};
   }
   return parts_.catalogue.remove(record.name);
@@ -84,7 +86,9 @@ Result<std::string> VolumeService::mount(const std::string& name, const std::str
   return parts_.mounts.mount(name, id, parts_.catalogue.layout().data(name), record->mode);
 }
 
-Result<> VolumeService::unmount(const std::string& name, const std::string& id) { return parts_.mounts.unmount(name, id); }
+Result<> VolumeService::unmount(const std::string& name, const std::string& id) {
+  return parts_.mounts.unmount(name, id);
+}
 
 Result<std::string> VolumeService::path(const std::string& name) {
   FERRY_ASSIGN(const auto record, find(name));

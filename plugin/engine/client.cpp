@@ -136,6 +136,7 @@ Result<std::string> Client::request(HttpCall call) {
 /// Forgets the version when the Engine is lost, since another one may come back.
 Result<HttpAnswer> Client::exchange(HttpCall call) {
   call.connect_timeout = limits_.connect;
+  if (call.interrupt == nullptr) call.interrupt = &stopping_;
   call.body_limit = limits_.body;
   auto answer = http_exchange(socket_, call);
   if (!answer && answer.error().code == Code::unavailable) set_version(std::nullopt);
@@ -159,8 +160,8 @@ Result<ApiVersion> Client::negotiate(Interrupt* interrupt) {
   if (answer.status != 200) return fail(Code::unavailable, "Docker Engine: " + decode_error(answer.body));
   const auto newest = ApiVersion::parse(answer.api_version);
   if (!newest)
-    return fail(Code::corrupt, "what answers at " + socket_.string() +
-                                   " names no Engine API version: " + quote(answer.api_version));
+    return fail(Code::corrupt,
+                "what answers at " + socket_.string() + " names no Engine API version: " + quote(answer.api_version));
   return *newest;
 }
 

@@ -53,8 +53,8 @@ class Ledger {
   Mark mark() const { return ++now_; }
   /// Whether the volume was mounted read-write at the mark or since. Not sure means unknown, never no.
   Mounted mounted_rw_since(const std::string& volume, Mark mark) const;
-  /// Whether a read-write mount of the volume began after `time_ns` (since the epoch), which was taken together with the
-  /// mark. Mounts from before do not count, even if their end has not been seen yet.
+  /// Whether a read-write mount of the volume began after `time_ns` (since the epoch), which was taken together with
+  /// the mark. Mounts from before do not count, even if their end has not been seen yet.
   Mounted mount_rw_began_since(const std::string& volume, Mark mark, std::int64_t time_ns) const;
 
  private:

@@ -132,7 +132,8 @@ Result<sync::Receipt> ImportJob::attempt() {
 
 void ImportJob::note(const Error& error) {
   const std::lock_guard guard(mutex_);
-  if (trouble_ != error.message) spdlog::warn("import of {} waits for {}: {}", name_, request_.peer.text(), error.message);
+  if (trouble_ != error.message)
+    spdlog::warn("import of {} waits for {}: {}", name_, request_.peer.text(), error.message);
   trouble_ = error.message;
 }
 

@@ -67,11 +67,11 @@ class ImportJob {
 
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  bool ended_ = false;                 // protected by mutex_, as are the following
-  std::string trouble_;                // why the last attempt failed, while the next is under way
+  bool ended_ = false;   // protected by mutex_, as are the following
+  std::string trouble_;  // why the last attempt failed, while the next is under way
   SteadyClock::time_point content_began_;
-  std::uint64_t content_before_ = 0;   // bytes that were there before this attempt
-  nlohmann::json outcome_ = nullptr;   // final status
+  std::uint64_t content_before_ = 0;  // bytes that were there before this attempt
+  nlohmann::json outcome_ = nullptr;  // final status
   std::thread thread_;
 };
 

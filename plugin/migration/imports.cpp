@@ -16,7 +16,8 @@ namespace {
 constexpr std::chrono::milliseconds identify_time{2000};
 constexpr std::chrono::milliseconds describe_time{2500};
 
-volumes::VolumeRecord new_record(const std::string& name, const CreateRequest& request, const VolumeDescription& source) {
+volumes::VolumeRecord new_record(const std::string& name, const CreateRequest& request,
+                                 const VolumeDescription& source) {
   volumes::VolumeRecord record;
   record.name = name;
   record.created = now_rfc3339();
@@ -85,13 +86,14 @@ Result<> Imports::begin(const std::string& name, const CreateRequest& request) {
 Result<VolumeDescription> Imports::check(const std::string& name, const ImportRequest& request, Peer& peer) const {
   FERRY_ASSIGN(const std::string uuid, peer.identify(identify_time));
   if (uuid == catalogue_.uuid() && request.volume == name)
-    return fail(Code::invalid_argument, "from=" + request.peer.text() + " is this host: a volume cannot be imported from itself; "
-                                        "name another volume as from=HOST/VOLUME");
+    return fail(Code::invalid_argument, "from=" + request.peer.text() +
+                                            " is this host: a volume cannot be imported from itself; "
+                                            "name another volume as from=HOST/VOLUME");
   return peer.describe(request, describe_time);
 }
 
-/// An anonymous import that was removed while it ran left its staging for an hour: the same import takes it over. Empty:
-/// there is none.
+/// An anonymous import that was removed while it ran left its staging for an hour: the same import takes it over.
+/// Empty: there is none.
 Result<std::string> Imports::find_orphan(const volumes::VolumeRecord& record) const {
   if (!volumes::is_anonymous(record.name)) return std::string();
   FERRY_ASSIGN(const auto orphans, catalogue_.orphans());

@@ -22,7 +22,8 @@ bool shows(const engine::Volume& volume, const volumes::Reregistration& wanted) 
 
 }  // namespace
 
-LabelKeeper::LabelKeeper(volumes::Catalogue& catalogue, engine::Client& client) : catalogue_(catalogue), client_(client) {
+LabelKeeper::LabelKeeper(volumes::Catalogue& catalogue, engine::Client& client)
+    : catalogue_(catalogue), client_(client) {
   for (const auto& record : catalogue_.list())
     if (record->reregistration) interrupted_.insert(record->name);
 }

@@ -14,9 +14,10 @@ namespace ferry::migration {
 
 /// Makes the Engine show the labels and options of imported volumes. Labels never reach a plugin, and the Engine cannot
 /// change them after `create`, so a volume with `labels_pending` is registered anew: its wanted labels and options are
-/// written durably (VolumeRecord::reregistration), then DELETE, which the driver answers without deleting anything while
-/// that record exists, then POST /volumes/create, for which the Engine finds the volume there already and just records
-/// what it is given. A crash at any point is carried on from the record. Labels given with the user's own create win.
+/// written durably (VolumeRecord::reregistration), then DELETE, which the driver answers without deleting anything
+/// while that record exists, then POST /volumes/create, for which the Engine finds the volume there already and just
+/// records what it is given. A crash at any point is carried on from the record. Labels given with the user's own
+/// create win.
 ///
 /// Works in a thread of its own, over every volume with labels_pending or a reregistration; thread-safe.
 class LabelKeeper {
@@ -63,8 +64,8 @@ class LabelKeeper {
   std::set<std::string> interrupted_;  // protected by mutex_: registrations of an earlier process, not carried on yet
   std::string removing_;               // protected by mutex_: the volume whose DELETE is under way and was not answered
   std::string creating_;               // protected by mutex_: the volume whose POST is under way
-  bool stopping_ = false;  // protected by mutex_
-  bool wanted_ = true;     // protected by mutex_
+  bool stopping_ = false;              // protected by mutex_
+  bool wanted_ = true;                 // protected by mutex_
   std::thread thread_;
 };
 

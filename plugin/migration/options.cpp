@@ -14,8 +14,9 @@ namespace {
 constexpr std::string_view known = "mode, from, freeze";
 
 constexpr std::array<std::string_view, 23> of_later_versions = {
-    "to",       "volume", "container", "as",    "rename", "move",   "retry",  "reclaim", "force",   "max-freeze", "rounds", "max-downtime",
-    "strict",   "layer",  "memory",    "start", "binds",  "shared", "exclude", "limit",  "compress", "dry-run",  "rest"};
+    "to",    "volume",     "container", "as",           "rename",   "move",    "retry",  "reclaim",
+    "force", "max-freeze", "rounds",    "max-downtime", "strict",   "layer",   "memory", "start",
+    "binds", "shared",     "exclude",   "limit",        "compress", "dry-run", "rest"};
 
 constexpr std::array<std::string_view, 3> schemes_of_later_versions = {"ssh", "sftp", "file"};
 
@@ -32,7 +33,8 @@ Result<> check_scheme(const std::string& value) {
   const auto end = value.find("://");
   if (end == std::string::npos) return {};
   const std::string scheme = value.substr(0, end);
-  if (std::find(schemes_of_later_versions.begin(), schemes_of_later_versions.end(), scheme) != schemes_of_later_versions.end())
+  if (std::find(schemes_of_later_versions.begin(), schemes_of_later_versions.end(), scheme) !=
+      schemes_of_later_versions.end())
     return fail(Code::unsupported,
                 "from=" + scheme + "://… is not in this version of Ferry; use from=HOST[:PORT][/VOLUME]");
   return refuse("from=" + quote(scheme) + "://… has an unknown scheme; use from=HOST[:PORT][/VOLUME]");
@@ -46,15 +48,17 @@ Result<ImportRequest> parse_from(const std::string& name, const std::string& val
   if (!peer) return refuse("option from: " + peer.error().message + "; use from=HOST[:PORT][/VOLUME]");
   request.peer = std::move(*peer);
   request.volume = slash == std::string::npos ? name : value.substr(slash + 1);
-  if (auto checked = volumes::check_name(request.volume); !checked) return refuse("option from: " + checked.error().message);
+  if (auto checked = volumes::check_name(request.volume); !checked)
+    return refuse("option from: " + checked.error().message);
   return request;
 }
 
 Result<Freeze> parse_freeze(const std::string& value) {
   if (value == "none") return Freeze::none;
   if (value == "pause" || value == "stop")
-    return fail(Code::unsupported, "freeze=" + value + " is not in this version of Ferry; stop the containers that write to "
-                                   "the source, or use freeze=none for a copy that may be torn");
+    return fail(Code::unsupported, "freeze=" + value +
+                                       " is not in this version of Ferry; stop the containers that write to "
+                                       "the source, or use freeze=none for a copy that may be torn");
   return refuse("freeze=" + quote(value) + " is not known: use freeze=none");
 }
 
@@ -73,7 +77,8 @@ Result<CreateRequest> parse_options(const std::string& name, const volumes::Stri
   }
   if (const auto freeze = options.find("freeze"); freeze != options.end()) {
     FERRY_ASSIGN(const Freeze value, parse_freeze(freeze->second));
-    if (!request.import) return refuse("option freeze belongs to an import: add from=HOST[:PORT][/VOLUME] or leave it out");
+    if (!request.import)
+      return refuse("option freeze belongs to an import: add from=HOST[:PORT][/VOLUME] or leave it out");
     request.import->freeze = value;
   }
   return request;

@@ -60,14 +60,15 @@ Result<Sources::Located> Sources::locate_local(const std::string& volume) const 
   auto known = client_.volume(volume);
   if (!known && known.error().code == Code::not_found) return fail(Code::not_found, "no volume named " + volume);
   if (!known)
-    return fail(Code::unavailable, "no Ferry volume is named " + volume + ", and the Docker Engine cannot be asked for others: " +
-                                       known.error().message);
+    return fail(Code::unavailable, "no Ferry volume is named " + volume +
+                                       ", and the Docker Engine cannot be asked for others: " + known.error().message);
   if (known->driver != "local")
     return fail(Code::unsupported, "volume " + volume + " belongs to the driver " + quote(known->driver) +
                                        "; Ferry moves its own volumes and those of the local driver");
   if (is_mount(known->options))
-    return fail(Code::unsupported, "volume " + volume + " is a mount that the local driver makes (options type and device); "
-                                   "Ferry cannot see into it, copy its source instead");
+    return fail(Code::unsupported, "volume " + volume +
+                                       " is a mount that the local driver makes (options type and device); "
+                                       "Ferry cannot see into it, copy its source instead");
   Located located;
   FERRY_ASSIGN(located.path, visible_path(known->mountpoint));
   located.description.volume = volume;
@@ -82,8 +83,9 @@ Result<fs::path> Sources::visible_path(const std::string& mountpoint) const {
   FERRY_ASSIGN(const std::string root, client_.data_root());
   const auto id = volumes::plugin_id(propagated_.string());
   if (!id || !fs::exists(data_ / "plugins" / *id))
-    return fail(Code::unsupported, "volumes of the local driver cannot be read: the plugin's mount `data` is not the Engine's data root " +
-                                       root + "; see `docker plugin set ferry data.source=…`");
+    return fail(Code::unsupported,
+                "volumes of the local driver cannot be read: the plugin's mount `data` is not the Engine's data root " +
+                    root + "; see `docker plugin set ferry data.source=…`");
   const auto relative = fs::path(mountpoint).lexically_relative(root);
   if (relative.empty() || *relative.begin() == "..")
     return fail(Code::unsupported, "the volume's directory is not below the Engine's data root " + root);
@@ -97,14 +99,16 @@ Result<bool> Sources::has_writer(const std::string& volume, Freeze freeze) const
   if (!mounts) {
     if (mounts_.mountpoint(volume).empty()) return false;
     if (freeze == Freeze::none) return true;
-    return fail(Code::busy, "volume " + volume + " is mounted, and without the Docker Engine Ferry cannot tell by whom" + help);
+    return fail(Code::busy,
+                "volume " + volume + " is mounted, and without the Docker Engine Ferry cannot tell by whom" + help);
   }
   const auto writer = std::find_if(mounts->begin(), mounts->end(), [&](const engine::ContainerMount& mount) {
     return mount.volume == volume && mount.rw && mount.running;
   });
   if (writer == mounts->end()) return false;
   if (freeze == Freeze::none) return true;
-  return fail(Code::busy, "volume " + volume + " is mounted read-write by the running container " + writer->container + help);
+  return fail(Code::busy,
+              "volume " + volume + " is mounted read-write by the running container " + writer->container + help);
 }
 
 Result<VolumeDescription> Sources::describe(const std::string& volume, Freeze freeze) const {

@@ -18,10 +18,10 @@ namespace ferry::migration {
 struct OpenVolume {
   std::string volume;
   std::filesystem::path path;
-  std::uint64_t inode = 0;          ///< of the directory that was opened at `path`
-  std::uint64_t mark = 0;           ///< of the tracker, when it was opened
-  std::int64_t opened_ns = 0;       ///< CLOCK_REALTIME then
-  bool written_at_open = false;     ///< a running container had it mounted read-write then
+  std::uint64_t inode = 0;       ///< of the directory that was opened at `path`
+  std::uint64_t mark = 0;        ///< of the tracker, when it was opened
+  std::int64_t opened_ns = 0;    ///< CLOCK_REALTIME then
+  bool written_at_open = false;  ///< a running container had it mounted read-write then
   sync::Sender sender;
 };
 

@@ -55,7 +55,8 @@ class RemotePeer : public migration::Peer {
     return hello.uuid;
   }
 
-  Result<migration::VolumeDescription> describe(const migration::ImportRequest& request, milliseconds timeout) override {
+  Result<migration::VolumeDescription> describe(const migration::ImportRequest& request,
+                                                milliseconds timeout) override {
     const std::string body = encode(OpenRequest{request.volume, request.freeze});
     FERRY_ASSIGN(const auto answer, connect()->ask({"POST", "/describe", body, timeout, timeout}));
     return decode_description(answer);

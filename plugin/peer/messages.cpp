@@ -16,8 +16,9 @@ constexpr std::size_t longest_message = 64U << 20;
 constexpr std::size_t longest_error = 4096;
 
 /// What a peer may report. Not Code::cancelled, which only this host can mean.
-constexpr std::array codes = {Code::invalid_argument, Code::not_found,   Code::already_exists, Code::busy,        Code::denied,
-                              Code::unavailable,      Code::no_space,    Code::corrupt,        Code::unsupported, Code::io};
+constexpr std::array codes = {Code::invalid_argument, Code::not_found,   Code::already_exists, Code::busy,
+                              Code::denied,           Code::unavailable, Code::no_space,       Code::corrupt,
+                              Code::unsupported,      Code::io};
 
 struct Mismatch : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -41,7 +42,8 @@ Result<T> decode_with(const std::string& text, const char* what, Decode decode) 
   try {
     return decode(parse(text));
   } catch (const json::parse_error& error) {  // its text quotes the message, which may hold a secret
-    return fail(Code::corrupt, std::string("the peer's ") + what + " is no JSON from byte " + std::to_string(error.byte) + " on");
+    return fail(Code::corrupt,
+                std::string("the peer's ") + what + " is no JSON from byte " + std::to_string(error.byte) + " on");
   } catch (const std::exception& error) {
     return fail(Code::corrupt, std::string("the peer's ") + what + " cannot be read: " + error.what());
   }
@@ -52,9 +54,7 @@ std::uint64_t count(const json& value) {
   return value.get<std::uint64_t>();
 }
 
-std::string short_string(const json& value, std::size_t longest) {
-  return value.get<std::string>().substr(0, longest);
-}
+std::string short_string(const json& value, std::size_t longest) { return value.get<std::string>().substr(0, longest); }
 
 }  // namespace
 
@@ -80,21 +80,22 @@ std::string encode(const migration::VolumeDescription& description) {
 
 Result<migration::VolumeDescription> decode_description(const std::string& text) {
   using migration::VolumeDescription;
-  return decode_with<VolumeDescription>(text, "description of a volume", [](const json& message) -> Result<VolumeDescription> {
-    VolumeDescription description;
-    description.volume = short_string(message.at("volume"), 255);
-    description.driver = short_string(message.at("driver"), 64);
-    description.lineage = short_string(message.at("lineage"), 64);
-    description.epoch = count(message.at("epoch"));
-    const auto mode = volumes::parse_mode(message.at("mode").get<std::string>());
-    if (!mode) return fail(Code::corrupt, "the peer's description of a volume has an unknown mode");
-    description.mode = *mode;
-    description.labels = message.at("labels").get<volumes::StringMap>();
-    description.options = message.at("options").get<volumes::StringMap>();
-    description.labels_known = message.at("labels_known").get<bool>();
-    description.bytes = count(message.at("bytes"));
-    return description;
-  });
+  return decode_with<VolumeDescription>(
+      text, "description of a volume", [](const json& message) -> Result<VolumeDescription> {
+        VolumeDescription description;
+        description.volume = short_string(message.at("volume"), 255);
+        description.driver = short_string(message.at("driver"), 64);
+        description.lineage = short_string(message.at("lineage"), 64);
+        description.epoch = count(message.at("epoch"));
+        const auto mode = volumes::parse_mode(message.at("mode").get<std::string>());
+        if (!mode) return fail(Code::corrupt, "the peer's description of a volume has an unknown mode");
+        description.mode = *mode;
+        description.labels = message.at("labels").get<volumes::StringMap>();
+        description.options = message.at("options").get<volumes::StringMap>();
+        description.labels_known = message.at("labels_known").get<bool>();
+        description.bytes = count(message.at("bytes"));
+        return description;
+      });
 }
 
 std::string encode(const OpenRequest& request) {

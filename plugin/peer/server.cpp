@@ -45,18 +45,22 @@ void stream(httplib::Response& response, std::shared_ptr<sync::ByteSource> sourc
 }  // namespace
 
 Result<std::set<Permission>> parse_permissions(std::string_view text) {
-  static const std::map<std::string, Permission, std::less<>> known = {
-      {"read", Permission::read}, {"write", Permission::write}, {"freeze", Permission::freeze}, {"containers", Permission::containers}};
+  static const std::map<std::string, Permission, std::less<>> known = {{"read", Permission::read},
+                                                                       {"write", Permission::write},
+                                                                       {"freeze", Permission::freeze},
+                                                                       {"containers", Permission::containers}};
   std::set<Permission> permissions;
   if (text == "none") return permissions;
   std::istringstream words{std::string(text)};
   for (std::string word; std::getline(words, word, ',');) {
     const auto found = known.find(word);
     if (found == known.end())
-      return fail(Code::invalid_argument, "ALLOW has " + quote(word) + "; use none, or some of read,write,freeze,containers");
+      return fail(Code::invalid_argument,
+                  "ALLOW has " + quote(word) + "; use none, or some of read,write,freeze,containers");
     permissions.insert(found->second);
   }
-  if (permissions.empty()) return fail(Code::invalid_argument, "ALLOW is empty; use none, or some of read,write,freeze,containers");
+  if (permissions.empty())
+    return fail(Code::invalid_argument, "ALLOW is empty; use none, or some of read,write,freeze,containers");
   return permissions;
 }
 
@@ -136,7 +140,8 @@ void Server::manifest(const httplib::Request& request, httplib::Response& respon
   const auto session = find(request);
   if (!session) return refuse(response, session.error());
   auto lock = std::make_shared<std::unique_lock<std::shared_mutex>>((*session)->mutex, std::try_to_lock);
-  if (!lock->owns_lock()) return refuse(response, {Code::unavailable, "the source is being read by an earlier request"});
+  if (!lock->owns_lock())
+    return refuse(response, {Code::unavailable, "the source is being read by an earlier request"});
   auto keep = std::make_shared<std::pair<std::shared_ptr<Session>, decltype(lock)>>(*session, std::move(lock));
   stream(response, (*session)->volume->sender.manifest(), std::move(keep));
 }
@@ -145,7 +150,8 @@ void Server::content(const httplib::Request& request, httplib::Response& respons
   const auto session = find(request);
   if (!session) return refuse(response, session.error());
   auto lock = std::make_shared<std::shared_lock<std::shared_mutex>>((*session)->mutex, std::try_to_lock);
-  if (!lock->owns_lock()) return refuse(response, {Code::unavailable, "the source is being walked by an earlier request"});
+  if (!lock->owns_lock())
+    return refuse(response, {Code::unavailable, "the source is being walked by an earlier request"});
   auto content = (*session)->volume->sender.content(request.body);
   if (!content) return refuse(response, content.error());
   auto keep = std::make_shared<std::pair<std::shared_ptr<Session>, decltype(lock)>>(*session, std::move(lock));
@@ -156,7 +162,8 @@ void Server::seal(const httplib::Request& request, httplib::Response& response) 
   const auto session = find(request);
   if (!session) return refuse(response, session.error());
   const std::shared_lock lock((*session)->mutex, std::try_to_lock);
-  if (!lock.owns_lock()) return refuse(response, {Code::unavailable, "the source is being walked by an earlier request"});
+  if (!lock.owns_lock())
+    return refuse(response, {Code::unavailable, "the source is being walked by an earlier request"});
   const auto sealed = sources_.seal(*(*session)->volume);
   if (!sealed) return refuse(response, sealed.error());
   answer(response, encode(*sealed));

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <httplib.h>
+
 #include <chrono>
 #include <map>
 #include <memory>
@@ -7,8 +9,6 @@
 #include <set>
 #include <shared_mutex>
 #include <string>
-
-#include <httplib.h>
 
 #include "base/result.h"
 #include "base/time.h"

@@ -29,7 +29,8 @@ Result<std::vector<Want>> read_wants(std::string_view bytes, const std::vector<E
     const bool fits = want.entry < entries.size() && entries[want.entry].type == Type::regular &&
                       want.offset <= entries[want.entry].size && want.offset % block_size == 0 &&
                       (wants.empty() || want.entry > wants.back().entry);
-    if (!fits) return fail(Code::corrupt, "want " + std::to_string(i) + " of the content request names no file of the manifest");
+    if (!fits)
+      return fail(Code::corrupt, "want " + std::to_string(i) + " of the content request names no file of the manifest");
     wants.push_back(want);
   }
   if (!reader.at_end()) return fail(Code::corrupt, "the content request is malformed");

@@ -53,8 +53,8 @@ class ContentSource : public ByteSource {
   const std::vector<Entry>& entries_;
   const std::vector<Want> wants_;
   Directories directories_;
-  std::size_t at_ = 0;      // the want that comes next or is being answered
-  Fd file_;                 // of the want being answered
+  std::size_t at_ = 0;  // the want that comes next or is being answered
+  Fd file_;             // of the want being answered
   std::uint64_t offset_ = 0;
   std::uint64_t data_end_ = 0;  // end of the data extent that offset_ is in
   Digest chain_{};

@@ -21,7 +21,8 @@ tl::unexpected<Error> refuse(const Entry& entry, const std::string& why) {
 
 Result<> EntryChecker::check(const Entry& entry) {
   if (types_.empty()) {
-    if (!entry.name.empty() || entry.parent != 0 || entry.type != Type::directory) return refuse(entry, "is not the root directory");
+    if (!entry.name.empty() || entry.parent != 0 || entry.type != Type::directory)
+      return refuse(entry, "is not the root directory");
     types_.push_back(entry.type);
     return {};
   }
@@ -31,8 +32,8 @@ Result<> EntryChecker::check(const Entry& entry) {
   if (entry.parent < last_parent_) return refuse(entry, "is out of order");
   if (types_.size() > 1 && entry.parent == last_parent_ && entry.name <= last_name_)
     return refuse(entry, "is out of order or there twice");
-  if (entry.type == Type::hard_link && (entry.link >= types_.size() || types_[entry.link] == Type::directory ||
-                                        types_[entry.link] == Type::hard_link))
+  if (entry.type == Type::hard_link &&
+      (entry.link >= types_.size() || types_[entry.link] == Type::directory || types_[entry.link] == Type::hard_link))
     return refuse(entry, "links to something that cannot be linked to");
   types_.push_back(entry.type);
   last_parent_ = entry.parent;

@@ -84,7 +84,8 @@ Result<> FileWriter::start(std::uint32_t index, const Want& want) {
   answer_ = {};
   struct stat info {};
   if (::fstat(file_.get(), &info) != 0) return fail_errno("stat");
-  if (static_cast<std::uint64_t>(info.st_size) > want.offset && ::ftruncate(file_.get(), static_cast<off_t>(want.offset)) != 0)
+  if (static_cast<std::uint64_t>(info.st_size) > want.offset &&
+      ::ftruncate(file_.get(), static_cast<off_t>(want.offset)) != 0)
     return fail_errno("truncate");
   if (::ftruncate(file_.get(), static_cast<off_t>(entry.size)) != 0) return fail_errno("set the size");
   shared_.progress.bytes_done += std::min(want.offset, entry.data);

@@ -26,7 +26,7 @@ class Findings {
 
  private:
   std::mutex mutex_;
-  std::vector<Digest> digests_;   // protected by mutex_, as are the following
+  std::vector<Digest> digests_;  // protected by mutex_, as are the following
   std::set<std::uint32_t> torn_;
   std::set<std::uint32_t> lost_;
 };
@@ -61,11 +61,11 @@ class FileWriter : public FrameHandler {
   const std::span<const Want> wants_;
   Directories directories_;
   std::size_t next_want_ = 0;
-  bool started_ = false;       // the file of wants_[next_want_] is open
+  bool started_ = false;  // the file of wants_[next_want_] is open
   Fd file_;
-  FileProgress known_;         // of the open file
-  Digest answer_{};            // chain over this answer's frames, to compare with the sender's
-  std::uint64_t noted_ = 0;    // offset of the last journal record of the open file
+  FileProgress known_;       // of the open file
+  Digest answer_{};          // chain over this answer's frames, to compare with the sender's
+  std::uint64_t noted_ = 0;  // offset of the last journal record of the open file
 };
 
 }  // namespace ferry::sync

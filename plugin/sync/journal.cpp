@@ -125,7 +125,7 @@ class Journal::Loader {
   std::deque<Unsettled> unsettled_;
   std::uint64_t settled_ = 0;
   std::uint64_t before_session_ = 0;  // records that count as before the current session
-  std::string boot_;  // of the current session
+  std::string boot_;                  // of the current session
   std::size_t good_ = 0;
 };
 
@@ -161,9 +161,7 @@ bool Journal::empty() const {
   return files_.empty();
 }
 
-Result<> Journal::append(std::string_view body) {
-  return write_all(file_.get(), checksummed(body), "the journal");
-}
+Result<> Journal::append(std::string_view body) { return write_all(file_.get(), checksummed(body), "the journal"); }
 
 Result<> Journal::record(std::string_view path, const FileProgress& progress) {
   const Digest key = digest_of(path);

@@ -16,13 +16,13 @@ namespace ferry::sync {
 
 /// How much of one regular file is in staging, and of which version of it.
 struct FileProgress {
-  std::uint64_t inode = 0;     ///< at the sender; inode, size and ctime identify the version
+  std::uint64_t inode = 0;  ///< at the sender; inode, size and ctime identify the version
   std::uint64_t size = 0;
   std::uint64_t ctime_ns = 0;
-  std::uint64_t offset = 0;    ///< everything before it is written; `size` when the file is complete
+  std::uint64_t offset = 0;  ///< everything before it is written; `size` when the file is complete
   bool complete = false;
-  bool stable = false;         ///< an equal ctime proves that the content is equal (ManifestInfo::stable_before_ns)
-  Digest digest{};             ///< chain of the blocks before `offset`
+  bool stable = false;  ///< an equal ctime proves that the content is equal (ManifestInfo::stable_before_ns)
+  Digest digest{};      ///< chain of the blocks before `offset`
 
   bool operator==(const FileProgress&) const = default;
   bool same_version(const Entry& entry) const {

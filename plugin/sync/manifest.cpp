@@ -6,7 +6,11 @@ namespace ferry::sync {
 
 namespace {
 
-enum Kind : std::uint8_t { kind_entry = 1, kind_trailer = 2, kind_failure = 3 };  // kind_failure is FrameKind::failure too
+enum Kind : std::uint8_t {
+  kind_entry = 1,
+  kind_trailer = 2,
+  kind_failure = 3
+};  // kind_failure is FrameKind::failure too
 
 constexpr std::size_t longest_name = 255;
 constexpr std::size_t longest_target = 4096;
@@ -101,7 +105,8 @@ void append_failure(std::string& out, const Error& error) {
 
 tl::unexpected<Error> read_failure(Reader& reader) {
   const auto text = reader.string(longest_text);
-  return fail(Code::io, reader.ok() ? "the peer reports: " + printable(text) : "the peer reports an error it cannot name");
+  return fail(Code::io,
+              reader.ok() ? "the peer reports: " + printable(text) : "the peer reports an error it cannot name");
 }
 
 ManifestDecoder::ManifestDecoder(std::size_t most)

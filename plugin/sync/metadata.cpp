@@ -21,7 +21,8 @@ void times_of(const Entry& entry, std::timespec (&times)[2]) {
   times[1] = {entry.mtime_s, static_cast<long>(entry.mtime_ns)};
 }
 
-/// Removes the xattrs that the entry does not have: the file's own of an earlier round, or inherited ones (default ACL).
+/// Removes the xattrs that the entry does not have: the file's own of an earlier round, or inherited ones (default
+/// ACL).
 template <class List, class Remove>
 Result<> remove_other_xattrs(const Entry& entry, List list_xattrs, Remove remove_xattr) {
   std::string list(65536, '\0');  // XATTR_LIST_MAX, xattr(7)
@@ -31,7 +32,8 @@ Result<> remove_other_xattrs(const Entry& entry, List list_xattrs, Remove remove
   for (std::size_t at = 0; at < static_cast<std::size_t>(size);) {
     const std::string name = list.c_str() + at;
     at += name.size() + 1;
-    const bool wanted = std::any_of(entry.xattrs.begin(), entry.xattrs.end(), [&](const Xattr& x) { return x.name == name; });
+    const bool wanted =
+        std::any_of(entry.xattrs.begin(), entry.xattrs.end(), [&](const Xattr& x) { return x.name == name; });
     // security.selinux cannot be removed, only replaced; without one of the source the host's policy stands.
     if (wanted || name == "security.selinux") continue;
     if (remove_xattr(name.c_str()) != 0 && errno != ENODATA) return fail_errno("remove xattr " + name);
@@ -66,17 +68,17 @@ Result<> check_xattrs(int fd, const std::filesystem::path& directory, const std:
     for (const auto& xattr : entry.xattrs) {
       if (xattr.name == "system.posix_acl_default" || !tried.insert(kind_of(xattr.name)).second) continue;
       if (::fsetxattr(fd, xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) != 0)
-        return fail(Code::unsupported, "the file system of " + directory.string() + " cannot hold the extended attribute " +
-                                           xattr.name + " of " + entry.name + ": " + fail_errno("setxattr").value().message);
+        return fail(Code::unsupported, "the file system of " + directory.string() +
+                                           " cannot hold the extended attribute " + xattr.name + " of " + entry.name +
+                                           ": " + fail_errno("setxattr").value().message);
     }
   }
   return {};
 }
 
 Result<> check_times(int fd, const std::filesystem::path& directory, const std::vector<Entry>& entries) {
-  const auto [oldest, newest] = std::minmax_element(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-    return a.mtime_s < b.mtime_s;
-  });
+  const auto [oldest, newest] = std::minmax_element(
+      entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.mtime_s < b.mtime_s; });
   for (const auto& extreme : {oldest, newest}) {
     if (extreme == entries.end() || extreme->type == Type::hard_link) continue;
     std::timespec times[2];
@@ -84,8 +86,9 @@ Result<> check_times(int fd, const std::filesystem::path& directory, const std::
     struct stat info {};
     const bool held = ::futimens(fd, times) == 0 && ::fstat(fd, &info) == 0 && info.st_mtim.tv_sec == extreme->mtime_s;
     if (!held)
-      return fail(Code::unsupported, "the file system of " + directory.string() + " cannot hold the modification time of " +
-                                         extreme->name + " (" + std::to_string(extreme->mtime_s) + " s since 1970)");
+      return fail(Code::unsupported, "the file system of " + directory.string() +
+                                         " cannot hold the modification time of " + extreme->name + " (" +
+                                         std::to_string(extreme->mtime_s) + " s since 1970)");
   }
   return {};
 }

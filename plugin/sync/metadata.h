@@ -8,8 +8,8 @@
 
 namespace ferry::sync {
 
-/// Gives an open regular file or directory the entry's owner, mode, xattrs (no other ones stay) and mtime, in the order in
-/// which none undoes another: chown(2) clears suid bits and file capabilities, every change moves the ctime only.
+/// Gives an open regular file or directory the entry's owner, mode, xattrs (no other ones stay) and mtime, in the order
+/// in which none undoes another: chown(2) clears suid bits and file capabilities, every change moves the ctime only.
 Result<> apply_metadata(int fd, const Entry& entry);
 
 /// The same for a symlink, FIFO or device node `entry.name` in an open directory that nobody else can reach.

@@ -95,8 +95,8 @@ Digest tree_digest(const Manifest& manifest, const std::vector<Digest>& files) {
 
 }  // namespace
 
-Receiver::Receiver(Source& source, std::filesystem::path staging, std::filesystem::path journal, ReceiverOptions options,
-                   Progress& progress, const std::atomic<bool>& cancelled)
+Receiver::Receiver(Source& source, std::filesystem::path staging, std::filesystem::path journal,
+                   ReceiverOptions options, Progress& progress, const std::atomic<bool>& cancelled)
     : source_(source),
       staging_(std::move(staging)),
       journal_(std::move(journal)),
@@ -118,8 +118,9 @@ Result<Receipt> Receiver::run() {
     const bool still = done.seal.changed == 0 && done.torn.empty() && done.lost.empty();
     if (!still && number < options_.rounds) continue;
     if (!still && options_.writers == Writers::none)
-      return fail(Code::busy, "the source volume changed while it was read, " + std::to_string(options_.rounds) +
-                                  " times in a row; stop what writes to it, or pass -o freeze=none for a copy that may be torn");
+      return fail(Code::busy,
+                  "the source volume changed while it was read, " + std::to_string(options_.rounds) +
+                      " times in a row; stop what writes to it, or pass -o freeze=none for a copy that may be torn");
     progress_.phase = "commit";
     FERRY_TRY(make_durable(root.get(), *journal));
     return receipt(done, number);
@@ -262,7 +263,8 @@ Receipt Receiver::receipt(Round& round, std::uint64_t rounds) const {
   }
   for (const auto index : round.lost) {
     if (receipt.warnings.size() >= most_named) break;
-    receipt.warnings.push_back("vanished while it was read: " + quote(Directories::path(round.manifest.entries, index)));
+    receipt.warnings.push_back("vanished while it was read: " +
+                               quote(Directories::path(round.manifest.entries, index)));
   }
   return receipt;
 }

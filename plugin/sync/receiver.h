@@ -19,8 +19,9 @@ namespace ferry::sync {
 /// What the sender says at the end of a round.
 struct Seal {
   std::uint64_t changed = 0;  ///< entries that are not what the manifest says any more; see Sender::seal
-  std::string consistency;    ///< "idle" if nobody had the volume mounted read-write since the source was opened, else "live"
-  std::string warning;        ///< empty, or what stands behind the consistency
+  std::string
+      consistency;      ///< "idle" if nobody had the volume mounted read-write since the source was opened, else "live"
+  std::string warning;  ///< empty, or what stands behind the consistency
 };
 
 /// The sender of one migration as the receiver sees it, wherever it is. A Code::unavailable error means that the same
@@ -56,12 +57,12 @@ struct ReceiverOptions {
 
 /// What was received and verified.
 struct Receipt {
-  std::string digest;             ///< of the whole tree, metadata and content, as hex; equal trees have equal digests
-  std::uint64_t files = 0;        ///< regular files, hard links counted once
-  std::uint64_t bytes = 0;        ///< their content without holes
+  std::string digest;       ///< of the whole tree, metadata and content, as hex; equal trees have equal digests
+  std::uint64_t files = 0;  ///< regular files, hard links counted once
+  std::uint64_t bytes = 0;  ///< their content without holes
   std::uint64_t rounds = 0;
-  std::uint64_t changed = 0;      ///< entries that changed while they were read in the last round
-  std::string consistency;        ///< "idle" or "live": whether the copy may be torn
+  std::uint64_t changed = 0;  ///< entries that changed while they were read in the last round
+  std::string consistency;    ///< "idle" or "live": whether the copy may be torn
   std::vector<std::string> warnings;
 };
 
@@ -79,9 +80,9 @@ class Receiver {
  private:
   struct Round {
     Manifest manifest;
-    std::vector<Digest> digests;    // by entry: of regular files
-    std::set<std::uint32_t> torn;   // files whose content changed while it was read
-    std::set<std::uint32_t> lost;   // files that vanished before it was read
+    std::vector<Digest> digests;   // by entry: of regular files
+    std::set<std::uint32_t> torn;  // files whose content changed while it was read
+    std::set<std::uint32_t> lost;  // files that vanished before it was read
     Seal seal;
   };
   Result<Round> round(int root, Journal& journal);

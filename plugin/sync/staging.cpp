@@ -112,7 +112,8 @@ Result<> Staging::remove_unwanted(std::uint32_t parent, std::uint32_t begin, std
   const auto first = entries_.begin() + begin;
   const auto last = entries_.begin() + end;
   for (const auto& name : names) {
-    const auto found = std::lower_bound(first, last, name, [](const Entry& e, const std::string& n) { return e.name < n; });
+    const auto found =
+        std::lower_bound(first, last, name, [](const Entry& e, const std::string& n) { return e.name < n; });
     if (found == last || found->name != name || found->type == Type::hard_link)
       FERRY_TRY(remove_tree_at(directory, name));
   }

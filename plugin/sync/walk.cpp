@@ -46,7 +46,8 @@ Result<std::vector<std::string>> names_in(int directory) {
   return names;
 }
 
-/// A path by which the path-based xattr calls reach a name below a descriptor; they have no *at variant before Linux 6.13.
+/// A path by which the path-based xattr calls reach a name below a descriptor; they have no *at variant before
+/// Linux 6.13.
 std::string proc_path(int directory, const std::string& name) {
   return "/proc/self/fd/" + std::to_string(directory) + "/" + (name.empty() ? "." : name);
 }
@@ -123,7 +124,8 @@ bool ManifestSource::next(std::string& out) {
     result = directory(pending_.front(), out);
     pending_.pop_front();
   } else {
-    if (sockets_ != 0) info_.warnings.push_back(std::to_string(sockets_) + " sockets were left out: they mean nothing on another host");
+    if (sockets_ != 0)
+      info_.warnings.push_back(std::to_string(sockets_) + " sockets were left out: they mean nothing on another host");
     append_trailer(out, info_, entries_.size());
     step_ = Step::done;
   }
@@ -141,8 +143,8 @@ Result<> ManifestSource::begin(std::string& out) {
   struct statfs file_system {};
   if (::fstatfs(root_, &file_system) != 0) return fail_errno("statfs");
   if (file_system.f_type != TMPFS_MAGIC)
-    info_.stable_before_ns =
-        static_cast<std::uint64_t>(now.tv_sec) * second + static_cast<std::uint64_t>(now.tv_nsec) - timestamp_granularity;
+    info_.stable_before_ns = static_cast<std::uint64_t>(now.tv_sec) * second + static_cast<std::uint64_t>(now.tv_nsec) -
+                             timestamp_granularity;
   struct stat info {};
   if (::fstat(root_, &info) != 0) return fail_errno("stat the volume's root");
   Entry root;

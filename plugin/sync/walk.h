@@ -35,7 +35,7 @@ class ManifestSource : public ByteSource {
   const int root_;
   std::vector<Entry>& entries_;
   Directories directories_;
-  std::deque<std::uint32_t> pending_;  // directories still to be read
+  std::deque<std::uint32_t> pending_;                                        // directories still to be read
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> linked_;  // (device, inode) with several names
   std::uint64_t sockets_ = 0;
   ManifestInfo info_;

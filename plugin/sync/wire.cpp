@@ -22,9 +22,7 @@ void Writer::string(std::string_view value) {
   raw(value);
 }
 
-void Writer::digest(const Digest& value) {
-  out_.append(reinterpret_cast<const char*>(value.data()), value.size());
-}
+void Writer::digest(const Digest& value) { out_.append(reinterpret_cast<const char*>(value.data()), value.size()); }
 
 std::string_view Reader::take(std::size_t count) {
   if (!ok_ || count > in_.size()) {
@@ -113,7 +111,8 @@ Result<std::size_t> RecordDecoder::consume(std::string_view bytes) {
     const Prefix state = decode_prefix(bytes.substr(done), length, prefix);
     if (state == Prefix::incomplete) break;
     if (state == Prefix::invalid || length > longest_)
-      return fail(Code::corrupt, "the peer sent a record longer than the " + std::to_string(longest_) + " bytes allowed");
+      return fail(Code::corrupt,
+                  "the peer sent a record longer than the " + std::to_string(longest_) + " bytes allowed");
     if (bytes.size() - done - prefix < length) break;
     FERRY_TRY(handler_(bytes.substr(done + prefix, static_cast<std::size_t>(length))));
     done += prefix + static_cast<std::size_t>(length);

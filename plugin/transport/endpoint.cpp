@@ -39,15 +39,13 @@ Result<std::uint16_t> parse_port(std::string_view text, std::string_view whole) 
 /// What follows the closing bracket: nothing or ":PORT".
 Result<Endpoint> parse_bracketed(std::string_view text) {
   const auto close = text.find(']');
-  if (close == std::string_view::npos)
-    return fail(Code::invalid_argument, quote(text) + " lacks the closing ]");
+  if (close == std::string_view::npos) return fail(Code::invalid_argument, quote(text) + " lacks the closing ]");
   Endpoint endpoint{std::string(text.substr(1, close - 1)), default_port};
   if (!is_ipv6_literal(endpoint.host))
     return fail(Code::invalid_argument, quote(endpoint.host) + " in brackets is not an IPv6 address");
   const auto rest = text.substr(close + 1);
   if (rest.empty()) return endpoint;
-  if (rest.front() != ':')
-    return fail(Code::invalid_argument, quote(text) + " has something else than :PORT after ]");
+  if (rest.front() != ':') return fail(Code::invalid_argument, quote(text) + " has something else than :PORT after ]");
   FERRY_ASSIGN(endpoint.port, parse_port(rest.substr(1), text));
   return endpoint;
 }

@@ -27,8 +27,7 @@ Answer look_up(const std::string& host, std::uint16_t port, int flags) {
 tl::unexpected<Error> cannot_resolve(const std::string& host, int error) {
   if (error == EAI_NONAME || error == EAI_NODATA)
     return fail(Code::unavailable, "the host name " + quote(host) + " is unknown here");
-  return fail(Code::unavailable,
-              "the host name " + quote(host) + " cannot be resolved now: " + ::gai_strerror(error));
+  return fail(Code::unavailable, "the host name " + quote(host) + " cannot be resolved now: " + ::gai_strerror(error));
 }
 
 }  // namespace

@@ -58,8 +58,8 @@ Error explain_accept(const HandshakeFacts& facts, const std::string& identity, c
     return {facts.own_key_error->code, "cannot serve " + peer + ": " + facts.own_key_error->message};
   if (facts.timed_out) return {Code::unavailable, peer + " did not finish the TLS handshake in time"};
   if (!facts.offered.empty() && facts.offered != identity)
-    return {Code::denied, peer + " has another key: it offered " + quote(facts.offered) + ", this host has " +
-                              quote(identity)};
+    return {Code::denied,
+            peer + " has another key: it offered " + quote(facts.offered) + ", this host has " + quote(identity)};
   if (hung_up(facts)) return {Code::unavailable, peer + " closed the connection before it was secured"};
   return {Code::denied, peer + " did not prove the key (TLS: " + facts.detail + ")"};
 }

@@ -88,8 +88,9 @@ Result<> Catalogue::load_identity() {
   }
   if (!text) return pass(text);
   const auto json = nlohmann::json::parse(*text, nullptr, false);
-  const bool fits = json.is_object() && json.contains("uuid") && json["uuid"].is_string() && json["uuid"] != "" &&
-                    json.contains("format") && json["format"] == format;
+  const bool fits = json.is_object() && json.contains("uuid") && json["uuid"].is_string() &&
+                    !json["uuid"].get_ref<const std::string&>().empty() && json.contains("format") &&
+                    json["format"] == format;
   if (!fits)
     return fail(Code::corrupt, layout_.catalogue().string() + " is not a catalogue of format " +
                                    std::to_string(format) + "; restore it from a backup");
@@ -135,8 +136,8 @@ void Catalogue::list_quarantined(const std::string& name, const std::string& rea
   VolumeRecord record;
   record.name = name;
   record.state = State::quarantined;
-  const std::string line =
-      "volume " + name + " cannot be served: " + reason + "; its files are untouched in " + layout_.volume(name).string();
+  const std::string line = "volume " + name + " cannot be served: " + reason + "; its files are untouched in " +
+                           layout_.volume(name).string();
   spdlog::error("QUARANTINE: {}", line);
   record.migration = {{"error", line}};
   publish(std::move(record));
@@ -223,7 +224,8 @@ Result<> Catalogue::commit_staging(const std::string& name, const std::function<
   const Snapshot current = find(name);
   if (!current) return fail(Code::not_found, "no such volume: " + name);
   if (has_directory(layout_.data(name)))
-    return fail(Code::already_exists, "volume " + name + " has a data directory already, which is in the way of the import");
+    return fail(Code::already_exists,
+                "volume " + name + " has a data directory already, which is in the way of the import");
   VolumeRecord next = *current;
   change(next);
   FERRY_TRY(store(next));
@@ -265,7 +267,8 @@ Result<std::map<std::string, VolumeRecord>> Catalogue::orphans() const {
     const auto json = text ? nlohmann::json::parse(*text, nullptr, false) : nlohmann::json();
     if (!json.is_object() || !json.contains("name") || !json["name"].is_string()) continue;
     auto record = decode(*text, json["name"].get<std::string>());
-    const bool usable = record && record->state == State::importing && has_directory(layout_.orphans() / id / "staging");
+    const bool usable =
+        record && record->state == State::importing && has_directory(layout_.orphans() / id / "staging");
     if (usable) found.emplace(id, std::move(*record));
   }
   return found;

@@ -25,8 +25,8 @@ class Catalogue {
 
   /// Takes the lock of the data directory (Code::busy if another process has it), creates what is missing, finishes or
   /// undoes what a crash interrupted, and loads every record. A record that means nothing is moved to quarantine/; its
-  /// volume, as one whose record cannot be read or whose data is missing, is listed as State::quarantined. Fails, instead of starting empty, if the directories cannot be read
-  /// or hold a format of another version.
+  /// volume, as one whose record cannot be read or whose data is missing, is listed as State::quarantined. Fails,
+  /// instead of starting empty, if the directories cannot be read or hold a format of another version.
   static Result<std::unique_ptr<Catalogue>> open(const Layout& layout);
 
   const Layout& layout() const { return layout_; }

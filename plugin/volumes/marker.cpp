@@ -48,7 +48,8 @@ Result<> check_marker(const fs::path& propagated, const Layout& layout) {
   if (!found && found.error().code != Code::not_found) return tl::unexpected(found.error());
   if (found && *found == marker->catalogue) return {};
   const std::string source = marker->source.empty() ? "THE-DIRECTORY-IT-HAD-BEFORE" : marker->source;
-  return fail(Code::corrupt, "the volumes of this installation (catalogue " + marker->catalogue + ") are not in the plugin's data source" +
+  return fail(Code::corrupt, "the volumes of this installation (catalogue " + marker->catalogue +
+                                 ") are not in the plugin's data source" +
                                  "; an upgrade resets it. Nothing is served until: docker plugin disable -f ferry; "
                                  "docker plugin set ferry data.source=" +
                                  source + "; docker plugin enable ferry");

@@ -17,8 +17,8 @@ bool is_octal(char c) { return c >= '0' && c <= '7'; }
 std::string decode_octal(const std::string& text) {
   std::string plain;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool escape =
-        text[i] == '\\' && i + 3 < text.size() && is_octal(text[i + 1]) && is_octal(text[i + 2]) && is_octal(text[i + 3]);
+    const bool escape = text[i] == '\\' && i + 3 < text.size() && is_octal(text[i + 1]) && is_octal(text[i + 2]) &&
+                        is_octal(text[i + 3]);
     if (!escape) {
       plain += text[i];
       continue;

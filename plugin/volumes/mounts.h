@@ -18,8 +18,8 @@ namespace ferry::volumes {
 /// of a running container once more. So IDs are counted per call, an unknown ID is no error, and a volume is unbound
 /// when no known holder is left. Unbinding never takes a volume away from a container: its own bind is independent.
 ///
-/// Binds only while answering a Mount, never at start and never to repair: on a host with a shared root mount, a bind by
-/// a plugin that `docker plugin rm -f` is removing would put the data inside the directory that is being deleted.
+/// Binds only while answering a Mount, never at start and never to repair: on a host with a shared root mount, a bind
+/// by a plugin that `docker plugin rm -f` is removing would put the data inside the directory that is being deleted.
 class Mounts {
  public:
   /// `propagated` is the plugin's propagated mount (config.json), `scratch` a directory of its own for private binds.
@@ -29,7 +29,8 @@ class Mounts {
   Result<> start();
 
   /// Binds `data` at the volume's mountpoint, read-only if `mode` says so, and returns the mountpoint.
-  Result<std::string> mount(const std::string& name, const std::string& id, const std::filesystem::path& data, Mode mode);
+  Result<std::string> mount(const std::string& name, const std::string& id, const std::filesystem::path& data,
+                            Mode mode);
   Result<> unmount(const std::string& name, const std::string& id);
 
   /// Unbinds whatever is bound for `name`, for its removal.

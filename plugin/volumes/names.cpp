@@ -8,9 +8,7 @@ namespace ferry::volumes {
 
 namespace {
 
-bool is_alphanumeric(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
+bool is_alphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 
 }  // namespace
 
@@ -18,17 +16,15 @@ Result<> check_name(std::string_view name) {
   constexpr std::size_t longest = 255;
   const auto rule = " is not a volume name: use 2 to 255 of a-z A-Z 0-9 _ . - and begin with a letter or digit";
   const bool fits = name.size() >= 2 && name.size() <= longest && is_alphanumeric(name.front()) &&
-                    std::all_of(name.begin(), name.end(), [](char c) {
-                      return is_alphanumeric(c) || c == '_' || c == '.' || c == '-';
-                    });
+                    std::all_of(name.begin(), name.end(),
+                                [](char c) { return is_alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
   if (!fits) return fail(Code::invalid_argument, quote(name) + rule);
   return {};
 }
 
 bool is_anonymous(std::string_view name) {
-  return name.size() == 64 && std::all_of(name.begin(), name.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+  return name.size() == 64 &&
+         std::all_of(name.begin(), name.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 }  // namespace ferry::volumes

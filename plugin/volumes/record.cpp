@@ -61,7 +61,8 @@ Result<VolumeRecord> decode(const std::string& text, const std::string& name) {
   try {
     const auto json = nlohmann::json::parse(text);
     if (json.at("format") != format)
-      return fail(Code::corrupt, "record format " + json.at("format").dump() + " is not known to this version of Ferry");
+      return fail(Code::corrupt,
+                  "record format " + json.at("format").dump() + " is not known to this version of Ferry");
     VolumeRecord record;
     record.name = json.at("name").get<std::string>();
     if (record.name != name) return fail(Code::corrupt, "the record is that of " + quote(record.name));
@@ -78,7 +79,8 @@ Result<VolumeRecord> decode(const std::string& text, const std::string& name) {
     record.labels_pending = json.at("labels_pending").get<bool>();
     if (const auto& pending = json.at("reregistration"); !pending.is_null())
       record.reregistration =
-          Reregistration{pending.at("driver").get<std::string>(), pending.at("labels").get<StringMap>(), pending.at("options").get<StringMap>()};
+          Reregistration{pending.at("driver").get<std::string>(), pending.at("labels").get<StringMap>(),
+                         pending.at("options").get<StringMap>()};
     record.import = json.at("import");
     record.migration = json.at("migration");
     return record;

@@ -31,13 +31,13 @@ struct VolumeRecord {
   std::string created;  ///< RFC 3339, UTC
   Mode mode = Mode::rw;
   State state = State::ready;
-  std::string lineage;      ///< UUID that the volume keeps through all its copies
-  std::uint64_t epoch = 1;  ///< ownership counter: every hand-off raises it
-  StringMap options;        ///< for a plain volume as given to create; for an import as the source had them
-  StringMap labels;         ///< as the source of an import had them; of a plain volume only the Engine knows them
+  std::string lineage;          ///< UUID that the volume keeps through all its copies
+  std::uint64_t epoch = 1;      ///< ownership counter: every hand-off raises it
+  StringMap options;            ///< for a plain volume as given to create; for an import as the source had them
+  StringMap labels;             ///< as the source of an import had them; of a plain volume only the Engine knows them
   bool labels_pending = false;  ///< the Engine does not show the labels of the import yet
   std::optional<Reregistration> reregistration;
-  nlohmann::json import = nullptr;  ///< request of an import (owned by migration/), null for a plain volume
+  nlohmann::json import = nullptr;     ///< request of an import (owned by migration/), null for a plain volume
   nlohmann::json migration = nullptr;  ///< last stored progress or receipt, as shown in Status
 };
 

@@ -147,7 +147,8 @@ TEST(RemoveTree, ManyNamesInManyDirectories) {
   for (int i = 0; i < 50; ++i) {
     const fs::path child = directory / "tree" / std::to_string(i) / "below";
     fs::create_directories(child);
-    for (int j = 0; j < 20; ++j) ASSERT_TRUE(open_at(AT_FDCWD, (child / std::to_string(j)).string(), O_CREAT | O_WRONLY, 0600));
+    for (int j = 0; j < 20; ++j)
+      ASSERT_TRUE(open_at(AT_FDCWD, (child / std::to_string(j)).string(), O_CREAT | O_WRONLY, 0600));
   }
   ASSERT_TRUE(remove_tree(directory / "tree"));
   EXPECT_THAT(names_in(directory.path()), testing::IsEmpty());

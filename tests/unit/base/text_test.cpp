@@ -54,8 +54,10 @@ TEST(RandomText, HasTheFormItShould) {
   EXPECT_THAT(random_hex(8), testing::MatchesRegex("[0-9a-f]{16}"));
   EXPECT_NE(random_hex(8), random_hex(8));
   for (int i = 0; i < 50; ++i)
-    EXPECT_THAT(random_uuid(), testing::MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
-  EXPECT_THAT(now_rfc3339(), testing::MatchesRegex("20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z"));
+    EXPECT_THAT(random_uuid(),
+                testing::MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
+  EXPECT_THAT(now_rfc3339(),
+              testing::MatchesRegex("20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z"));
 }
 
 }  // namespace

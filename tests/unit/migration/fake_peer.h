@@ -82,15 +82,16 @@ class FakePeer : public Peer {
  private:
   class Source : public OpenSource {
    public:
-    Source(FakePeer& peer, int attempt)
-        : local_(*open_at(AT_FDCWD, peer.host_.root.string(), O_RDONLY | O_DIRECTORY)) {
+    Source(FakePeer& peer, int attempt) : local_(*open_at(AT_FDCWD, peer.host_.root.string(), O_RDONLY | O_DIRECTORY)) {
       local_.on_content = [&peer, attempt](std::string&) -> Result<> {
         if (peer.host_.hang_in_content) FERRY_TRY(peer.host_.hang(peer.aborted_));
         return peer.host_.on_content(attempt);
       };
     }
     Result<> manifest(const sync::ByteSink& sink) override { return local_.manifest(sink); }
-    Result<> content(const std::string& wants, const sync::ByteSink& sink) override { return local_.content(wants, sink); }
+    Result<> content(const std::string& wants, const sync::ByteSink& sink) override {
+      return local_.content(wants, sink);
+    }
     Result<sync::Seal> seal() override { return local_.seal(); }
 
    private:

@@ -88,9 +88,10 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
 }
 
 TEST(Options, ThoseOfTheDocumentationThatAreStillToComeSaySo) {
-  for (const auto* key : {"to", "volume", "container", "as", "rename", "move", "retry", "reclaim", "force", "max-freeze",
-                          "rounds", "max-downtime", "strict", "layer", "memory", "start", "binds", "shared", "exclude",
-                          "limit", "compress", "dry-run", "rest"}) {
+  for (const auto* key :
+       {"to",    "volume",     "container", "as",           "rename",   "move",    "retry",  "reclaim",
+        "force", "max-freeze", "rounds",    "max-downtime", "strict",   "layer",   "memory", "start",
+        "binds", "shared",     "exclude",   "limit",        "compress", "dry-run", "rest"}) {
     const Error refused = refusal({{key, "true"}, {"from", "a"}});
     EXPECT_EQ(refused.code, Code::unsupported) << key;
     EXPECT_THAT(refused.message, AllOf(HasSubstr(std::string("option ") + key), HasSubstr("not in this version")));

@@ -68,11 +68,13 @@ class Loopback : public testing::Test {
   }
   fs::path data() const { return host_->catalogue->layout().data("pgdata"); }
   void fill(int files, std::size_t size) {
-    for (int i = 0; i < files; ++i) std::ofstream(data() / std::to_string(i)) << std::string(size, static_cast<char>('a' + i % 26));
+    for (int i = 0; i < files; ++i)
+      std::ofstream(data() / std::to_string(i)) << std::string(size, static_cast<char>('a' + i % 26));
   }
   std::shared_ptr<migration::Peer> peer() { return factory_->peer(request_.peer); }
   std::shared_ptr<Connection> connection() {
-    return std::make_shared<Connection>(std::shared_ptr<transport::Transport>(transport::make_tls_transport(request_.peer, keys_)));
+    return std::make_shared<Connection>(
+        std::shared_ptr<transport::Transport>(transport::make_tls_transport(request_.peer, keys_)));
   }
   Result<std::string> post(Connection& connection, const std::string& path, const std::string& body = "") {
     return connection.ask({"POST", path, body, seconds(5), seconds(5)});
@@ -138,7 +140,8 @@ TEST_F(Loopback, ARestartOfThePeerInTheMiddleIsSurvived) {
   request.import = request_;
   ASSERT_TRUE(imports.begin("copy", request));
   for (const std::uint64_t bytes : {1U, 20'000'000U}) {
-    while (!imports.wait("copy", SteadyClock::now()) && imports.status("copy")["bytes_sent"].get<std::uint64_t>() < bytes)
+    while (!imports.wait("copy", SteadyClock::now()) &&
+           imports.status("copy")["bytes_sent"].get<std::uint64_t>() < bytes)
       std::this_thread::yield();
     start();
   }
@@ -148,7 +151,8 @@ TEST_F(Loopback, ARestartOfThePeerInTheMiddleIsSurvived) {
 }
 
 TEST_F(Loopback, WhatIsNotAllowedIsRefused) {
-  for (const auto& allowed : {std::set<Permission>{}, std::set<Permission>{Permission::write, Permission::freeze, Permission::containers}}) {
+  for (const auto& allowed :
+       {std::set<Permission>{}, std::set<Permission>{Permission::write, Permission::freeze, Permission::containers}}) {
     start(allowed);
     EXPECT_TRUE(peer()->identify(seconds(5)));
     EXPECT_EQ(peer()->describe(request_, seconds(5)).error().code, Code::denied);
@@ -172,13 +176,15 @@ TEST_F(Loopback, OddRequestsAreAnsweredAndHarmNobody) {
   const auto link = connection();
   const std::string source = open_source(*link);
   EXPECT_EQ(post(*link, "/describe", "{").error().code, Code::corrupt);
-  EXPECT_EQ(post(*link, "/describe", encode(OpenRequest{"../pgdata", migration::Freeze::none})).error().code, Code::invalid_argument);
+  EXPECT_EQ(post(*link, "/describe", encode(OpenRequest{"../pgdata", migration::Freeze::none})).error().code,
+            Code::invalid_argument);
   EXPECT_EQ(post(*link, "/nothing").error().code, Code::unsupported);
   EXPECT_FALSE(post(*link, "/sources/" + std::string(7000, 'a') + "/seal"));
   EXPECT_FALSE(post(*link, "/describe", std::string(8 << 20, 'x')));
   const auto fresh = connection();
   EXPECT_EQ(post(*fresh, source + "/content", "\xff\xff").error().code, Code::corrupt);
-  EXPECT_EQ(post(*fresh, source + "/content", std::string("\1\1\0", 3)).error().code, Code::corrupt);  // before any manifest
+  EXPECT_EQ(post(*fresh, source + "/content", std::string("\1\1\0", 3)).error().code,
+            Code::corrupt);  // before any manifest
   EXPECT_TRUE(post(*fresh, source + "/manifest"));
   EXPECT_TRUE(post(*fresh, source + "/content", std::string(1, '\0')));
   EXPECT_TRUE(post(*fresh, source + "/seal"));
@@ -187,21 +193,23 @@ TEST_F(Loopback, OddRequestsAreAnsweredAndHarmNobody) {
 TEST_F(Loopback, AWalkExcludesEverythingElseOfItsSource) {
   for (int i = 0; i < 300; ++i) {
     fs::create_directory(data() / std::to_string(i));
-    for (int j = 0; j < 20; ++j) std::ofstream(data() / std::to_string(i) / (std::string(200, 'n') + std::to_string(j)));
+    for (int j = 0; j < 20; ++j)
+      std::ofstream(data() / std::to_string(i) / (std::string(200, 'n') + std::to_string(j)));
   }
   const auto link = connection();
   const auto other = connection();
   const std::string source = open_source(*link);
   bool asked = false;
-  const auto walked = link->stream({"POST", source + "/manifest", "", seconds(5), seconds(30)}, [&](std::string_view) -> Result<> {
-    if (std::exchange(asked, true)) return {};
-    for (const char* what : {"/manifest", "/content", "/seal"}) {
-      const auto refused = post(*other, source + what);
-      EXPECT_FALSE(refused) << what;
-      EXPECT_EQ(refused ? Code::io : refused.error().code, Code::unavailable) << what;
-    }
-    return {};
-  });
+  const auto walked =
+      link->stream({"POST", source + "/manifest", "", seconds(5), seconds(30)}, [&](std::string_view) -> Result<> {
+        if (std::exchange(asked, true)) return {};
+        for (const char* what : {"/manifest", "/content", "/seal"}) {
+          const auto refused = post(*other, source + what);
+          EXPECT_FALSE(refused) << what;
+          EXPECT_EQ(refused ? Code::io : refused.error().code, Code::unavailable) << what;
+        }
+        return {};
+      });
   EXPECT_TRUE(walked);
   EXPECT_TRUE(asked);
   EXPECT_TRUE(post(*other, source + "/seal"));
@@ -246,7 +254,8 @@ TEST(Permissions, AreAListOrNone) {
             (std::set<Permission>{Permission::read, Permission::write, Permission::freeze, Permission::containers}));
   EXPECT_EQ(*parse_permissions("read"), (std::set<Permission>{Permission::read}));
   EXPECT_TRUE(parse_permissions("none")->empty());
-  for (const char* bad : {"", ",", "reed", "read, write", "none,read", "READ"}) EXPECT_FALSE(parse_permissions(bad)) << bad;
+  for (const char* bad : {"", ",", "reed", "read, write", "none,read", "READ"})
+    EXPECT_FALSE(parse_permissions(bad)) << bad;
 }
 
 }  // namespace

@@ -39,7 +39,8 @@ std::map<std::string, std::string> messages() {
 /// True if some decoder accepts the text; none may do anything worse than refuse.
 bool any_accepts(const std::string& text) {
   (void)decode_error(500, text, "a:7766");
-  return decode_hello(text) || decode_description(text) || decode_open_request(text) || decode_opened(text) || decode_seal(text);
+  return decode_hello(text) || decode_description(text) || decode_open_request(text) || decode_opened(text) ||
+         decode_seal(text);
 }
 
 TEST(Messages, GoldenFilesOfEveryVersion) {
@@ -62,7 +63,8 @@ TEST(Messages, GoldenFilesOfEveryVersion) {
 
 TEST(Messages, NoTruncationIsAccepted) {
   for (const auto& [name, text] : messages())
-    for (std::size_t cut = 0; cut < text.size(); ++cut) EXPECT_FALSE(any_accepts(text.substr(0, cut))) << name << " cut at " << cut;
+    for (std::size_t cut = 0; cut < text.size(); ++cut)
+      EXPECT_FALSE(any_accepts(text.substr(0, cut))) << name << " cut at " << cut;
 }
 
 TEST(Messages, DamageIsRefusedOrHarmless) {
@@ -92,7 +94,8 @@ TEST(Messages, EveryMemberIsNeededInItsType) {
     auto missing = good;
     missing.erase(key);
     EXPECT_EQ(decode_description(missing.dump()).error().code, Code::corrupt) << key;
-    for (const auto& wrong : {nlohmann::json(-1), nlohmann::json(1.5), nlohmann::json(1e300), nlohmann::json(nullptr), nlohmann::json({1})}) {
+    for (const auto& wrong : {nlohmann::json(-1), nlohmann::json(1.5), nlohmann::json(1e300), nlohmann::json(nullptr),
+                              nlohmann::json({1})}) {
       auto bad = good;
       bad[key] = wrong;
       const auto decoded = decode_description(bad.dump());
@@ -104,7 +107,9 @@ TEST(Messages, EveryMemberIsNeededInItsType) {
   mode["mode"] = "rx";
   EXPECT_EQ(decode_description(mode.dump()).error().code, Code::corrupt);
   for (const char* bad : {"-1", "1.5", "1e300", "18446744073709551616", "\"1\"", "null"})
-    EXPECT_EQ(decode_seal(std::string(R"({"changed":)") + bad + R"(,"consistency":"idle","warning":""})").error().code, Code::corrupt) << bad;
+    EXPECT_EQ(decode_seal(std::string(R"({"changed":)") + bad + R"(,"consistency":"idle","warning":""})").error().code,
+              Code::corrupt)
+        << bad;
 }
 
 TEST(Messages, AVolumeNameInARequestIsChecked) {
@@ -114,7 +119,8 @@ TEST(Messages, AVolumeNameInARequestIsChecked) {
 }
 
 TEST(Messages, ASourceIdIsHex) {
-  for (const char* id : {"", "..", "a/b", "A", "g", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0"})
+  for (const char* id :
+       {"", "..", "a/b", "A", "g", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0"})
     EXPECT_FALSE(decode_opened(encode_opened(id))) << id;
 }
 
@@ -124,8 +130,8 @@ TEST(Messages, OnlyIdleIsIdle) {
 }
 
 TEST(Messages, EveryErrorComesBackButCancelled) {
-  for (const Code code : {Code::invalid_argument, Code::not_found, Code::already_exists, Code::busy, Code::denied, Code::unavailable,
-                          Code::no_space, Code::corrupt, Code::unsupported, Code::io}) {
+  for (const Code code : {Code::invalid_argument, Code::not_found, Code::already_exists, Code::busy, Code::denied,
+                          Code::unavailable, Code::no_space, Code::corrupt, Code::unsupported, Code::io}) {
     EXPECT_EQ(decode_error(status_of(code), encode(Error{code, "x"}), "a").code, code);
     EXPECT_GE(status_of(code), 400);
   }

@@ -14,7 +14,8 @@ class LocalSource : public sync::Source {
  public:
   explicit LocalSource(Fd root) : sender_(std::move(root)) {}
 
-  std::function<Result<>(std::string&)> on_manifest;  ///< the first piece comes after the syncfs and before any file is looked at
+  std::function<Result<>(std::string&)>
+      on_manifest;  ///< the first piece comes after the syncfs and before any file is looked at
   std::function<void()> after_manifest;
   std::function<Result<>(std::string&)> on_content;  ///< may change a piece of the content stream, or fail
   std::size_t piece = 100'003;
@@ -39,11 +40,13 @@ class LocalSource : public sync::Source {
   }
 
  private:
-  Result<> pump(sync::ByteSource& source, const sync::ByteSink& sink, const std::function<Result<>(std::string&)>& hook) {
+  Result<> pump(sync::ByteSource& source, const sync::ByteSink& sink,
+                const std::function<Result<>(std::string&)>& hook) {
     std::string bytes;
     while (source.next(bytes)) {
       if (hook) FERRY_TRY(hook(bytes));
-      for (std::size_t at = 0; at < bytes.size(); at += piece) FERRY_TRY(sink(std::string_view(bytes).substr(at, piece)));
+      for (std::size_t at = 0; at < bytes.size(); at += piece)
+        FERRY_TRY(sink(std::string_view(bytes).substr(at, piece)));
       bytes.clear();
     }
     return {};

@@ -44,11 +44,17 @@ inline sync::Entry hard_link(std::string name, std::uint32_t parent, std::uint32
 /// A small tree with an entry of every type; entries 1 and 7 are directories, 3, 8 and 9 are files.
 inline std::vector<sync::Entry> sample_entries() {
   using sync::Type;
-  std::vector<sync::Entry> entries = {entry("", 0, Type::directory), entry("a", 0, Type::directory),
-                                      entry("c", 0, Type::character_device), file("f", 0, 2'000'000),
-                                      entry("l", 0, Type::symlink), entry("p", 0, Type::fifo),
-                                      entry("s\xff", 0, Type::block_device), entry("sub", 1, Type::directory),
-                                      file("x", 1, 5), file("y", 7, 3 << 20), hard_link("z", 7, 3)};
+  std::vector<sync::Entry> entries = {entry("", 0, Type::directory),
+                                      entry("a", 0, Type::directory),
+                                      entry("c", 0, Type::character_device),
+                                      file("f", 0, 2'000'000),
+                                      entry("l", 0, Type::symlink),
+                                      entry("p", 0, Type::fifo),
+                                      entry("s\xff", 0, Type::block_device),
+                                      entry("sub", 1, Type::directory),
+                                      file("x", 1, 5),
+                                      file("y", 7, 3 << 20),
+                                      hard_link("z", 7, 3)};
   entries[0].mode = 01777;
   entries[0].xattrs = {{"security.x", std::string("\0\1", 2)}, {"user.a", ""}};
   entries[2].device = 0x501;

@@ -45,7 +45,8 @@ class TreeSnapshot {
   static std::string shorten(const std::string& text) { return text.substr(0, 400); }
 
   void walk(int directory, const std::string& path) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(open_at(directory, ".", O_RDONLY)->release()), ::closedir);
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(open_at(directory, ".", O_RDONLY)->release()),
+                                                     ::closedir);
     std::vector<std::string> names;
     while (const dirent* entry = ::readdir(stream.get())) names.emplace_back(entry->d_name);
     std::sort(names.begin(), names.end());
@@ -63,7 +64,9 @@ class TreeSnapshot {
     ::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW);
     if (S_ISSOCK(info.st_mode)) return false;
     std::string text;
-    const auto note = [&](const char* what, auto value) { text += std::string(what) + "=" + std::to_string(value) + " "; };
+    const auto note = [&](const char* what, auto value) {
+      text += std::string(what) + "=" + std::to_string(value) + " ";
+    };
     note("mode", info.st_mode);
     note("uid", info.st_uid);
     note("gid", info.st_gid);
@@ -106,7 +109,8 @@ class TreeSnapshot {
       const std::string name = list.c_str() + at;
       at += name.size() + 1;
       std::string value(65536, '\0');
-      value.resize(static_cast<std::size_t>(std::max<ssize_t>(0, ::lgetxattr(path.c_str(), name.c_str(), value.data(), value.size()))));
+      value.resize(static_cast<std::size_t>(
+          std::max<ssize_t>(0, ::lgetxattr(path.c_str(), name.c_str(), value.data(), value.size()))));
       values[name] = value;
     }
     std::string text;

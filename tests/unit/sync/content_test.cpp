@@ -80,7 +80,8 @@ TEST_F(ContentTest, GoldenStreams) {
 
 TEST_F(ContentTest, NoTruncationAndNoAdditionIsAccepted) {
   const std::string bytes = good().bytes();
-  for (std::size_t cut = 0; cut < bytes.size(); ++cut) EXPECT_FALSE(decode(std::string_view(bytes).substr(0, cut))) << cut;
+  for (std::size_t cut = 0; cut < bytes.size(); ++cut)
+    EXPECT_FALSE(decode(std::string_view(bytes).substr(0, cut))) << cut;
   EXPECT_FALSE(decode(bytes + Frames().end().bytes()));
   EXPECT_FALSE(decode(bytes + Frames().data(0, "x").bytes()));
   EXPECT_FALSE(decode(bytes + "\x01"));
@@ -88,9 +89,9 @@ TEST_F(ContentTest, NoTruncationAndNoAdditionIsAccepted) {
 
 TEST_F(ContentTest, FramesOutOfOrderOrPlaceAreRefused) {
   EXPECT_TRUE(refused(Frames().data(100, "b").data(50, "a").end().end().end()));
-  EXPECT_TRUE(refused(Frames().data(0, "ab").data(1, "c").end().end().end()));      // overlapping
-  EXPECT_TRUE(refused(Frames().data(2'000'000, "x").end().end().end()));              // behind the end
-  EXPECT_TRUE(refused(Frames().data(1'999'999, "xy").end().end().end()));             // across it
+  EXPECT_TRUE(refused(Frames().data(0, "ab").data(1, "c").end().end().end()));  // overlapping
+  EXPECT_TRUE(refused(Frames().data(2'000'000, "x").end().end().end()));        // behind the end
+  EXPECT_TRUE(refused(Frames().data(1'999'999, "xy").end().end().end()));       // across it
   EXPECT_TRUE(refused(Frames().data(UINT64_MAX, "x").end().end().end()));
   EXPECT_TRUE(refused(Frames().data(UINT64_MAX - 3, "xxxxxxxx").end().end().end()));  // around
   EXPECT_TRUE(refused(Frames().end().end().data(0, "x").end()));                      // before what was asked for
@@ -126,8 +127,10 @@ TEST_F(ContentTest, MutatedStreamsAreRefusedOrHarmless) {
     std::string bytes = good().bytes();
     for (std::size_t n = random.below(4) + 1; n > 0; --n) {
       const std::size_t at = random.below(bytes.size());
-      if (random.one_in(2)) bytes[at] = static_cast<char>(random.below(256));
-      else bytes.insert(random.below(bytes.size()), bytes.substr(at, random.below(60)));
+      if (random.one_in(2))
+        bytes[at] = static_cast<char>(random.below(256));
+      else
+        bytes.insert(random.below(bytes.size()), bytes.substr(at, random.below(60)));
     }
     (void)decode(bytes, random.below(100) + 1);
   }
@@ -147,13 +150,15 @@ TEST_F(ContentTest, WantsNameFilesInOrder) {
   EXPECT_TRUE(refused_wants({{3, 1}}));
   EXPECT_TRUE(refused_wants({{3, 2 << 20}}));
   EXPECT_TRUE(refused_wants({{3, UINT64_MAX - block_size + 1}}));
-  for (const std::uint32_t other : {0U, 1U, 2U, 4U, 5U, 6U, 7U, 10U, 11U, UINT32_MAX}) EXPECT_TRUE(refused_wants({{other, 0}})) << other;
+  for (const std::uint32_t other : {0U, 1U, 2U, 4U, 5U, 6U, 7U, 10U, 11U, UINT32_MAX})
+    EXPECT_TRUE(refused_wants({{other, 0}})) << other;
 }
 
 TEST_F(ContentTest, DamagedWantsAreRefusedOrHarmless) {
   std::string bytes;
   append_wants(bytes, wants_);
-  for (std::size_t cut = 0; cut < bytes.size(); ++cut) EXPECT_FALSE(read_wants(std::string_view(bytes).substr(0, cut), entries_));
+  for (std::size_t cut = 0; cut < bytes.size(); ++cut)
+    EXPECT_FALSE(read_wants(std::string_view(bytes).substr(0, cut), entries_));
   EXPECT_FALSE(read_wants(bytes + "x", entries_));
   std::string lying;
   Writer(lying).number(UINT64_MAX);

@@ -135,11 +135,16 @@ TEST_F(HostileSource, WhateverItSendsNothingOutsideIsTouched) {
     Frames frames;
     for (const std::uint32_t parent : {0U, 0U, 0U, 0U, 1U, 1U, 2U, 2U}) {
       const auto index = static_cast<std::uint32_t>(liar_.entries.size() + 1);
-      const std::string name = names[liar_.entries.size() < 4 ? liar_.entries.size() : 1 + liar_.entries.size() % 2 * 2];
+      const std::string name =
+          names[liar_.entries.size() < 4 ? liar_.entries.size() : 1 + liar_.entries.size() % 2 * 2];
       switch (random.below(5)) {
         case 0: liar_.entries.push_back(entry(name, parent, Type::directory)); break;
-        case 1: liar_.entries.push_back(symlink(name, parent, random.one_in(2) ? outside_ / "d" : outside_ / "file")); break;
-        case 2: liar_.entries.push_back(hard_link(name, parent, static_cast<std::uint32_t>(random.below(index)))); break;
+        case 1:
+          liar_.entries.push_back(symlink(name, parent, random.one_in(2) ? outside_ / "d" : outside_ / "file"));
+          break;
+        case 2:
+          liar_.entries.push_back(hard_link(name, parent, static_cast<std::uint32_t>(random.below(index))));
+          break;
         default: liar_.entries.push_back(file(name, parent, 4)); break;
       }
       liar_.entries.back().inode = random.below(3);

@@ -134,7 +134,8 @@ TEST_F(JournalTest, AFlippedBitIsNeverBelieved) {
 }
 
 TEST_F(JournalTest, AForeignFileIsStartedAnew) {
-  for (const std::string& text : {std::string("hello, world"), std::string(10'000, '\0'), std::string(10'000, '\xff')}) {
+  for (const std::string& text :
+       {std::string("hello, world"), std::string(10'000, '\0'), std::string(10'000, '\xff')}) {
     write(text);
     EXPECT_TRUE(open()->empty());
     ASSERT_TRUE(open()->record(name(1), progress(1)));

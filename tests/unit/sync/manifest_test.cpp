@@ -64,7 +64,8 @@ void expect_harmless(const Manifest& manifest) {
     ASSERT_TRUE(paths.insert(path_of.back()).second) << path_of.back();
     if (each.type != Type::hard_link) continue;
     ASSERT_LT(each.link, i);
-    ASSERT_TRUE(manifest.entries[each.link].type != Type::directory && manifest.entries[each.link].type != Type::hard_link);
+    ASSERT_TRUE(manifest.entries[each.link].type != Type::directory &&
+                manifest.entries[each.link].type != Type::hard_link);
   }
 }
 
@@ -128,8 +129,9 @@ TEST(ManifestDecoder, MutatedStreamsAreRefusedOrHarmless) {
 }
 
 TEST(ManifestDecoder, NamesThatLeadOutAreRefused) {
-  for (const std::string& name : {std::string(), std::string("."), std::string(".."), std::string("/"), std::string("a/b"),
-                                  std::string("../x"), std::string("a\0b", 3), std::string(256, 'a')})
+  for (const std::string& name :
+       {std::string(), std::string("."), std::string(".."), std::string("/"), std::string("a/b"), std::string("../x"),
+        std::string("a\0b", 3), std::string(256, 'a')})
     EXPECT_NE(refusal({file(name, 0, 1)}), "accepted") << name;
   EXPECT_EQ(refusal({file(std::string(255, 'a'), 0, 1)}), "accepted");
   EXPECT_EQ(refusal({file("..a", 0, 1), file("\xff\n", 0, 1)}), "accepted");

@@ -26,12 +26,16 @@ class MigrationTest : public testing::Test {
     fs::create_directories(staging_);
   }
 
-  static void write(const fs::path& path, const std::string& content) { std::ofstream(path, std::ios::binary) << content; }
+  static void write(const fs::path& path, const std::string& content) {
+    std::ofstream(path, std::ios::binary) << content;
+  }
 
   /// Until what is written now has a ctime that proves that it was not written again (ManifestInfo::stable_before_ns).
   static void let_ctimes_settle() { std::this_thread::sleep_for(std::chrono::milliseconds(30)); }
 
-  test::LocalSource open_source() const { return test::LocalSource(*open_at(AT_FDCWD, source_.string(), O_RDONLY | O_DIRECTORY)); }
+  test::LocalSource open_source() const {
+    return test::LocalSource(*open_at(AT_FDCWD, source_.string(), O_RDONLY | O_DIRECTORY));
+  }
 
   Result<Receipt> receive(Source& source) {
     progress_.bytes_sent = 0;

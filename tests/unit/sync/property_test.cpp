@@ -23,7 +23,8 @@ class PropertyTest : public MigrationTest {
     options_.connections = static_cast<unsigned>(1 + random.below(4));
     options_.rounds = static_cast<unsigned>(1 + random.below(3));
     options_.writers = random.one_in(2) ? Writers::allowed : Writers::none;
-    std::atomic<std::int64_t> left = random.one_in(3) ? INT64_MAX : static_cast<std::int64_t>(random.below(random.one_in(2) ? 40'000 : 8 << 20));
+    std::atomic<std::int64_t> left =
+        random.one_in(3) ? INT64_MAX : static_cast<std::int64_t>(random.below(random.one_in(2) ? 40'000 : 8 << 20));
     const auto cut = [&left](std::string& bytes) -> Result<> {
       left -= static_cast<std::int64_t>(bytes.size());
       if (left < 0) return fail(Code::unavailable, "cut");
@@ -31,14 +32,16 @@ class PropertyTest : public MigrationTest {
     };
     source.on_manifest = cut;
     source.on_content = cut;
-    if (change == Change::allowed && random.one_in(3)) source.after_manifest = [&] { tree.change(1 + random.below(4)); };
+    if (change == Change::allowed && random.one_in(3))
+      source.after_manifest = [&] { tree.change(1 + random.below(4)); };
     if (random.one_in(4)) source.on_seal = [] { return Result<>(fail(Code::unavailable, "cut before the seal")); };
     const auto receipt = receive(source);
     const bool expected = receipt || receipt.error().code == Code::unavailable || receipt.error().code == Code::busy;
     EXPECT_TRUE(expected) << receipt.error().message;
   }
 
-  /// Two directories change places and, after an attempt, change back: every file is again what it was in the beginning.
+  /// Two directories change places and, after an attempt, change back: every file is again what it was in the
+  /// beginning.
   void there_and_back(test::Random& random, test::RandomTree& tree) {
     let_ctimes_settle();
     finish(random);

@@ -50,7 +50,9 @@ class RandomTree {
       case 11: overwrite(path); break;
       case 12: (void)::truncate(path.c_str(), static_cast<off_t>(size())); break;
       case 13: (void)::chmod(path.c_str(), static_cast<mode_t>(random_.below(010000))); break;
-      case 14: (void)::lchown(path.c_str(), static_cast<uid_t>(random_.below(5)), static_cast<gid_t>(random_.below(5))); break;
+      case 14:
+        (void)::lchown(path.c_str(), static_cast<uid_t>(random_.below(5)), static_cast<gid_t>(random_.below(5)));
+        break;
       case 15: change_xattr(path); break;
       default: change_time(path);
     }
@@ -101,7 +103,8 @@ class RandomTree {
     if (random_.one_in(2)) {
       (void)!::pwrite(file->get(), "changed", 7, at);
     } else {
-      (void)::fallocate(file->get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, 1 + static_cast<off_t>(random_.below(1 << 20)));
+      (void)::fallocate(file->get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
+                        1 + static_cast<off_t>(random_.below(1 << 20)));
     }
   }
 
@@ -111,12 +114,14 @@ class RandomTree {
   }
 
   static void give_default_acl(const Path& path) {  // user::rwx group::r-x other::r-- (linux/posix_acl_xattr.h)
-    constexpr std::string_view value("\2\0\0\0\1\0\7\0\xff\xff\xff\xff\4\0\5\0\xff\xff\xff\xff\40\0\4\0\xff\xff\xff\xff", 28);
+    constexpr std::string_view value(
+        "\2\0\0\0\1\0\7\0\xff\xff\xff\xff\4\0\5\0\xff\xff\xff\xff\40\0\4\0\xff\xff\xff\xff", 28);
     (void)::lsetxattr(path.c_str(), "system.posix_acl_default", value.data(), value.size(), 0);
   }
 
   void change_xattr(const Path& path) {
-    static const std::vector<std::string> names = {"trusted.x", "trusted.y", "system.posix_acl_default", "system.posix_acl_access"};
+    static const std::vector<std::string> names = {"trusted.x", "trusted.y", "system.posix_acl_default",
+                                                   "system.posix_acl_access"};
     const std::string& name = random_.pick(names);
     const std::string value = random_.bytes(random_.below(50));
     if (random_.one_in(3) || name.starts_with("system.")) {
@@ -127,7 +132,9 @@ class RandomTree {
   }
 
   void change_time(const Path& path) {
-    const std::timespec times[2] = {{0, UTIME_OMIT}, {static_cast<time_t>(random_.below(1'700'000'000)), static_cast<long>(random_.below(1'000'000'000))}};
+    const std::timespec times[2] = {
+        {0, UTIME_OMIT},
+        {static_cast<time_t>(random_.below(1'700'000'000)), static_cast<long>(random_.below(1'000'000'000))}};
     (void)::utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW);
   }
 

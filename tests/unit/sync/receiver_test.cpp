@@ -33,7 +33,9 @@ class ReceiverTest : public testing::Test {
   /// Old enough that an equal ctime proves equal content: see ManifestInfo::stable_before_ns.
   static void let_ctimes_settle() { std::this_thread::sleep_for(std::chrono::milliseconds(30)); }
 
-  test::LocalSource open_source() const { return test::LocalSource(*open_at(AT_FDCWD, source_.string(), O_RDONLY | O_DIRECTORY)); }
+  test::LocalSource open_source() const {
+    return test::LocalSource(*open_at(AT_FDCWD, source_.string(), O_RDONLY | O_DIRECTORY));
+  }
 
   Result<Receipt> receive(Source& source) {
     progress_.bytes_sent = 0;
@@ -42,8 +44,9 @@ class ReceiverTest : public testing::Test {
 
   /// The comparison of an independent program; "" when the trees are equal.
   std::string difference() const {
-    const std::string command = "/usr/bin/python3 " FERRY_TREE_TOOL " compare '" + source_.string() + "' '" + staging_.string() +
-                                "' --ignore-sockets >'" + (directory_ / "difference").string() + "' 2>&1";
+    const std::string command = "/usr/bin/python3 " FERRY_TREE_TOOL " compare '" + source_.string() + "' '" +
+                                staging_.string() + "' --ignore-sockets >'" + (directory_ / "difference").string() +
+                                "' 2>&1";
     if (std::system(command.c_str()) == 0) return "";
     return *read_file(directory_ / "difference");
   }

@@ -17,14 +17,16 @@ std::string number(std::uint64_t value) {
 
 TEST(Wire, NumbersComeBack) {
   constexpr auto most = std::numeric_limits<std::uint64_t>::max();
-  for (const std::uint64_t value : {std::uint64_t{0}, std::uint64_t{127}, std::uint64_t{128}, std::uint64_t{1} << 32, most - 1, most}) {
+  for (const std::uint64_t value :
+       {std::uint64_t{0}, std::uint64_t{127}, std::uint64_t{128}, std::uint64_t{1} << 32, most - 1, most}) {
     const std::string bytes = number(value);
     Reader reader(bytes);
     EXPECT_EQ(reader.number(), value);
     EXPECT_TRUE(reader.at_end());
   }
-  for (const std::int64_t value : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1}, std::numeric_limits<std::int64_t>::min(),
-                                   std::numeric_limits<std::int64_t>::max()}) {
+  for (const std::int64_t value :
+       {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1}, std::numeric_limits<std::int64_t>::min(),
+        std::numeric_limits<std::int64_t>::max()}) {
     std::string bytes;
     Writer(bytes).signed_number(value);
     Reader reader(bytes);
@@ -33,7 +35,8 @@ TEST(Wire, NumbersComeBack) {
 }
 
 TEST(Wire, WhatIsNoNumberReadsAsZeroForEver) {
-  for (const std::string& bytes : {std::string(), std::string("\x80"), std::string(10, '\xff'), std::string(9, '\x80') + '\x02'}) {
+  for (const std::string& bytes :
+       {std::string(), std::string("\x80"), std::string(10, '\xff'), std::string(9, '\x80') + '\x02'}) {
     Reader reader(bytes);
     EXPECT_EQ(reader.number(), 0U);
     EXPECT_FALSE(reader.ok());
@@ -72,7 +75,8 @@ std::vector<std::string> decode(std::string_view bytes, std::size_t piece, bool*
     return {};
   });
   bool good = true;
-  for (std::size_t at = 0; at < bytes.size() && good; at += piece) good = decoder.feed(bytes.substr(at, piece)).has_value();
+  for (std::size_t at = 0; at < bytes.size() && good; at += piece)
+    good = decoder.feed(bytes.substr(at, piece)).has_value();
   if (whole != nullptr) *whole = good && decoder.finish();
   return records;
 }
@@ -96,7 +100,8 @@ TEST(RecordDecoder, ATruncatedStreamIsNoticed) {
 }
 
 TEST(RecordDecoder, OverlongRecordsAreRefusedByTheirLength) {
-  for (const std::string& bytes : {number(101), number(1U << 31), number(std::numeric_limits<std::uint64_t>::max()), std::string(5, '\x80')}) {
+  for (const std::string& bytes :
+       {number(101), number(1U << 31), number(std::numeric_limits<std::uint64_t>::max()), std::string(5, '\x80')}) {
     bool whole = true;
     EXPECT_TRUE(decode(bytes, 1, &whole).empty());
     EXPECT_FALSE(whole);

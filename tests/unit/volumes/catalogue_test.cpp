@@ -89,8 +89,7 @@ TEST_F(CatalogueTest, OfManyCreatesOfOneNameOneSucceeds) {
   open();
   std::atomic<int> succeeded{0};
   std::vector<std::thread> threads;
-  for (int i = 0; i < 8; ++i)
-    threads.emplace_back([&] { succeeded += catalogue_->create(record_of("one")) ? 1 : 0; });
+  for (int i = 0; i < 8; ++i) threads.emplace_back([&] { succeeded += catalogue_->create(record_of("one")) ? 1 : 0; });
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(succeeded, 1);
   EXPECT_THAT(names_in(layout_.incoming()), IsEmpty());
@@ -139,7 +138,9 @@ TEST_F(CatalogueTest, NineKindsOfBadRecordsAreQuarantinedAndTheOthersServed) {
       {"zeros", std::string(good.size(), '\0')},
       {"truncated", good.substr(0, good.size() / 2)},
       {"doubled", good + good},
-      {"binary", "\x7f" "ELF\xff\xfe"},
+      {"binary",
+       "\x7f"
+       "ELF\xff\xfe"},
       {"foreign", "[1, 2, 3]\n"},
       {"other-name", good},
       {"later-format", R"({"format": 2, "name": "later-format"})"},
@@ -168,7 +169,8 @@ TEST_F(CatalogueTest, NineKindsOfBadRecordsAreQuarantinedAndTheOthersServed) {
 
 TEST_F(CatalogueTest, WhatIsNoFileIsNoRecordAndStopsNobody) {
   open();
-  for (const auto* name : {"good", "directory", "fifo", "link", "none"}) ASSERT_TRUE(catalogue_->create(record_of(name)));
+  for (const auto* name : {"good", "directory", "fifo", "link", "none"})
+    ASSERT_TRUE(catalogue_->create(record_of(name)));
   for (const auto* name : {"directory", "fifo", "link", "none"}) fs::remove(layout_.record(name));
   fs::create_directory(layout_.record("directory"));
   ASSERT_EQ(::mkfifo(layout_.record("fifo").c_str(), 0600), 0);
@@ -188,7 +190,8 @@ TEST_F(CatalogueTest, AQuarantinedVolumeIsRemovedToQuarantineWithItsData) {
   ASSERT_TRUE(catalogue_->remove("one"));
   EXPECT_THAT(names_in(layout_.trash()), IsEmpty());
   bool kept = false;
-  for (const auto& name : names_in(layout_.quarantine())) kept = kept || fs::exists(layout_.quarantine() / name / "data" / "file");
+  for (const auto& name : names_in(layout_.quarantine()))
+    kept = kept || fs::exists(layout_.quarantine() / name / "data" / "file");
   EXPECT_TRUE(kept);
 }
 
@@ -206,7 +209,8 @@ TEST_F(CatalogueTest, VolumesWithoutACatalogueAreNotServedAsAnEmptyOne) {
 TEST_F(CatalogueTest, ADamagedOrOtherCatalogueIsRefusedAndLeftAlone) {
   open();
   for (const std::string text : {"", "{}", "[]", "null", "{\"uuid\":1,\"format\":1}", "{\"uuid\":\"x\",\"format\":2}",
-                                 "{\"uuid\":\"x\",\"format\":\"1\"}", "{\"uuid\":\"x\"}", "{\"uuid\":\"\",\"format\":1}", "{\"uuid\":\"x\",\"form"}) {
+                                 "{\"uuid\":\"x\",\"format\":\"1\"}", "{\"uuid\":\"x\"}",
+                                 "{\"uuid\":\"\",\"format\":1}", "{\"uuid\":\"x\",\"form"}) {
     catalogue_.reset();
     write(layout_.catalogue(), text);
     EXPECT_EQ(open_error().code, Code::corrupt) << text;
@@ -218,7 +222,8 @@ TEST_F(CatalogueTest, ReadsTheGoldenCatalogue) {
   open();
   catalogue_.reset();
   std::string text = *read_file(layout_.catalogue());
-  test::expect_golden("volumes", "catalogue-1.json", "{\n  \"format\": 1,\n  \"uuid\": \"1b4e28ba-2fa1-4d2f-883f-0016d3cca427\"\n}\n");
+  test::expect_golden("volumes", "catalogue-1.json",
+                      "{\n  \"format\": 1,\n  \"uuid\": \"1b4e28ba-2fa1-4d2f-883f-0016d3cca427\"\n}\n");
   EXPECT_EQ(text.size(), test::read_golden("volumes", "catalogue-1.json").size());
   write(layout_.catalogue(), test::read_golden("volumes", "catalogue-1.json"));
   open();
@@ -241,11 +246,11 @@ TEST_F(CatalogueTest, StrangersInTheDirectoryAreIgnoredOrListedButNeverTouched) 
 TEST_F(CatalogueTest, AnInterruptedCreateLeavesNothing) {
   open();
   catalogue_.reset();
-  fs::create_directory(layout_.incoming() / "0");                          // after mkdir
-  fs::create_directories(layout_.incoming() / "1" / "data");               // after the second
-  fs::create_directories(layout_.incoming() / "2" / "data");               // while the record was written
+  fs::create_directory(layout_.incoming() / "0");             // after mkdir
+  fs::create_directories(layout_.incoming() / "1" / "data");  // after the second
+  fs::create_directories(layout_.incoming() / "2" / "data");  // while the record was written
   write(layout_.incoming() / "2" / ".new-00", "{");
-  fs::create_directories(layout_.incoming() / "3" / "data");               // before the rename
+  fs::create_directories(layout_.incoming() / "3" / "data");  // before the rename
   write(layout_.incoming() / "3" / "record.json", encode(record_of("one")));
   open();
   EXPECT_THAT(catalogue_->list(), IsEmpty());
@@ -376,7 +381,8 @@ TEST_F(FullDisk, WhatCannotBeWrittenIsNeitherOnDiskNorInMemory) {
   }
   EXPECT_EQ(catalogue.update("one", [](VolumeRecord& record) { record.epoch = 7; }).error().code, Code::no_space);
   EXPECT_EQ(catalogue.create(record_of("three")).error().code, Code::no_space);
-  EXPECT_EQ(catalogue.commit_staging("two", [](VolumeRecord& r) { r.state = State::ready; }).error().code, Code::no_space);
+  EXPECT_EQ(catalogue.commit_staging("two", [](VolumeRecord& r) { r.state = State::ready; }).error().code,
+            Code::no_space);
   EXPECT_EQ(catalogue.find("one")->epoch, 1U);
   EXPECT_EQ(catalogue.find("two")->state, State::importing);
   EXPECT_EQ(catalogue.find("three"), nullptr);

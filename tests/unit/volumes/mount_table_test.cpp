@@ -25,7 +25,8 @@ TEST(MountTable, LeavesOutWhatDoesNotParse) {
 }
 
 TEST(MountTable, AnEscapeThatIsNoneStays) {
-  const auto mounts = parse_mount_table("1 2 3:4 / /a\\04 rw - x x rw\n1 2 3:4 / /a\\899b rw - x x rw\n1 2 3:4 / /a\\ rw - x x rw\n");
+  const auto mounts =
+      parse_mount_table("1 2 3:4 / /a\\04 rw - x x rw\n1 2 3:4 / /a\\899b rw - x x rw\n1 2 3:4 / /a\\ rw - x x rw\n");
   ASSERT_EQ(mounts.size(), 3U);
   EXPECT_EQ(mounts[0].target, "/a\\04");
   EXPECT_EQ(mounts[1].target, "/a\\899b");

@@ -81,8 +81,10 @@ TEST(Record, EveryMemberIsNeededInItsType) {
     missing.erase(key);
     EXPECT_NE(refusal(missing.dump()), "accepted") << key << " is missing";
     if (key == "import" || key == "migration") continue;  // of any type; others own them
-    for (const auto& wrong : {nlohmann::json(-1), nlohmann::json(1.5), nlohmann::json("wrong"), nlohmann::json{{"a", 1}}, nlohmann::json({1})}) {
-      if (wrong.type() == value.type() && (wrong.is_string() && key != "mode" && key != "state" && key != "name")) continue;
+    for (const auto& wrong : {nlohmann::json(-1), nlohmann::json(1.5), nlohmann::json("wrong"),
+                              nlohmann::json{{"a", 1}}, nlohmann::json({1})}) {
+      if (wrong.type() == value.type() && (wrong.is_string() && key != "mode" && key != "state" && key != "name"))
+        continue;
       auto bad = good;
       bad[key] = wrong;
       EXPECT_NE(refusal(bad.dump()), "accepted") << key << " is " << wrong;

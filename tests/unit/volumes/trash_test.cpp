@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 
 /// Whether it becomes true within 10 s.
 bool eventually(const std::function<bool()>& condition) {
-  for (const Deadline deadline = after(std::chrono::seconds(10)); SteadyClock::now() < deadline; std::this_thread::yield())
+  for (const Deadline deadline = after(std::chrono::seconds(10)); SteadyClock::now() < deadline;
+       std::this_thread::yield())
     if (condition()) return true;
   return condition();
 }
