@@ -13,7 +13,8 @@ constexpr std::uint64_t sizes[] = {100, 0, 3 << 20};
 class Judge : public FrameHandler {
  public:
   ferry::Result<> data(std::uint32_t entry, std::uint64_t offset, const Digest&, std::string_view payload) override {
-    if (entry != done_ + 1 || offset < end_ || payload.size() > sizes[entry - 1] - offset || offset > sizes[entry - 1]) std::abort();
+    if (entry != done_ + 1 || offset < end_ || payload.size() > sizes[entry - 1] - offset || offset > sizes[entry - 1])
+      std::abort();
     end_ = offset + payload.size();
     return {};
   }

@@ -14,7 +14,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!wants) return 0;
   for (std::size_t i = 0; i < wants->size(); ++i) {
     const Want& want = (*wants)[i];
-    if (want.entry >= entries.size() || entries[want.entry].type != Type::regular || want.offset > entries[want.entry].size) std::abort();
+    if (want.entry >= entries.size() || entries[want.entry].type != Type::regular ||
+        want.offset > entries[want.entry].size)
+      std::abort();
     if (i > 0 && want.entry <= (*wants)[i - 1].entry) std::abort();
   }
   return 0;

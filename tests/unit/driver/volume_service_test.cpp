@@ -37,8 +37,10 @@ class VolumeServiceTest : public testing::Test {
 
   test::TemporaryDirectory directory_;
   const fs::path plugin_ = directory_ / "plugins" / std::string(64, 'a') / "propagated-mount";
-  test::PrivateMount propagated_ = test::PrivateMount::bind((fs::create_directories(plugin_), plugin_), directory_ / "propagated");
-  std::unique_ptr<volumes::Catalogue> catalogue_ = std::move(*volumes::Catalogue::open(volumes::Layout(directory_.path())));
+  test::PrivateMount propagated_ =
+      test::PrivateMount::bind((fs::create_directories(plugin_), plugin_), directory_ / "propagated");
+  std::unique_ptr<volumes::Catalogue> catalogue_ =
+      std::move(*volumes::Catalogue::open(volumes::Layout(directory_.path())));
   migration::FakeHost host_;
   migration::FakePeers peers_{host_};
   migration::Imports imports_{*catalogue_, peers_};
