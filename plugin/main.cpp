@@ -121,6 +121,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
       spdlog::error("peers cannot reach this host: {}", started.error().message);
 
   wait_for_termination();
+  client.stop();
   imports.abandon_all();
   rpc.stop();
   tls.stop();

@@ -136,6 +136,7 @@ Result<std::string> Client::request(HttpCall call) {
 /// Forgets the version when the Engine is lost, since another one may come back.
 Result<HttpAnswer> Client::exchange(HttpCall call) {
   call.connect_timeout = limits_.connect;
+  if (call.interrupt == nullptr) call.interrupt = &stopping_;
   call.body_limit = limits_.body;
   auto answer = http_exchange(socket_, call);
   if (!answer && answer.error().code == Code::unavailable) set_version(std::nullopt);

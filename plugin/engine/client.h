@@ -63,6 +63,10 @@ class Client {
   Result<> follow_events(Interrupt& interrupt, const std::function<void()>& on_open,
                          const std::function<void(const Event&)>& on_event);
 
+  /// Ends the calls under way that were given no interrupt of their own, with Code::cancelled, and refuses later ones:
+  /// an Engine that stops the plugin may hold the lock that a call waits for.
+  void stop() { stopping_.trip(); }
+
   const std::filesystem::path& socket() const { return socket_; }
 
  private:
@@ -76,6 +80,7 @@ class Client {
 
   const std::filesystem::path socket_;
   const ClientLimits limits_;
+  Interrupt stopping_;
 
   std::mutex mutex_;
   std::optional<ApiVersion> version_;  ///< guarded by mutex_; none: to be asked

@@ -88,8 +88,9 @@ Result<> Catalogue::load_identity() {
   }
   if (!text) return pass(text);
   const auto json = nlohmann::json::parse(*text, nullptr, false);
-  const bool fits = json.is_object() && json.contains("uuid") && json["uuid"].is_string() && json["uuid"] != "" &&
-                    json.contains("format") && json["format"] == format;
+  const bool fits = json.is_object() && json.contains("uuid") && json["uuid"].is_string() &&
+                    !json["uuid"].get_ref<const std::string&>().empty() && json.contains("format") &&
+                    json["format"] == format;
   if (!fits)
     return fail(Code::corrupt, layout_.catalogue().string() + " is not a catalogue of format " +
                                    std::to_string(format) + "; restore it from a backup");

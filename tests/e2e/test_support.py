@@ -41,7 +41,11 @@ class FakeHost:
     def __init__(self, directory):
         self._directory, self.plugin_id, self.server = directory, "0" * 64, None
         os.makedirs(self.path("run/docker/plugins", self.plugin_id))
+        open(self.path("run/docker.sock"), "w", encoding="ascii").close()
         self.plugin("kill")
+
+    def killer(self):
+        return lambda: self.plugin("kill")
 
     def path(self, *parts):
         return os.path.join(self._directory, *parts)

@@ -8,7 +8,6 @@ plugin's own log would be its own testimony.
 import contextlib
 import json
 import os
-import signal
 import socket
 import threading
 import time
@@ -38,11 +37,10 @@ class Recorder:
         self._calls = []
 
     def __enter__(self):
-        processes = self._host.plugin_pids()
+        kill = self._host.killer()
         with self._engine_out_of_reach():
             stale = self._socket_inode()
-            for pid in processes:
-                os.kill(pid, signal.SIGKILL)
+            kill()
             wait_until(lambda: self._fresh_socket(stale), 30, "the plugin listens again")
             self.address = self._socket_path()
             os.rename(self.address, self._hidden)

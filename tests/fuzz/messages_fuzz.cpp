@@ -1,0 +1,19 @@
+#include <cstdlib>
+
+#include "fuzz.h"
+#include "peer/messages.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace ferry::peer;
+  const std::string text(ferry::test::text(data, size));
+  (void)decode_hello(text);
+  if (const auto description = decode_description(text); description && !decode_description(encode(*description)))
+    std::abort();
+  if (const auto request = decode_open_request(text); request && request->volume.find('/') != std::string::npos)
+    std::abort();
+  if (const auto id = decode_opened(text); id && id->find_first_not_of("0123456789abcdef") != std::string::npos)
+    std::abort();
+  (void)decode_seal(text);
+  if (decode_error(500, text, "a:7766").message.find('\n') != std::string::npos) std::abort();
+  return 0;
+}
