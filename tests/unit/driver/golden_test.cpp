@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path golden = fs::path(__FILE__).parent_path() / "golden";
+const fs::path golden = fs::path(FERRY_UNIT_TESTS) / "driver/golden";
 
 std::string read_text(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);

@@ -25,7 +25,7 @@ namespace ferry::engine::testing {
 
 /// A recorded answer of a real Engine, from golden/<release>/.
 inline std::string golden(const std::string& release, const std::string& file) {
-  const auto path = std::filesystem::path(__FILE__).parent_path() / "golden" / release / file;
+  const auto path = std::filesystem::path(FERRY_UNIT_TESTS) / "engine/golden" / release / file;
   std::ifstream stream(path, std::ios::binary);
   if (!stream) throw std::runtime_error("cannot read " + path.string());
   return {std::istreambuf_iterator<char>(stream), {}};
