@@ -1,12 +1,8 @@
 #include "base/files.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
-
-#include <memory>
-#include <vector>
 
 #include "base/random.h"
 
@@ -83,63 +79,5 @@ Result<> make_directories(const fs::path& path, mode_t mode) {
   }
   return sync_directory(path.parent_path());
 }
-
-namespace {
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-using Directory = std::unique_ptr<DIR, CloseDirectory>;
-
-/// Opens the directory `name` for emptying it; one without permission bits is opened all the same (root).
-Result<Directory> open_directory(int parent, const char* name) {
-  FERRY_ASSIGN(Fd fd, open_at(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  DIR* directory = ::fdopendir(fd.get());
-  if (directory == nullptr) return fail_errno(std::string("read directory ") + name);
-  fd.release();
-  return Directory(directory);
-}
-
-}  // namespace
-
-// Iterative, so that a tree of any depth costs no stack; it climbs back through "..", so that it costs no descriptors.
-Result<> remove_tree_at(int directory, const std::string& path) {
-  if (::unlinkat(directory, path.c_str(), 0) == 0 || errno == ENOENT) return {};
-  if (errno != EISDIR) return fail_errno("remove " + path);
-  auto opened = open_directory(directory, path.c_str());
-  if (!opened) return pass(opened);
-  Directory current = std::move(*opened);
-  std::vector<std::string> names;
-  while (true) {
-    errno = 0;
-    const dirent* entry = ::readdir(current.get());
-    if (entry == nullptr && errno != 0) return fail_errno("read directory below " + path);
-    if (entry != nullptr) {
-      const std::string name = entry->d_name;
-      if (name == "." || name == "..") continue;
-      if (::unlinkat(dirfd(current.get()), name.c_str(), 0) == 0 || errno == ENOENT) continue;
-      if (errno != EISDIR) return fail_errno("remove " + name + " below " + path);
-      if (::unlinkat(dirfd(current.get()), name.c_str(), AT_REMOVEDIR) == 0) continue;
-      if (errno != ENOTEMPTY && errno != EEXIST) return fail_errno("rmdir " + name + " below " + path);
-      auto child = open_directory(dirfd(current.get()), name.c_str());
-      if (!child) return pass(child);
-      names.push_back(name);
-      current = std::move(*child);
-      continue;
-    }
-    if (names.empty()) break;
-    auto parent = open_directory(dirfd(current.get()), "..");
-    if (!parent) return pass(parent);
-    current = std::move(*parent);
-    if (::unlinkat(dirfd(current.get()), names.back().c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
-      return fail_errno("rmdir " + names.back() + " below " + path);
-    names.pop_back();
-  }
-  current.reset();
-  if (::unlinkat(directory, path.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) return fail_errno("rmdir " + path);
-  return {};
-}
-
-Result<> remove_tree(const fs::path& path) { return remove_tree_at(AT_FDCWD, path.string()); }
 
 }  // namespace ferry

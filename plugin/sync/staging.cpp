@@ -1,51 +1,16 @@
 #include "sync/staging.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <memory>
 
+#include "base/directory.h"
 #include "base/files.h"
 #include "sync/metadata.h"
 
 namespace ferry::sync {
-
-namespace {
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-
-Result<std::vector<std::string>> names_in(int directory) {
-  FERRY_ASSIGN(Fd fd, open_at(directory, ".", O_RDONLY | O_DIRECTORY));
-  const std::unique_ptr<DIR, CloseDirectory> stream(::fdopendir(fd.get()));
-  if (!stream) return fail_errno("read directory");
-  fd.release();
-  std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(stream.get())) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  return names;
-}
-
-mode_t format_of(Type type) {
-  switch (type) {
-    case Type::directory: return S_IFDIR;
-    case Type::regular: return S_IFREG;
-    case Type::symlink: return S_IFLNK;
-    case Type::fifo: return S_IFIFO;
-    case Type::character_device: return S_IFCHR;
-    case Type::block_device: return S_IFBLK;
-    case Type::hard_link: return 0;
-  }
-  return 0;
-}
-
-}  // namespace
 
 tl::unexpected<Error> Staging::at(std::uint32_t index, const Error& error) const {
   return fail(error.code, Directories::path(entries_, index) + ": " + error.message);

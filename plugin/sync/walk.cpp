@@ -1,6 +1,5 @@
 #include "sync/walk.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/sysmacros.h>
@@ -10,8 +9,8 @@
 
 #include <algorithm>
 #include <ctime>
-#include <memory>
 
+#include "base/directory.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "sync/manifest.h"
@@ -23,28 +22,6 @@ namespace {
 constexpr std::uint64_t second = 1'000'000'000;
 /// The kernel stamps inodes with a coarse clock (ktime_get_coarse_real_ts64): up to one tick, 10 ms at HZ=100, behind.
 constexpr std::uint64_t timestamp_granularity = 20'000'000;
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-
-Result<std::vector<std::string>> names_in(int directory) {
-  FERRY_ASSIGN(Fd fd, open_at(directory, ".", O_RDONLY | O_DIRECTORY | O_NOATIME));
-  const std::unique_ptr<DIR, CloseDirectory> stream(::fdopendir(fd.get()));
-  if (!stream) return fail_errno("read directory");
-  fd.release();
-  std::vector<std::string> names;
-  while (true) {
-    errno = 0;
-    const dirent* entry = ::readdir(stream.get());
-    if (entry == nullptr && errno != 0) return fail_errno("read directory");
-    if (entry == nullptr) break;
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 /// A path by which the path-based xattr calls reach a name below a descriptor; they have no *at variant before
 /// Linux 6.13.

@@ -154,6 +154,17 @@ TEST(RemoveTree, ManyNamesInManyDirectories) {
   EXPECT_THAT(names_in(directory.path()), testing::IsEmpty());
 }
 
+TEST(RemoveTree, StopsWhenToldTo) {
+  const test::TemporaryDirectory directory;
+  fs::create_directories(directory / "tree" / "a" / "b");
+  std::atomic<bool> stop{true};
+  EXPECT_EQ(remove_tree(directory / "tree", &stop).error().code, Code::cancelled);
+  EXPECT_TRUE(fs::exists(directory / "tree" / "a" / "b"));
+  stop = false;
+  EXPECT_TRUE(remove_tree(directory / "tree", &stop));
+  EXPECT_FALSE(fs::exists(directory / "tree"));
+}
+
 TEST(RemoveTree, AnEntryThatCannotBeRemovedIsNamed) {
   const test::TemporaryDirectory directory;
   fs::create_directories(directory / "tree" / "busy");
