@@ -13,6 +13,7 @@
 #include "base/directory.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "sync/extent.h"
 #include "sync/manifest.h"
 
 namespace ferry::sync {
@@ -75,9 +76,34 @@ Result<std::vector<Xattr>> read_xattrs(int directory, const std::string& name) {
 Result<std::string> read_link(int directory, const std::string& name) {
   std::string target(4096, '\0');
   const ssize_t size = ::readlinkat(directory, name.c_str(), target.data(), target.size());
+  if (size < 0 && errno == EINVAL) return fail(Code::not_found, "it is no symlink any more");
   if (size < 0) return fail_errno("read symlink");
   target.resize(static_cast<std::size_t>(size));
   return target;
+}
+
+/// Whether st_blocks of a file's system tells how much of the file is data. Elsewhere it may be less, where the file
+/// system compresses (ZFS), or tell of another one beneath (overlayfs, FUSE).
+bool counts_data_in_blocks(const struct statfs& file_system) {
+  switch (file_system.f_type) {
+    case EXT4_SUPER_MAGIC:
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case TMPFS_MAGIC: return true;
+    default: return false;
+  }
+}
+
+/// The bytes of a file outside of its holes, as ContentSource finds them.
+Result<std::uint64_t> count_data(int directory, const Entry& entry) {
+  FERRY_ASSIGN(const Fd file, open_at(directory, entry.name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK));
+  std::uint64_t bytes = 0;
+  Extent extent;
+  while (true) {
+    FERRY_ASSIGN(extent, find_extent(file.get(), extent.end, entry.size));
+    if (extent.begin == extent.end) return bytes;
+    bytes += extent.end - extent.begin;
+  }
 }
 
 bool has_gone(const Error& error) { return error.code == Code::not_found; }
@@ -119,6 +145,7 @@ Result<> ManifestSource::begin(std::string& out) {
   if (::syncfs(root_) != 0) return fail_errno("sync the source's file system");
   struct statfs file_system {};
   if (::fstatfs(root_, &file_system) != 0) return fail_errno("statfs");
+  blocks_tell_ = counts_data_in_blocks(file_system);
   if (file_system.f_type != TMPFS_MAGIC)
     info_.stable_before_ns = static_cast<std::uint64_t>(now.tv_sec) * second + static_cast<std::uint64_t>(now.tv_nsec) -
                              timestamp_granularity;
@@ -185,6 +212,9 @@ Result<bool> ManifestSource::fill(Entry& entry, const struct stat& info, int dir
     constexpr std::uint64_t block = 512;  // unit of st_blocks, stat(2)
     entry.size = static_cast<std::uint64_t>(info.st_size);
     entry.data = std::min(entry.size, static_cast<std::uint64_t>(info.st_blocks) * block);
+    if (entry.data < entry.size && !blocks_tell_) {
+      FERRY_ASSIGN(entry.data, count_data(directory, entry));
+    }
   }
   if (entry.type == Type::character_device || entry.type == Type::block_device) entry.device = info.st_rdev;
   if (entry.type == Type::symlink) {
