@@ -182,7 +182,7 @@ void ImportJob::fail_import(const Error& error) {
   status["error"] = error.message;
   const auto& layout = catalogue_.layout();
   for (const auto& path : {layout.staging(name_), layout.journal(name_)})
-    if (auto removed = remove_tree(path); !removed) spdlog::warn("{}", removed.error().message);
+    if (auto removed = remove_tree(path, &cancelled_); !removed) spdlog::warn("{}", removed.error().message);
   auto stored = catalogue_.update(name_, [&](volumes::VolumeRecord& record) {
     record.state = volumes::State::failed;
     record.migration = status;
