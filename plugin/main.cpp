@@ -96,7 +96,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   volumes::Trash trash(layout, std::chrono::duration_cast<std::chrono::seconds>(settings.trash_retention));
 
   volumes::MarkerKeeper marker(propagated, catalogue);
-  FERRY_TRY(marker.update());
+  if (auto marked = marker.update(); !marked) spdlog::error("{}", marked.error().message);
   engine::Client client(host_run / settings.engine_socket);
   migration::LabelKeeper labels(catalogue, client);
   engine::Tracker tracker(client, [&] {

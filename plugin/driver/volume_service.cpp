@@ -35,9 +35,13 @@ Result<> VolumeService::create(const std::string& name, const std::map<std::stri
   if (parts_.labels.is_own_create(name))
     return fail(Code::busy, "volume " + name + " has just been removed; create it again");
   FERRY_TRY(request.import ? parts_.imports.begin(name, request) : create_plain(name, request));
-  if (auto marked = parts_.marker.update(); !marked) spdlog::error("{}", marked.error().message);
+  update_marker();
   if (request.import) parts_.labels.wake();
   return {};
+}
+
+void VolumeService::update_marker() {
+  if (auto marked = parts_.marker.update(); !marked) spdlog::error("{}", marked.error().message);
 }
 
 Result<> VolumeService::create_plain(const std::string& name, const migration::CreateRequest& request) {
@@ -61,6 +65,7 @@ Result<> VolumeService::remove(const std::string& name) {
   FERRY_TRY(parts_.mounts.release(name));
   FERRY_TRY(discard(*record));
   parts_.trash.wake();
+  update_marker();
   return {};
 }
 

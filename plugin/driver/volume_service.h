@@ -40,6 +40,7 @@ class VolumeService : public VolumeDriver {
  private:
   using Snapshot = volumes::Catalogue::Snapshot;
   Result<Snapshot> find(const std::string& name) const;
+  void update_marker();
   Result<> create_plain(const std::string& name, const migration::CreateRequest& request);
   Result<> discard(const volumes::VolumeRecord& record);
   VolumeInfo info(const volumes::VolumeRecord& record) const;

@@ -47,7 +47,8 @@ Volume read_volume(const json& object) {
           .mountpoint = text(object, "Mountpoint"),
           .created_at = text(object, "CreatedAt"),
           .labels = value<StringMap>(object, "Labels"),
-          .options = value<StringMap>(object, "Options")};
+          .options = value<StringMap>(object, "Options"),
+          .status = member(object, "Status")};
 }
 
 std::vector<Volume> read_volumes(const json& object) {

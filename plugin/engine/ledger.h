@@ -51,10 +51,8 @@ class Ledger {
 
   VolumeFacts facts(const std::string& volume) const;
   Mark mark() const { return ++now_; }
-  /// Whether the volume was mounted read-write at the mark or since. Not sure means unknown, never no.
-  Mounted mounted_rw_since(const std::string& volume, Mark mark) const;
   /// Whether a read-write mount of the volume began after `time_ns` (since the epoch), which was taken together with
-  /// the mark. Mounts from before do not count, even if their end has not been seen yet.
+  /// the mark. Mounts from before do not count, even if their end has not been seen yet. Not sure means unknown.
   Mounted mount_rw_began_since(const std::string& volume, Mark mark, std::int64_t time_ns) const;
 
  private:
@@ -64,8 +62,7 @@ class Ledger {
   void add_mount(const Event& event);
   void end_mounts(const std::string& volume, const std::string& container_id);
   void end_mounts_of_container(const std::string& container_id);
-  void note_rw(const std::string& volume);
-  bool rw_now(const std::string& volume) const;
+  void note_rw_mount(const std::string& volume, std::int64_t time_ns);
 
   bool connected_ = false;
   mutable Mark now_ = 0;
@@ -74,7 +71,7 @@ class Ledger {
   Mounts listed_;                                         ///< by volume
   std::map<Key, std::vector<ContainerMount>> announced_;  ///< mount events without their unmount yet
   std::map<std::string, std::int64_t> last_rw_mount_;     ///< by volume: when the last read-write mount began
-  std::map<std::string, Mark> last_rw_;                   ///< by volume: the last time it was known to be mounted rw
+  std::int64_t rw_mounts_forgotten_until_ = 0;            ///< of mounts that began by then some are forgotten
 };
 
 }  // namespace ferry::engine

@@ -52,11 +52,6 @@ std::uint64_t Tracker::mark() const {
   return ledger_.mark();
 }
 
-Mounted Tracker::mounted_rw_since(const std::string& volume, std::uint64_t mark) const {
-  const std::lock_guard lock(mutex_);
-  return ledger_.mounted_rw_since(volume, mark);
-}
-
 Mounted Tracker::mount_rw_began_since(const std::string& volume, std::uint64_t mark, std::int64_t time_ns) const {
   const std::lock_guard lock(mutex_);
   return ledger_.mount_rw_began_since(volume, mark, time_ns);

@@ -50,13 +50,11 @@ class Tracker {
   /// From memory, never calls the Engine.
   Facts facts(const std::string& volume) const;
 
-  /// A point in time for mounted_rw_since().
+  /// A point in time for mount_rw_began_since().
   std::uint64_t mark() const;
-  /// Whether a container had the volume mounted read-write at the mark or at any time since. Unknown if the tracker was
-  /// not connected at any time since. An event takes the Engine some milliseconds to send.
-  Mounted mounted_rw_since(const std::string& volume, std::uint64_t mark) const;
   /// Whether a read-write mount of the volume began at or after `time_ns` (CLOCK_REALTIME, since the epoch), taken
-  /// together with the mark. Unlike mounted_rw_since it does not depend on how fast the end of earlier mounts is told.
+  /// together with the mark. Unknown if the tracker was not connected at any time since. An event takes the Engine some
+  /// milliseconds to send.
   Mounted mount_rw_began_since(const std::string& volume, std::uint64_t mark, std::int64_t time_ns) const;
 
  private:

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 
 /// What the Docker Engine knows about volumes, as far as Ferry needs it. Plain values.
@@ -12,6 +13,7 @@ using StringMap = std::map<std::string, std::string>;
 struct Volume {
   std::string name, driver, mountpoint, created_at;
   StringMap labels, options;
+  nlohmann::json status = nullptr;  ///< what its driver says of it; null in listings
 
   bool operator==(const Volume&) const = default;
 };

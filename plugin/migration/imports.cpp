@@ -30,6 +30,9 @@ volumes::VolumeRecord new_record(const std::string& name, const CreateRequest& r
   record.labels_pending = true;
   record.import = to_json(*request.import);
   record.migration = new_import_status(*request.import);
+  if (!source.labels_known)
+    record.migration["warnings"].push_back(
+        "the source's Docker Engine could not be asked, so its labels did not come along");
   return record;
 }
 

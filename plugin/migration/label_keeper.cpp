@@ -20,12 +20,17 @@ bool shows(const engine::Volume& volume, const volumes::Reregistration& wanted) 
   return volume.labels == wanted.labels && volume.options == wanted.options;
 }
 
+/// Whether the Engine did not say that it has done, or will not do, what it was asked for: it may still do it.
+bool is_open(const Error& error) {
+  return error.code == Code::unavailable || error.code == Code::cancelled || error.code == Code::corrupt;
+}
+
 }  // namespace
 
 LabelKeeper::LabelKeeper(volumes::Catalogue& catalogue, engine::Client& client)
     : catalogue_(catalogue), client_(client) {
   for (const auto& record : catalogue_.list())
-    if (record->reregistration) interrupted_.insert(record->name);
+    if (record->reregistration) unanswered_.insert(record->name);
 }
 
 LabelKeeper::~LabelKeeper() { stop(); }
@@ -66,10 +71,11 @@ void LabelKeeper::run() {
 
 bool LabelKeeper::is_own_remove(const std::string& name) {
   const std::lock_guard guard(mutex_);
-  if (interrupted_.contains(name)) return true;
-  if (removing_ != name) return false;
-  removing_.clear();
-  return true;
+  if (removing_ == name) {
+    removing_.clear();
+    return true;
+  }
+  return unanswered_.contains(name);
 }
 
 bool LabelKeeper::is_own_create(const std::string& name) const {
@@ -77,10 +83,11 @@ bool LabelKeeper::is_own_create(const std::string& name) const {
   return creating_ == name;
 }
 
-void LabelKeeper::set_call(const std::string& removing, const std::string& creating) {
-  const std::lock_guard guard(mutex_);
-  removing_ = removing;
-  creating_ = creating;
+/// Once for each trouble, not at every attempt.
+void LabelKeeper::tell(const std::string& name, const Error& error) {
+  auto& told = told_[name];
+  if (told != error.message) spdlog::warn("labels of volume {} are pending: {}", name, error.message);
+  told = error.message;
 }
 
 bool LabelKeeper::settle_all() {
@@ -92,9 +99,9 @@ bool LabelKeeper::settle_all() {
       if (stopping_) return true;
     }
     const auto outcome = settle(record->name);
-    if (!outcome && outcome.error().code != Code::unavailable)
-      spdlog::warn("labels of volume {} are pending: {}", record->name, outcome.error().message);
-    settled = settled && outcome && *outcome != Outcome::later;
+    if (!outcome && outcome.error().code != Code::unavailable) tell(record->name, outcome.error());
+    const bool blocked = outcome ? *outcome == Outcome::blocked : outcome.error().code == Code::already_exists;
+    settled = settled && (blocked || (outcome && *outcome == Outcome::done));
   }
   return settled;
 }
@@ -109,20 +116,12 @@ volumes::StringMap LabelKeeper::wanted_options(const volumes::VolumeRecord& reco
 Result<LabelKeeper::Outcome> LabelKeeper::settle(const std::string& name) {
   const auto record = catalogue_.find(name);
   if (!record) return Outcome::done;
-  auto shown = client_.volume(name);
-  if (!shown && shown.error().code != Code::not_found) return pass(shown);
-  if (record->reregistration) {
-    if (!shown || !shows(*shown, *record->reregistration)) return reregister(name, *record->reregistration);
-    FERRY_TRY(disarm(name, false));
-    return Outcome::done;
-  }
+  if (record->reregistration) return reregister(name, *record->reregistration);
+  FERRY_ASSIGN(const auto shown, this->shown(name, *record));
   if (!shown) return Outcome::later;  // the user's own create has not come to its end yet
   volumes::Reregistration wanted{shown->driver, record->labels, wanted_options(*record, shown->options)};
   for (const auto& [key, value] : shown->labels) wanted.labels[key] = value;
-  if (shows(*shown, wanted)) {
-    FERRY_TRY(disarm(name, false));
-    return Outcome::done;
-  }
+  if (shows(*shown, wanted)) return disarm(name);
   FERRY_TRY(arm(name, wanted));
   return reregister(name, wanted);
 }
@@ -131,29 +130,54 @@ Result<> LabelKeeper::arm(const std::string& name, const volumes::Reregistration
   return catalogue_.update(name, [&](volumes::VolumeRecord& record) { record.reregistration = wanted; });
 }
 
-Result<> LabelKeeper::disarm(const std::string& name, bool labels_pending) {
-  return catalogue_.update(name, [&](volumes::VolumeRecord& record) {
+Result<LabelKeeper::Outcome> LabelKeeper::disarm(const std::string& name) {
+  FERRY_TRY(catalogue_.update(name, [&](volumes::VolumeRecord& record) {
     record.reregistration.reset();
-    record.labels_pending = labels_pending;
-  });
+    record.labels_pending = false;
+  }));
+  const std::lock_guard guard(mutex_);
+  unanswered_.erase(name);
+  spdlog::info("volume {} has its labels and options", name);
+  return Outcome::done;
+}
+
+/// The volume as the Engine has it; none if it does not know the name. An error if what it knows is not this volume
+/// but, say, a `local` one that was made while Ferry was away: to register that anew would delete its data.
+Result<std::optional<engine::Volume>> LabelKeeper::shown(const std::string& name, const volumes::VolumeRecord& record) {
+  auto volume = client_.volume(name);
+  if (!volume && volume.error().code == Code::not_found) return std::nullopt;
+  if (!volume) return pass(volume);
+  const auto lineage = volume->status.is_object() ? volume->status.find("lineage") : volume->status.end();
+  if (lineage == volume->status.end() || *lineage != record.lineage)
+    return fail(Code::already_exists, "the Docker Engine has a volume " + name + " of driver " + quote(volume->driver) +
+                                          " that is not Ferry's; remove or rename that one");
+  return std::move(*volume);
 }
 
 Result<> LabelKeeper::remove(const std::string& name) {
-  set_call(name, "");
   {
     const std::lock_guard guard(mutex_);
-    interrupted_.erase(name);
+    removing_ = name;
   }
   auto removed = client_.remove_volume(name);
-  set_call("", "");
+  const std::lock_guard guard(mutex_);
+  removing_.clear();
+  if (!removed && is_open(removed.error()))
+    unanswered_.insert(name);
+  else
+    unanswered_.erase(name);
   if (!removed && removed.error().code == Code::not_found) return {};
   return removed;
 }
 
 Result<engine::Volume> LabelKeeper::create(const std::string& name, const volumes::Reregistration& wanted) {
-  set_call("", name);
+  const auto set_creating = [this](const std::string& volume) {
+    const std::lock_guard guard(mutex_);
+    creating_ = volume;
+  };
+  set_creating(name);
   auto created = client_.create_volume(name, wanted.driver, wanted.options, wanted.labels);
-  set_call("", "");
+  set_creating("");
   return created;
 }
 
@@ -162,18 +186,19 @@ Result<engine::Volume> LabelKeeper::create(const std::string& name, const volume
 Result<LabelKeeper::Outcome> LabelKeeper::reregister(const std::string& name, const volumes::Reregistration& wanted) {
   constexpr int attempts = 20;
   for (int attempt = 0; attempt < attempts; ++attempt) {
-    auto removed = remove(name);
-    if (!removed && removed.error().code == Code::busy) {  // a container refers to it; wait until it has gone
-      FERRY_TRY(disarm(name, true));
-      return Outcome::blocked;
+    const auto record = catalogue_.find(name);
+    if (!record) return Outcome::done;  // the user removed it meanwhile
+    FERRY_ASSIGN(const auto before, shown(name, *record));
+    if (before && shows(*before, wanted)) return disarm(name);
+    if (before) {
+      auto removed = remove(name);
+      // A container refers to it. The record keeps what is wanted, since the Engine may know nothing of it any more.
+      if (!removed && removed.error().code == Code::busy) return Outcome::blocked;
+      if (!removed) return pass(removed);
+      if (!catalogue_.find(name)) return Outcome::done;
     }
-    if (!removed) return pass(removed);
-    if (!catalogue_.find(name)) return Outcome::done;  // the user removed it meanwhile
     FERRY_ASSIGN(const auto created, create(name, wanted));
-    if (!shows(created, wanted)) continue;
-    FERRY_TRY(disarm(name, false));
-    spdlog::info("volume {} has its labels and options", name);
-    return Outcome::done;
+    if (shows(created, wanted)) return disarm(name);
   }
   return Outcome::later;
 }

@@ -4,10 +4,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "base/files.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "migration/label_keeper.h"
 #include "sync/measure.h"
 #include "volumes/mount_table.h"
 
@@ -18,6 +20,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::chrono::milliseconds measure_time{1000};
+constexpr std::chrono::milliseconds certainty_time{1000};
 
 /// Options with which the local driver mounts something at the volume's directory (moby volume/local): this process
 /// would see the empty directory below that mount.
@@ -44,16 +47,28 @@ Result<Sources::Located> Sources::locate(const std::string& volume) const {
   description.lineage = record->lineage;
   description.epoch = record->epoch;
   description.mode = record->mode;
-  if (auto known = client_.volume(volume)) {
-    description.labels = std::move(known->labels);
-    description.options = std::move(known->options);
-    return located;
-  }
-  const auto facts = tracker_.facts(volume);
-  description.labels_known = facts.labels.has_value();
-  description.labels = facts.labels.value_or(record->labels);
-  description.options = facts.options.value_or(record->options);
+  describe_registration(*record, description);
   return located;
+}
+
+/// Labels and options as the Engine shows them or, while they wait to be registered, will show them.
+void Sources::describe_registration(const volumes::VolumeRecord& record, VolumeDescription& description) const {
+  if (record.reregistration) {
+    description.labels = record.reregistration->labels;
+    description.options = record.reregistration->options;
+    return;
+  }
+  engine::VolumeFacts facts = tracker_.facts(record.name);
+  if (auto known = client_.volume(record.name)) {
+    facts.labels = std::move(known->labels);
+    facts.options = std::move(known->options);
+  }
+  description.labels_known = facts.labels.has_value() || record.labels_pending;
+  description.labels = facts.labels.value_or(volumes::StringMap{});
+  description.options = facts.options.value_or(record.options);
+  if (!record.labels_pending) return;
+  description.labels.insert(record.labels.begin(), record.labels.end());
+  description.options = LabelKeeper::wanted_options(record, description.options);
 }
 
 Result<Sources::Located> Sources::locate_local(const std::string& volume) const {
@@ -95,20 +110,35 @@ Result<fs::path> Sources::visible_path(const std::string& mountpoint) const {
 /// Whether a running container may write to the volume now; with Freeze::refuse that is an error.
 Result<bool> Sources::has_writer(const std::string& volume, Freeze freeze) const {
   const auto help = "; stop it, or pass -o freeze=none for a copy that may be torn";
-  const auto mounts = client_.container_mounts();
-  if (!mounts) {
+  const auto writer = find_writer(volume, after(certainty_time));
+  if (!writer) {
     if (mounts_.mountpoint(volume).empty()) return false;
     if (freeze == Freeze::none) return true;
     return fail(Code::busy,
                 "volume " + volume + " is mounted, and without the Docker Engine Ferry cannot tell by whom" + help);
   }
-  const auto writer = std::find_if(mounts->begin(), mounts->end(), [&](const engine::ContainerMount& mount) {
-    return mount.volume == volume && mount.rw && mount.running;
-  });
-  if (writer == mounts->end()) return false;
+  if (writer->empty()) return false;
   if (freeze == Freeze::none) return true;
-  return fail(Code::busy,
-              "volume " + volume + " is mounted read-write by the running container " + writer->container + help);
+  return fail(Code::busy, "volume " + volume + " is mounted read-write by the running container " + *writer + help);
+}
+
+/// The name of a running container that has the volume mounted read-write; empty if there is none. Events tell of a
+/// mount some 0.1 s before the Engine lists its container as running, and of its end some time after the Engine lists
+/// it as stopped: what only they know is looked at again until both agree or the deadline has passed.
+Result<std::string> Sources::find_writer(const std::string& volume, Deadline deadline) const {
+  const auto find = [&](const std::vector<engine::ContainerMount>& mounts) {
+    const auto writer = std::find_if(mounts.begin(), mounts.end(), [&](const engine::ContainerMount& mount) {
+      return mount.volume == volume && mount.rw && mount.running;
+    });
+    return writer == mounts.end() ? std::string() : writer->container;
+  };
+  while (true) {
+    FERRY_ASSIGN(const auto mounts, client_.container_mounts());
+    if (auto listed = find(mounts); !listed.empty()) return listed;
+    auto told = tracker_.connected() ? find(tracker_.facts(volume).mounts) : std::string();
+    if (told.empty() || SteadyClock::now() > deadline) return told;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
 }
 
 Result<VolumeDescription> Sources::describe(const std::string& volume, Freeze freeze) const {

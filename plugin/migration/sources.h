@@ -53,8 +53,10 @@ class Sources {
   };
   Result<Located> locate(const std::string& volume) const;
   Result<Located> locate_local(const std::string& volume) const;
+  void describe_registration(const volumes::VolumeRecord& record, VolumeDescription& description) const;
   Result<std::filesystem::path> visible_path(const std::string& mountpoint) const;
   Result<bool> has_writer(const std::string& volume, Freeze freeze) const;
+  Result<std::string> find_writer(const std::string& volume, Deadline deadline) const;
 
   const volumes::Catalogue& catalogue_;
   const volumes::Mounts& mounts_;

@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <set>
 
 #include "base/fd.h"
 #include "base/files.h"
+#include "base/log.h"
 
 namespace ferry::sync {
 
@@ -25,12 +28,13 @@ void times_of(const Entry& entry, std::timespec (&times)[2]) {
 /// ACL).
 template <class List, class Remove>
 Result<> remove_other_xattrs(const Entry& entry, List list_xattrs, Remove remove_xattr) {
-  std::string list(65536, '\0');  // XATTR_LIST_MAX, xattr(7)
-  const ssize_t size = list_xattrs(list.data(), list.size());
+  constexpr std::size_t longest_list = 65536;  // XATTR_LIST_MAX, xattr(7)
+  const auto list = std::make_unique_for_overwrite<char[]>(longest_list);
+  const ssize_t size = list_xattrs(list.get(), longest_list);
   if (size < 0 && errno == ENOTSUP) return {};
   if (size < 0) return fail_errno("list xattrs");
   for (std::size_t at = 0; at < static_cast<std::size_t>(size);) {
-    const std::string name = list.c_str() + at;
+    const std::string name = list.get() + at;
     at += name.size() + 1;
     const bool wanted =
         std::any_of(entry.xattrs.begin(), entry.xattrs.end(), [&](const Xattr& x) { return x.name == name; });
@@ -53,35 +57,95 @@ std::string kind_of(const std::string& name) {
   return name.starts_with("user.") || name.starts_with("trusted.") ? name.substr(0, name.find('.')) : name;
 }
 
-Result<> check_xattrs(int fd, const std::filesystem::path& directory, const std::vector<Entry>& entries) {
-  std::set<std::string> tried;
+std::uint64_t xattr_bytes(const Entry& entry) {
+  std::uint64_t bytes = 0;
+  for (const auto& xattr : entry.xattrs) bytes += xattr.name.size() + xattr.value.size();
+  return bytes;
+}
+
+/// Of the entries with each kind of xattr the one with the most of them: ext4 for one holds few bytes for each file.
+/// Directories apart, because only they have default ACLs.
+std::set<const Entry*> hardest_to_hold(const std::vector<Entry>& entries) {
+  std::map<std::pair<bool, std::string>, const Entry*> hardest;
   for (const auto& entry : entries) {
     for (const auto& xattr : entry.xattrs) {
-      if (xattr.name == "system.posix_acl_default" || !tried.insert(kind_of(xattr.name)).second) continue;
-      if (::fsetxattr(fd, xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) != 0)
-        return fail(Code::unsupported, "the file system of " + directory.string() +
-                                           " cannot hold the extended attribute " + xattr.name + " of " + entry.name +
-                                           ": " + fail_errno("setxattr").value().message);
+      auto& known = hardest[{entry.type == Type::directory, kind_of(xattr.name)}];
+      if (known == nullptr || xattr_bytes(entry) > xattr_bytes(*known)) known = &entry;
     }
   }
+  std::set<const Entry*> all;
+  for (const auto& [kind, entry] : hardest) all.insert(entry);
+  return all;
+}
+
+/// An empty file or directory in `directory` that is gone when this object is.
+class Probe {
+ public:
+  static Result<Probe> make(const std::filesystem::path& directory, bool is_directory) {
+    const auto path = directory / "probe";
+    FERRY_TRY(remove_tree(path));
+    if (is_directory && ::mkdir(path.c_str(), 0700) != 0) return fail_errno("create " + path.string());
+    const int flags = is_directory ? O_RDONLY | O_DIRECTORY : O_WRONLY | O_CREAT | O_EXCL;
+    auto fd = open_at(AT_FDCWD, path.string(), flags, 0600);
+    is_directory ? ::rmdir(path.c_str()) : ::unlink(path.c_str());
+    if (!fd) return pass(fd);
+    return Probe(std::move(*fd));
+  }
+  int fd() const { return fd_.get(); }
+
+ private:
+  explicit Probe(Fd fd) : fd_(std::move(fd)) {}
+  Fd fd_;
+};
+
+Result<> check_xattrs(const std::filesystem::path& directory, const Entry& entry) {
+  FERRY_ASSIGN(const Probe probe, Probe::make(directory, entry.type == Type::directory));
+  for (const auto& xattr : entry.xattrs)
+    if (::fsetxattr(probe.fd(), xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) != 0)
+      return fail(Code::unsupported, "the file system of " + directory.string() +
+                                         " cannot hold the extended attributes of " + quote(entry.name) + " (" +
+                                         std::to_string(xattr_bytes(entry)) + " bytes), " + xattr.name +
+                                         " among them: " + fail_errno("setxattr").value().message);
   return {};
 }
 
-Result<> check_times(int fd, const std::filesystem::path& directory, const std::vector<Entry>& entries) {
-  const auto [oldest, newest] = std::minmax_element(
-      entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.mtime_s < b.mtime_s; });
-  for (const auto& extreme : {oldest, newest}) {
-    if (extreme == entries.end() || extreme->type == Type::hard_link) continue;
-    std::timespec times[2];
-    times_of(*extreme, times);
-    struct stat info {};
-    const bool held = ::futimens(fd, times) == 0 && ::fstat(fd, &info) == 0 && info.st_mtim.tv_sec == extreme->mtime_s;
-    if (!held)
-      return fail(Code::unsupported, "the file system of " + directory.string() +
-                                         " cannot hold the modification time of " + extreme->name + " (" +
-                                         std::to_string(extreme->mtime_s) + " s since 1970)");
+/// How many of the nine digits of the nanoseconds are needed to tell them.
+unsigned digits(std::uint32_t nanoseconds) {
+  unsigned count = 9;
+  while (count > 0 && nanoseconds % 10 == 0) {
+    nanoseconds /= 10;
+    --count;
   }
-  return {};
+  return count;
+}
+
+/// The entries with the oldest, the newest and the most precise modification time; hard links have none of their own.
+std::set<const Entry*> extreme_times(const std::vector<Entry>& entries) {
+  const Entry* oldest = nullptr;
+  const Entry* newest = nullptr;
+  const Entry* finest = nullptr;
+  for (const auto& entry : entries) {
+    if (entry.type == Type::hard_link) continue;
+    if (oldest == nullptr || entry.mtime_s < oldest->mtime_s) oldest = &entry;
+    if (newest == nullptr || entry.mtime_s > newest->mtime_s) newest = &entry;
+    if (finest == nullptr || digits(entry.mtime_ns) > digits(finest->mtime_ns)) finest = &entry;
+  }
+  std::set<const Entry*> all = {oldest, newest, finest};
+  all.erase(nullptr);
+  return all;
+}
+
+Result<> check_time(const std::filesystem::path& directory, const Entry& entry) {
+  FERRY_ASSIGN(const Probe probe, Probe::make(directory, false));
+  std::timespec times[2];
+  times_of(entry, times);
+  struct stat info {};
+  const bool held = ::futimens(probe.fd(), times) == 0 && ::fstat(probe.fd(), &info) == 0 &&
+                    info.st_mtim.tv_sec == entry.mtime_s && info.st_mtim.tv_nsec == times[1].tv_nsec;
+  if (held) return {};
+  return fail(Code::unsupported, "the file system of " + directory.string() + " cannot hold the modification time of " +
+                                     quote(entry.name) + " (" + std::to_string(entry.mtime_s) + " s and " +
+                                     std::to_string(entry.mtime_ns) + " ns since 1970)");
 }
 
 }  // namespace
@@ -140,12 +204,9 @@ Result<> create_special(int directory, const Entry& entry) {
 }
 
 Result<> check_features(const std::filesystem::path& directory, const std::vector<Entry>& entries) {
-  const auto path = directory / "probe";
-  ::unlink(path.c_str());
-  FERRY_ASSIGN(const Fd probe, open_at(AT_FDCWD, path.string(), O_WRONLY | O_CREAT | O_EXCL, 0600));
-  ::unlink(path.c_str());
-  FERRY_TRY(check_xattrs(probe.get(), directory, entries));
-  return check_times(probe.get(), directory, entries);
+  for (const Entry* entry : hardest_to_hold(entries)) FERRY_TRY(check_xattrs(directory, *entry));
+  for (const Entry* entry : extreme_times(entries)) FERRY_TRY(check_time(directory, *entry));
+  return {};
 }
 
 }  // namespace ferry::sync

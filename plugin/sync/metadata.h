@@ -24,7 +24,8 @@ Result<> apply_metadata_at(int directory, const Entry& entry);
 Result<> create_special(int directory, const Entry& entry);
 
 /// Fails with Code::unsupported, naming the feature, if the file system of `directory` cannot hold some metadata of the
-/// entries: tries each kind of xattr and the extreme mtimes on a probe file, which it removes.
+/// entries: tries the entries with the most xattrs of each kind and the extreme modification times on probes, which
+/// it removes.
 Result<> check_features(const std::filesystem::path& directory, const std::vector<Entry>& entries);
 
 }  // namespace ferry::sync

@@ -47,6 +47,11 @@ Result<> check_marker(const fs::path& propagated, const Layout& layout) {
   const auto found = catalogue_uuid(layout);
   if (!found && found.error().code != Code::not_found) return tl::unexpected(found.error());
   if (found && *found == marker->catalogue) return {};
+  std::error_code error;
+  if (!found && !fs::is_empty(layout.volumes(), error) && !error)
+    return fail(Code::corrupt, layout.catalogue().string() + " is missing, but " + layout.volumes().string() +
+                                   " has volumes. Nothing is served until that file is restored: from a backup, or " +
+                                   "with this line: {\"format\": 1, \"uuid\": \"" + marker->catalogue + "\"}");
   const std::string source = marker->source.empty() ? "THE-DIRECTORY-IT-HAD-BEFORE" : marker->source;
   return fail(Code::corrupt, "the volumes of this installation (catalogue " + marker->catalogue +
                                  ") are not in the plugin's data source" +

@@ -4,13 +4,16 @@ namespace ferry::volumes {
 
 Result<> MarkerKeeper::update() {
   const std::lock_guard guard(mutex_);
-  if (written_) return {};
-  if (catalogue_.empty()) return remove_marker(propagated_);
-  if (source_.empty()) {
-    FERRY_ASSIGN(const auto old, read_marker(propagated_));
-    if (old) source_ = old->source;
+  if (catalogue_.empty()) {
+    FERRY_TRY(remove_marker(propagated_));
+    written_ = false;
+    return {};
   }
-  return write();
+  if (written_) return {};
+  FERRY_ASSIGN(const auto old, read_marker(propagated_));
+  if (old && source_.empty()) source_ = old->source;
+  written_ = old && old->catalogue == catalogue_.uuid() && old->source == source_;
+  return written_ ? Result<>() : write();  // a full disk must not matter to what is there already
 }
 
 Result<> MarkerKeeper::set_source(const std::string& source) {

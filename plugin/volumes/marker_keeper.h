@@ -18,7 +18,7 @@ class MarkerKeeper {
   MarkerKeeper(std::filesystem::path propagated, const Catalogue& catalogue)
       : propagated_(std::move(propagated)), catalogue_(catalogue) {}
 
-  /// To be called at the start and after each create; costs nothing once the marker is there.
+  /// To be called at the start and after each create and remove; costs next to nothing when nothing changes.
   Result<> update();
 
   /// The host path of the data source, as soon as the Engine can be asked for it.

@@ -92,6 +92,9 @@ class TrackerTest : public ::testing::Test {
       if (condition()) return true;
     return false;
   }
+  Mounted began(const std::string& volume, std::uint64_t mark) {
+    return tracker_->mount_rw_began_since(volume, mark, 1);
+  }
   bool connects() {
     return eventually([this] { return tracker_->connected(); });
   }
@@ -118,8 +121,7 @@ TEST_F(TrackerTest, KnowsWhatWasThereBefore) {
   const auto facts = tracker_->facts("pgdata");
   EXPECT_EQ(facts.labels.value().at("a,b"), "c d");
   EXPECT_EQ(facts.mounts.size(), 2U);
-  EXPECT_EQ(tracker_->mounted_rw_since("pgdata", tracker_->mark()), Mounted::yes);
-  EXPECT_EQ(tracker_->mounted_rw_since("plain", tracker_->mark()), Mounted::no);
+  EXPECT_EQ(began("pgdata", tracker_->mark()), Mounted::no) << "it was there before";
   EXPECT_TRUE(eventually([this] { return changes_ > 0; }));
 }
 
@@ -140,11 +142,14 @@ TEST_F(TrackerTest, AMountThatIsOverBeforeItCouldBeListedIsNotMissed) {
   start();
   ASSERT_TRUE(connects());
   const auto mark = tracker_->mark();
-  EXPECT_EQ(tracker_->mounted_rw_since("scratch", mark), Mounted::no);
+  EXPECT_EQ(began("scratch", mark), Mounted::no);
   send_event("volume", "mount", "scratch", mount_);
   send_event("volume", "unmount", "scratch", mount_);
-  EXPECT_TRUE(eventually([&] { return tracker_->mounted_rw_since("scratch", mark) == Mounted::yes; }));
-  EXPECT_TRUE(eventually([&] { return tracker_->mounted_rw_since("scratch", tracker_->mark()) == Mounted::no; }));
+  EXPECT_TRUE(eventually([&] { return began("scratch", mark) == Mounted::yes; }));
+  EXPECT_TRUE(eventually([&] {
+    const auto mounts = tracker_->facts("scratch").mounts;
+    return std::none_of(mounts.begin(), mounts.end(), [](const auto& mount) { return mount.running; });
+  }));
 }
 
 TEST_F(TrackerTest, BurstsShareListings) {
@@ -161,10 +166,10 @@ TEST_F(TrackerTest, AnEndedStreamIsAGapAndIsFollowedAnew) {
   ASSERT_TRUE(connects());
   const auto mark = tracker_->mark();
   end_events();
-  ASSERT_TRUE(eventually([&] { return tracker_->mounted_rw_since("plain", mark) == Mounted::unknown; }));
+  ASSERT_TRUE(eventually([&] { return began("plain", mark) == Mounted::unknown; }));
   ASSERT_TRUE(connects());
-  EXPECT_EQ(tracker_->mounted_rw_since("plain", mark), Mounted::unknown);
-  EXPECT_EQ(tracker_->mounted_rw_since("plain", tracker_->mark()), Mounted::no);
+  EXPECT_EQ(began("plain", mark), Mounted::unknown);
+  EXPECT_EQ(began("plain", tracker_->mark()), Mounted::no);
 }
 
 TEST_F(TrackerTest, SurvivesTheEnginesRestart) {
@@ -223,7 +228,7 @@ TEST_F(TrackerTest, RunsWithoutAnEngine) {
   std::this_thread::sleep_for(100ms);
   EXPECT_FALSE(tracker_->connected());
   EXPECT_EQ(changes_, 0);
-  EXPECT_EQ(tracker_->mounted_rw_since("v", tracker_->mark()), Mounted::unknown);
+  EXPECT_EQ(began("v", tracker_->mark()), Mounted::unknown);
 }
 
 }  // namespace

@@ -6,11 +6,13 @@
 #include "support/golden.h"
 #include "support/temporary_directory.h"
 #include "volumes/catalogue.h"
+#include "volumes/marker_keeper.h"
 
 namespace ferry::volumes {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 class MarkerTest : public testing::Test {
  protected:
@@ -49,6 +51,52 @@ TEST_F(MarkerTest, AMissingOrOtherCatalogueIsRefusedWithTheLineThatMendsIt) {
   EXPECT_FALSE(std::filesystem::exists(layout_.base()));  // nothing was created in the wrong place
   make_catalogue();
   EXPECT_THAT(refusal().message, HasSubstr("docker plugin set ferry data.source=/srv/docker;"));
+}
+
+TEST_F(MarkerTest, ALostCatalogueFileBesideVolumesIsNoResetSource) {
+  const auto uuid = make_catalogue();
+  ASSERT_TRUE(write_marker(directory_.path(), {uuid, "/srv/docker"}));
+  std::filesystem::create_directory(layout_.volumes() / "v");
+  const auto saved = *read_file(layout_.catalogue());
+  std::filesystem::remove(layout_.catalogue());
+  EXPECT_THAT(refusal().message, HasSubstr(layout_.catalogue().string() + " is missing"));
+  EXPECT_THAT(refusal().message, Not(HasSubstr("docker plugin set")));
+  // The line that the message gives is what is missing.
+  const auto message = refusal().message;
+  ASSERT_TRUE(write_file_atomically(layout_.catalogue(), message.substr(message.find('{'))));
+  EXPECT_EQ(refusal().message, "accepted");
+  EXPECT_EQ(make_catalogue(), uuid);
+}
+
+TEST_F(MarkerTest, TheKeeperWritesOnlyWhatIsNotThere) {
+  const auto catalogue = *Catalogue::open(layout_);
+  const auto file = directory_ / ".ferry-catalogue.json";
+  VolumeRecord record;
+  record.name = "v";
+  record.created = "2026-01-01T00:00:00Z";
+  record.lineage = "l";
+  ASSERT_TRUE(catalogue->create(record));
+  ASSERT_TRUE(MarkerKeeper(directory_.path(), *catalogue).update());
+  std::filesystem::create_hard_link(file, directory_ / "same");
+  ASSERT_TRUE(MarkerKeeper(directory_.path(), *catalogue).update());
+  EXPECT_EQ(std::filesystem::hard_link_count(file), 2U) << "it was replaced";
+}
+
+TEST_F(MarkerTest, TheKeeperTakesItAwayWithTheLastVolume) {
+  const auto catalogue = *Catalogue::open(layout_);
+  MarkerKeeper keeper(directory_.path(), *catalogue);
+  VolumeRecord record;
+  record.name = "v";
+  record.created = "2026-01-01T00:00:00Z";
+  record.lineage = "l";
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(catalogue->create(record));
+    ASSERT_TRUE(keeper.update());
+    EXPECT_TRUE(read_marker(directory_.path())->has_value());
+    ASSERT_TRUE(catalogue->remove("v"));
+    ASSERT_TRUE(keeper.update());
+    EXPECT_FALSE(read_marker(directory_.path())->has_value());
+  }
 }
 
 TEST_F(MarkerTest, DamageIsAnError) {
