@@ -82,6 +82,7 @@ TEST_F(HoleTest, WhereBlocksTellNothingTheHolesAreAskedFor) {
   auto source = open_source();
   const auto receipt = receive(source);
   ASSERT_TRUE(receipt) << receipt.error().message;
+  EXPECT_EQ(receipt->rounds, 1U);  // reading a hole there takes memory, and so counts from then on
   EXPECT_EQ(receipt->bytes, 5 * mib);
   EXPECT_EQ(test::tree_difference(source_, staging_), "");
 }
