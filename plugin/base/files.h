@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -32,11 +33,12 @@ Result<> rename_durably(const std::filesystem::path& from, const std::filesystem
 /// mkdir(2) of `path` and its missing parents, fsyncing each parent.
 Result<> make_directories(const std::filesystem::path& path, mode_t mode = 0700);
 
-/// Removes a tree of any depth by directory fds without following symlinks. A missing one is a success.
-Result<> remove_tree(const std::filesystem::path& path);
+/// Removes a tree of any depth by directory fds without following symlinks. A missing one is a success. Once `*stop` is
+/// set, it ends after the next entry with Code::cancelled, and the rest stays.
+Result<> remove_tree(const std::filesystem::path& path, const std::atomic<bool>* stop = nullptr);
 
 /// The same for `name` below an open directory.
-Result<> remove_tree_at(int directory, const std::string& name);
+Result<> remove_tree_at(int directory, const std::string& name, const std::atomic<bool>* stop = nullptr);
 
 /// write(2) until all of `data` is written.
 Result<> write_all(int fd, std::span<const char> data, std::string_view what);
