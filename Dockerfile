@@ -4,8 +4,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
       g++ cmake ninja-build pkg-config ccache \
       libcpp-httplib-dev nlohmann-json3-dev libspdlog-dev libexpected-dev libxxhash-dev libssl-dev \
     && rm -rf /var/lib/apt/lists/*
-# release is what is shipped; asan is for tests (FERRY_PLUGIN_PRESET=asan, docs/testing.md) and compiled by clang, whose
-# sanitizers need no library at run time.
+# release is what is shipped; asan and tsan are for tests (FERRY_PLUGIN_PRESET, docs/testing.md) and compiled by clang,
+# whose sanitizers need no library at run time.
 ARG PRESET=release
 RUN [ "$PRESET" = release ] || { apt-get update && apt-get install -y --no-install-recommends clang libclang-rt-dev \
     && rm -rf /var/lib/apt/lists/*; }

@@ -8,11 +8,12 @@ SHELL := /bin/bash
 PRESET ?= debug
 VERSION ?= $(shell sed -n 's/^project.ferry VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
 HOSTS ?= 2
+DURATION ?= 20
 # The sanitizers' memory layout does not go with every kernel's randomisation of addresses.
-FIXED_ADDRESSES := $(if $(filter asan tsan,$(PRESET)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
+FIXED_ADDRESSES := $(if $(filter asan tsan,$(PRESET))$(filter fuzz,$(MAKECMDGOALS)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
 export REGISTRY VERSION
 
-.PHONY: help deps build unit e2e test lint format plugin install push demo lab clean
+.PHONY: help deps build unit e2e test fuzz lint format plugin install push demo lab clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -32,6 +33,11 @@ e2e: deps ## end-to-end tests on the lab's real engines; LAB_SUITE=trixie|bookwo
 	@tests/e2e/run $(ARGS)
 
 test: unit e2e ## everything: build, unit, conformance and end-to-end tests; needs root
+
+fuzz: deps ## the decoders of what peers send, with random input; DURATION=20, seconds for each
+	@cmake --preset fuzz -Wno-dev >/dev/null
+	@$(FIXED_ADDRESSES) cmake --build --preset fuzz
+	@$(FIXED_ADDRESSES) tests/fuzz/run $(DURATION)
 
 lint: deps ## formatting, clang-tidy, thread-safety analysis, scripts, the architecture
 	@tests/lint/run

@@ -24,12 +24,25 @@ void append_escaped(std::string& out, char c) {
   out += digits[byte & 15];
 }
 
+constexpr std::size_t longest_message = 8192;
+
+/// With control characters escaped, and cut after `longest_message` bytes or at the end of the UTF-8 character there.
+std::string one_line(std::string_view message) {
+  std::string text;
+  for (std::size_t i = 0; i < message.size(); ++i) {
+    const bool within_character = (static_cast<unsigned char>(message[i]) & 0xC0) == 0x80;
+    if (text.size() >= (within_character ? longest_message + 3 : longest_message))
+      return text + "… (" + std::to_string(message.size() - i) + " more bytes)";
+    append_escaped(text, message[i]);
+  }
+  return text;
+}
+
 /// The Engine gives a plugin's stdout the level info and its stderr the level error, so the stream carries the level.
 class StandardStreams : public spdlog::sinks::base_sink<std::mutex> {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
-    std::string text;
-    for (const char c : message.payload) append_escaped(text, c);
+    const std::string text = one_line({message.payload.data(), message.payload.size()});
     spdlog::details::log_msg printable = message;
     printable.payload = text;
     spdlog::memory_buf_t line;

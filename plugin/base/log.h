@@ -11,7 +11,8 @@
 /// `quote`, so that no name can forge a log line. No key, password or volume content is ever logged.
 namespace ferry {
 
-/// Sends info and below to stdout, warnings and errors to stderr (the Engine logs them at those levels), one line each.
+/// Sends info and below to stdout, warnings and errors to stderr (the Engine logs them at those levels), one line each,
+/// cut at 8 KiB: a line over 64 KiB makes Engine 20.10 read nothing more of the plugin.
 /// `level` is one of trace, debug, info, warn, error, off; anything else is refused.
 Result<> set_up_logging(std::string_view level);
 

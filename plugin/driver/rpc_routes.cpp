@@ -89,6 +89,12 @@ std::string subject(const Request& request, Needs needs) {
   return text + " [" + keys + "]";
 }
 
+/// A refusal of options quotes a value, for the user, who has typed it; the log does not get to see it.
+std::string reason(const Request& request, const Error& error) {
+  const bool may_quote_value = error.code == Code::invalid_argument && !request.options.empty();
+  return may_quote_value ? std::string(to_string(error.code)) : quote(error.message);
+}
+
 Result<json> run(const Route& route, VolumeDriver& driver, const Request& request) {
   try {
     return route.run(driver, request);
@@ -123,7 +129,9 @@ Answer answer_rpc(VolumeDriver& driver, std::string_view path, std::string_view 
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - start).count();
   const std::string about = request ? subject(*request, route->needs) : "";
   if (result) spdlog::debug("rpc {}{} ok {} ms", route->method, about, took);
-  if (!result) spdlog::debug("rpc {}{} failed {} ms: {}", route->method, about, took, quote(result.error().message));
+  if (!result)
+    spdlog::debug("rpc {}{} failed {} ms: {}", route->method, about, took,
+                  reason(request ? *request : Request{}, result.error()));
   return to_answer(*route, std::move(result));
 }
 

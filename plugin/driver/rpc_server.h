@@ -14,7 +14,8 @@ namespace ferry::driver {
 /// Every connection has a thread of its own, because 64 Mounts may block while Get, List and Capabilities must be
 /// answered at once; idle connections are never closed from this side. A body may have 1 MiB.
 ///
-/// Each RPC is logged at debug level with its volume's name; options are logged by key only, as values may be secrets.
+/// Each RPC is logged at debug level with its volume's name; options are logged by key only, as values may be secrets,
+/// and so a refusal of options is logged without its text, which quotes them.
 ///
 /// start() and stop() are for one owner; they are not thread-safe against each other.
 class RpcServer {

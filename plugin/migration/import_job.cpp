@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/files.h"
 #include "base/log.h"
 #include "base/random.h"
 
@@ -180,16 +179,22 @@ void ImportJob::fail_import(const Error& error) {
   }
   status["finished"] = now_rfc3339();
   status["error"] = error.message;
-  const auto& layout = catalogue_.layout();
-  for (const auto& path : {layout.staging(name_), layout.journal(name_)})
-    if (auto removed = remove_tree(path, &cancelled_); !removed) spdlog::warn("{}", removed.error().message);
-  auto stored = catalogue_.update(name_, [&](volumes::VolumeRecord& record) {
+  auto stored = store_failure(status);  // before anything is deleted, or after a crash its absence were the reason
+  {
+    const std::lock_guard guard(mutex_);
+    outcome_ = status;
+  }
+  auto dropped = catalogue_.drop_staging(name_, &cancelled_);
+  if (!dropped && dropped.error().code != Code::cancelled) spdlog::warn("{}", dropped.error().message);
+  if (!stored) stored = store_failure(status);  // now the disk may have room for it
+  if (!stored) spdlog::error("the outcome of the import of {} could not be stored: {}", name_, stored.error().message);
+}
+
+Result<> ImportJob::store_failure(const nlohmann::json& status) {
+  return catalogue_.update(name_, [&](volumes::VolumeRecord& record) {
     record.state = volumes::State::failed;
     record.migration = status;
   });
-  if (!stored) spdlog::error("the outcome of the import of {} could not be stored: {}", name_, stored.error().message);
-  const std::lock_guard guard(mutex_);
-  outcome_ = std::move(status);
 }
 
 std::uint64_t ImportJob::rate() const {

@@ -52,6 +52,7 @@ class ImportJob {
   Result<sync::Receipt> attempt();
   Result<> commit(const sync::Receipt& receipt);
   void fail_import(const Error& error);
+  Result<> store_failure(const nlohmann::json& status);
   bool pause(std::chrono::milliseconds duration);
   void note(const Error& error);
   std::uint64_t rate() const;

@@ -109,8 +109,13 @@ Result<> Catalogue::load_volume(const std::string& name) {
     return {};
   }
   auto record = text ? decode(*text, name) : Result<VolumeRecord>(pass(text));
+  if (!record && record.error().code == Code::unsupported) {
+    list_quarantined(name, record.error().message + "; the record was left where it is, for that version");
+    return {};
+  }
   if (!record) return quarantine_record(name, record.error().message);
   FERRY_TRY(finish_commit(*record));
+  if (auto finished = finish_failure(*record); !finished) spdlog::warn("{}", finished.error().message);
   if (record->state == State::ready && !has_directory(layout_.data(name))) {
     list_quarantined(name, "its data directory is missing; the record was left where it is");
     return {};
@@ -151,6 +156,15 @@ Result<> Catalogue::finish_commit(const VolumeRecord& record) {
   std::error_code ignored;
   fs::remove(layout_.journal(record.name), ignored);
   return {};
+}
+
+// A failed record beside staging or what it became is a deletion that was stopped or a crash interrupted: see
+// drop_staging. It may take long, so that the trash does it.
+Result<> Catalogue::finish_failure(const VolumeRecord& record) {
+  if (record.state != State::failed) return {};
+  for (const auto& left : {layout_.staging(record.name), layout_.dropped(record.name)})
+    if (has_directory(left)) FERRY_TRY(rename_durably(left, layout_.trash() / ("0-" + random_hex(8))));
+  return remove_tree(layout_.journal(record.name));
 }
 
 Catalogue::Snapshot Catalogue::find(const std::string& name) const {
@@ -228,13 +242,25 @@ Result<> Catalogue::commit_staging(const std::string& name, const std::function<
                 "volume " + name + " has a data directory already, which is in the way of the import");
   VolumeRecord next = *current;
   change(next);
-  FERRY_TRY(store(next));
-  if (auto finished = finish_commit(next); !finished) {
+  Result<> done = store(next);
+  if (done) done = finish_commit(next);
+  if (!done) {  // also if store failed: it may have failed after its rename
     if (auto undone = store(*current); !undone) spdlog::error("volume {}: {}", name, undone.error().message);
-    return finished;
+    return done;
   }
   publish(std::move(next));
   return {};
+}
+
+Result<> Catalogue::drop_staging(const std::string& name, const std::atomic<bool>* stop) {
+  {
+    const auto guard = names_.lock(name);
+    const Snapshot current = find(name);
+    if (!current || current->state == State::ready) return fail(Code::not_found, "volume " + name + " is no import");
+    if (has_directory(layout_.staging(name))) FERRY_TRY(rename_durably(layout_.staging(name), layout_.dropped(name)));
+    FERRY_TRY(remove_tree(layout_.journal(name)));
+  }
+  return remove_tree(layout_.dropped(name), stop);
 }
 
 Result<> Catalogue::move_out(const std::string& name, const fs::path& destination) {

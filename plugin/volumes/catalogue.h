@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -25,8 +26,9 @@ class Catalogue {
 
   /// Takes the lock of the data directory (Code::busy if another process has it), creates what is missing, finishes or
   /// undoes what a crash interrupted, and loads every record. A record that means nothing is moved to quarantine/; its
-  /// volume, as one whose record cannot be read or whose data is missing, is listed as State::quarantined. Fails,
-  /// instead of starting empty, if the directories cannot be read or hold a format of another version.
+  /// volume, as one whose record cannot be read or is of a later format or whose data is missing (these records stay),
+  /// is listed as State::quarantined. Fails, instead of starting empty, if the directories cannot be read or hold a
+  /// format of another version.
   static Result<std::unique_ptr<Catalogue>> open(const Layout& layout);
 
   const Layout& layout() const { return layout_; }
@@ -48,8 +50,14 @@ class Catalogue {
   Result<> update(const std::string& name, const std::function<void(VolumeRecord&)>& change);
 
   /// Makes staging/ the content of an importing volume: the one instant at which an import becomes visible. `change`
-  /// must set the state ready; it is durable before the rename, so that a crash in between is finished by open().
+  /// must set the state ready; it is durable before the rename, so that a crash in between is finished by open(). After
+  /// an error the record is what it was, unless the disk does not even take that.
   Result<> commit_staging(const std::string& name, const std::function<void(VolumeRecord&)>& change);
+
+  /// Deletes staging and journal of an import that has failed, until `*stop` is set (Code::cancelled; open() then
+  /// leaves the rest to the trash). First of all staging loses its name, so that nothing can take a part of it for the
+  /// whole.
+  Result<> drop_staging(const std::string& name, const std::atomic<bool>* stop);
 
   /// Removes the volume from the catalogue, durably, and leaves its files to the trash (a quarantined one's to
   /// quarantine/). Code::not_found if there is none.
@@ -71,6 +79,7 @@ class Catalogue {
   Result<> install(VolumeRecord record, const std::filesystem::path& directory);
   Result<> store(const VolumeRecord& record);
   Result<> finish_commit(const VolumeRecord& record);
+  Result<> finish_failure(const VolumeRecord& record);
   Result<> move_out(const std::string& name, const std::filesystem::path& destination);
   void publish(VolumeRecord record);
 

@@ -14,6 +14,7 @@ namespace ferry::volumes {
 ///     volumes/NAME/data/        its content; what containers see
 ///     volumes/NAME/staging/     an import that is under way; becomes data/ by rename(2)
 ///     volumes/NAME/journal      what of staging/ is complete and durable
+///     volumes/NAME/dropped/     staging of an import that has failed, which is being deleted
 ///     incoming/ID/              a volume that is being created; becomes volumes/NAME by rename(2)
 ///     trash/SECONDS-ID/         removed volumes, deleted in the background; SECONDS is the Unix time of removal
 ///     quarantine/               records that could not be read, and volumes removed in that state; never deleted
@@ -36,6 +37,7 @@ class Layout {
   std::filesystem::path data(const std::string& name) const { return volume(name) / "data"; }
   std::filesystem::path staging(const std::string& name) const { return volume(name) / "staging"; }
   std::filesystem::path journal(const std::string& name) const { return volume(name) / "journal"; }
+  std::filesystem::path dropped(const std::string& name) const { return volume(name) / "dropped"; }
 
   static constexpr const char* record_name = "record.json";
 

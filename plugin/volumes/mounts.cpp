@@ -2,6 +2,7 @@
 
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/files.h"
 #include "base/log.h"
@@ -30,17 +31,30 @@ Result<> make_mountpoint(const fs::path& path) {
   return {};
 }
 
+/// What a remount of a bind must say again, or it is lost: mount_setattr(2) could add one flag, but not before
+/// Linux 5.12. (How access times are kept stays as it is unless a remount says otherwise: mount(2).)
+Result<unsigned long> restrictions(const fs::path& path) {
+  struct statvfs info {};
+  if (::statvfs(path.c_str(), &info) != 0) return fail_errno("statvfs " + path.string());
+  unsigned long flags = 0;
+  if (info.f_flag & ST_NOSUID) flags |= MS_NOSUID;
+  if (info.f_flag & ST_NODEV) flags |= MS_NODEV;
+  if (info.f_flag & ST_NOEXEC) flags |= MS_NOEXEC;
+  return flags;
+}
+
 // A bind that is remounted read-only in place stays writable in the mount namespaces that it has been propagated to;
 // so it is made read-only where nothing propagates, and only then bound into the propagated mount.
 Result<> bind_read_only(const fs::path& data, const fs::path& scratch, const fs::path& target) {
   FERRY_TRY(make_mountpoint(scratch));
-  FERRY_TRY(bind_mount(data, scratch));
-  const auto finish = [&]() -> Result<> {
-    if (::mount(nullptr, scratch.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) != 0)
+  const auto bind = [&]() -> Result<> {
+    FERRY_TRY(bind_mount(data, scratch));
+    FERRY_ASSIGN(const unsigned long kept, restrictions(scratch));
+    if (::mount(nullptr, scratch.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | kept, nullptr) != 0)
       return fail_errno("make " + scratch.string() + " read-only");
     return bind_mount(scratch, target);
   };
-  Result<> bound = finish();
+  Result<> bound = bind();
   (void)detach(scratch);
   ::rmdir(scratch.c_str());
   return bound;
@@ -80,7 +94,11 @@ Result<> Mounts::bind(const std::string& name, const fs::path& data, Mode mode) 
 
 Result<std::string> Mounts::mount(const std::string& name, const std::string& id, const fs::path& data, Mode mode) {
   const auto guard = names_.lock(name);
-  if (mountpoint(name).empty()) FERRY_TRY(bind(name, data, mode));
+  if (mountpoint(name).empty())
+    if (auto made = bind(name, data, mode); !made) {
+      ::rmdir(target(name).c_str());
+      return pass(made);
+    }
   const std::lock_guard lock(mutex_);
   bound_.insert(name);
   ids_[name].insert(id);
@@ -107,9 +125,8 @@ Result<> Mounts::unmount(const std::string& name, const std::string& id) {
 
 Result<> Mounts::release(const std::string& name) {
   const auto guard = names_.lock(name);
-  if (mountpoint(name).empty()) return {};
-  FERRY_TRY(detach(target(name)));
-  ::rmdir(target(name).c_str());
+  if (!mountpoint(name).empty()) FERRY_TRY(detach(target(name)));
+  ::rmdir(target(name).c_str());  // also what a lazily detached bind of a former process has left
   const std::lock_guard lock(mutex_);
   bound_.erase(name);
   ids_.erase(name);

@@ -28,12 +28,13 @@ class Mounts {
   /// Counts what is bound already (the binds of a crashed predecessor outlive it) and makes `scratch` a private mount.
   Result<> start();
 
-  /// Binds `data` at the volume's mountpoint, read-only if `mode` says so, and returns the mountpoint.
+  /// Binds `data` at the volume's mountpoint, read-only if `mode` says so, and returns the mountpoint. A bind has the
+  /// restrictions (nosuid, nodev, noexec) of the mount that `data` is in. A failure leaves no mountpoint.
   Result<std::string> mount(const std::string& name, const std::string& id, const std::filesystem::path& data,
                             Mode mode);
   Result<> unmount(const std::string& name, const std::string& id);
 
-  /// Unbinds whatever is bound for `name`, for its removal.
+  /// Unbinds whatever is bound for `name`, for its removal, and removes its mountpoint whoever has made it.
   Result<> release(const std::string& name);
 
   /// The mountpoint, empty if it is not bound.

@@ -14,6 +14,13 @@ Result<State> parse_state(const std::string& text) {
   return fail(Code::corrupt, "state " + quote(text) + " is unknown");
 }
 
+Result<> check_format(const nlohmann::json& found) {
+  if (found == format) return {};
+  if (found.is_number_unsigned() && found > format)
+    return fail(Code::unsupported, "its record of format " + found.dump() + " is that of a later version of Ferry");
+  return fail(Code::corrupt, "record format " + found.dump() + " is not known to this version of Ferry");
+}
+
 }  // namespace
 
 std::string_view to_string(Mode mode) { return mode == Mode::ro ? "ro" : "rw"; }
@@ -60,9 +67,7 @@ std::string encode(const VolumeRecord& record) {
 Result<VolumeRecord> decode(const std::string& text, const std::string& name) {
   try {
     const auto json = nlohmann::json::parse(text);
-    if (json.at("format") != format)
-      return fail(Code::corrupt,
-                  "record format " + json.at("format").dump() + " is not known to this version of Ferry");
+    FERRY_TRY(check_format(json.at("format")));
     VolumeRecord record;
     record.name = json.at("name").get<std::string>();
     if (record.name != name) return fail(Code::corrupt, "the record is that of " + quote(record.name));

@@ -48,7 +48,8 @@ Result<Mode> parse_mode(std::string_view text);
 /// One JSON object, ending in a newline.
 std::string encode(const VolumeRecord& record);
 
-/// Strict: a missing or mistyped member, another format number or another name than `name` is Code::corrupt.
+/// Strict: a missing or mistyped member, an unknown format or another name than `name` is Code::corrupt. A format
+/// number of a later version is Code::unsupported.
 Result<VolumeRecord> decode(const std::string& text, const std::string& name);
 
 }  // namespace ferry::volumes

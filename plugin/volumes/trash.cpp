@@ -81,8 +81,9 @@ void Trash::sweep() {
   }
   for (const auto& entry : entries_of(layout_.trash())) {
     if (removal_time(entry.filename().string()) > now - retention_.count()) continue;
-    if (auto removed = remove_tree(entry); !removed)
-      spdlog::warn("cannot delete {}: {}", entry.string(), removed.error().message);
+    auto removed = remove_tree(entry, &stopping_);
+    if (stopping_) return;
+    if (!removed) spdlog::warn("cannot delete {}: {}", entry.string(), removed.error().message);
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -14,7 +15,7 @@ namespace ferry::volumes {
 class Trash {
  public:
   Trash(Layout layout, std::chrono::seconds retention);
-  ~Trash();  ///< stops; a deletion under way is carried on by the next process
+  ~Trash();  ///< stops at once; a deletion under way is carried on by the next process
 
   /// Looks for work now rather than at the next minute.
   void wake();
@@ -27,8 +28,8 @@ class Trash {
   const std::chrono::seconds retention_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool stopping_ = false;  // protected by mutex_
-  bool wanted_ = true;     // protected by mutex_
+  std::atomic<bool> stopping_{false};  // set with mutex_ held, so that no wait misses it
+  bool wanted_ = true;                 // protected by mutex_
   std::thread thread_;
 };
 

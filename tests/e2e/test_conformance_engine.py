@@ -1,6 +1,7 @@
 """What the engine's own tests demand of a driver, on a real engine, counted on the wire."""
 
 import os
+import re
 import signal
 import threading
 
@@ -94,6 +95,7 @@ def test_ls_is_one_list_and_inspect_one_get(recorder, b, scratch):
 def test_missing_volume(b):
     result = b.docker("volume", "inspect", "e2e-never-made", check=False)
     assert result.returncode != 0
+    assert re.search("no such volume", result.stderr, re.I) and "e2e-never-made" in result.stderr, result.stderr
 
 
 def test_repeated_create_is_a_no_op(recorder, b, scratch):

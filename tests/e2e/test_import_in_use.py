@@ -80,12 +80,13 @@ def test_a_writer_that_comes_during_the_import_is_not_overlooked(lab, a, b, scra
     writer = scratch.container(a, "-v", f"{big_source}:/data")
     lab.heal()
     status = volumes.wait_state(b, name, ("ready", "failed"), 120)
+    writer_name = containers.name_of(a, writer)
     a.docker("rm", "-f", writer)
-    if status["state"] == "ready":
+    if status["state"] == "ready":  # the connection has outlived the cut
         assert status["migration"]["consistency"] == "live", status
-        assert status["migration"]["warnings"], status
-    else:
-        assert status["migration"]["error"], status
+        assert any("torn" in warning for warning in status["migration"]["warnings"]), status
+    else:  # it was opened anew, as a source that is in use
+        assert f"mounted read-write by the running container {writer_name}" in status["migration"]["error"], status
 
 
 @pytest.mark.slow
@@ -97,10 +98,7 @@ def test_files_that_change_all_the_time_do_not_keep_a_live_import_from_ending(a,
     scratch.container(a, "-v", f"{source}:/data", command=("sh", "-c", script))
     name = scratch.name(b)
     volumes.must_create(b, name, options=[f"from=a/{source}", "freeze=none"])
-    status = volumes.wait_state(b, name, ("ready", "failed"), 60)
-    if status["state"] == "failed":
-        assert status["migration"]["error"], status
-        return
+    status = volumes.wait_imported(b, name)
     assert status["migration"]["consistency"] == "live"
     for number in range(10):
         with open(os.path.join(a.volume_data(source), f"still-{number}"), "rb") as expected:

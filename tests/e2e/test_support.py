@@ -6,8 +6,10 @@ import socketserver
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler
+from types import SimpleNamespace
 
 import pytest
+from support.host import Host
 from support.plugin_socket import PluginSocket
 from support.recorder import Recorder
 from support.unixhttp import short_path
@@ -83,6 +85,18 @@ def test_recorder_counts_and_goes_away_again(host):
         assert recorder.counts() == {}
     assert plugin.answers()
     assert recorder.counts() == {}, "it still stands between"
+
+
+def test_traces_are_seen_wherever_they_lie(tmp_path):
+    """Also in places of a later layout, and beside the directories."""
+    lab = SimpleNamespace(run=lambda *_: SimpleNamespace(stdout=f"{tmp_path}\n"))
+    host = Host(lab, "a")
+    assert host.traces() == set()
+    places = ["volumes/x/data", "incoming/x", "trash/1-x", "orphans/x", "quarantine/x.record.json", "elsewhere/x"]
+    for place in places:
+        os.makedirs(host.ferry(place))
+    open(host.ferry(".new-0"), "w", encoding="ascii").close()
+    assert host.traces() == {"volumes/x", *places[1:], ".new-0"}
 
 
 def test_plugin_socket_says_what_is_an_error(host):

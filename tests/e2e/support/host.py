@@ -81,9 +81,15 @@ class Host:
         return self.ferry("volumes", name, "data")
 
     def traces(self):
-        """Names in every place where a volume or a half of one could have been left."""
-        return {f"{place}/{name}" for place in ("volumes", "staging") if os.path.isdir(self.ferry(place))
-                for name in os.listdir(self.ferry(place))}
+        """What lies in Ferry's directory and one level below: wherever a volume or a half of one could have been left.
+
+        What is removed passes through the trash, so compare with a deadline after a removal.
+        """
+        found = set()
+        for place in os.listdir(self.ferry()) if os.path.isdir(self.ferry()) else ():
+            is_directory = os.path.isdir(self.ferry(place))
+            found |= {f"{place}/{name}" for name in os.listdir(self.ferry(place))} if is_directory else {place}
+        return found
 
     def logs(self):
         return self._lab.run("logs", self.name).stdout

@@ -1,7 +1,8 @@
 # Ferry's image, built from the working tree with its Dockerfile and cached under the hash of what goes in.
 # shellcheck shell=bash
 
-# release, or asan for a plugin that ends with a report in the engine's log when it misuses memory.
+# release, or asan for a plugin that ends with a report in the engine's log when it misuses memory, or tsan for one that
+# reports data races there.
 PLUGIN_PRESET=${FERRY_PLUGIN_PRESET:-release}
 
 PLUGIN_INPUTS=(Dockerfile config.json rootfs CMakeLists.txt CMakePresets.json plugin)

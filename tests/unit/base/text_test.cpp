@@ -56,6 +56,23 @@ TEST(Logging, OneMessageIsOneLineWhateverItHolds) {
   EXPECT_EQ(set_up_logging("loud").error().code, Code::invalid_argument);
 }
 
+TEST(Logging, ALongMessageIsCut) {
+  const auto before = spdlog::default_logger();
+  ASSERT_TRUE(set_up_logging("info"));
+  const std::string bytes[] = {"x", "\n", "\x80", "ä"};
+  for (const std::string& byte : bytes) {
+    std::string message;
+    while (message.size() < 100'000) message += byte;
+    testing::internal::CaptureStdout();
+    spdlog::info("{}", message);
+    const std::string out = testing::internal::GetCapturedStdout();
+    EXPECT_LT(out.size(), 8300U);
+    EXPECT_THAT(
+        out, testing::MatchesRegex(".*" + (byte == "\n" ? std::string("x0a") : byte) + "… \\([0-9]+ more bytes\\)\n"));
+  }
+  spdlog::set_default_logger(before);
+}
+
 TEST(RandomText, HasTheFormItShould) {
   EXPECT_THAT(random_hex(8), testing::MatchesRegex("[0-9a-f]{16}"));
   EXPECT_NE(random_hex(8), random_hex(8));

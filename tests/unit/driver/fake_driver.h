@@ -10,7 +10,7 @@
 namespace ferry::driver {
 
 /// Notes every call as one line and answers by the volume's name: "missing" is not found, "broken" fails with Code::io,
-/// "thrower" throws, Mount of "blocked" waits until release().
+/// "picky" refuses what it was given and quotes it, "thrower" throws, Mount of "blocked" waits until release().
 class FakeDriver : public VolumeDriver {
  public:
   Result<> create(const std::string& name, const std::map<std::string, std::string>& options) override {
@@ -62,6 +62,7 @@ class FakeDriver : public VolumeDriver {
     calls_.push_back(line);
     if (name == "thrower") throw std::runtime_error("boo");
     if (name == "missing") return fail(Code::not_found, "there is no volume \"missing\"");
+    if (name == "picky") return fail(Code::invalid_argument, "what is this: " + line);
     if (name == "broken") return fail(Code::io, "disk on fire");
     return {};
   }

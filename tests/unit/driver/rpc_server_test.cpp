@@ -245,10 +245,13 @@ TEST_F(RpcServerTest, LogsEachRpcWithoutOptionValues) {
   logger->set_level(spdlog::level::debug);
   spdlog::set_default_logger(logger);
   answer("VolumeDriver.Create", R"({"Name":"v\nforged","Opts":{"password":"hunter2","k":"x"}})");
+  EXPECT_THAT(answer("VolumeDriver.Create", R"({"Name":"picky","Opts":{"from":"hunter2@host"}})"),
+              HasSubstr("hunter2"));
   answer("VolumeDriver.Mount", R"({"Name":"broken","ID":"1"})");
   server_.stop();
   spdlog::set_default_logger(former);
   EXPECT_THAT(log.str(), HasSubstr(R"(rpc VolumeDriver.Create "v\x0aforged" ["k", "password"] ok )"));
+  EXPECT_THAT(log.str(), HasSubstr(R"(rpc VolumeDriver.Create "picky" ["from"] failed )"));
   EXPECT_THAT(log.str(), HasSubstr(R"(rpc VolumeDriver.Mount "broken" failed )"));
   EXPECT_THAT(log.str(), Not(HasSubstr("hunter2")));
 }

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "base/time.h"
-#include "engine/scripted_engine.h"
+#include "support/scripted_engine.h"
 
 namespace ferry::engine {
 namespace {

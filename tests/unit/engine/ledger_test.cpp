@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <sstream>
 
-#include "engine/scripted_engine.h"
+#include "support/scripted_engine.h"
 
 namespace ferry::engine {
 namespace {

@@ -6,7 +6,7 @@
 #include <condition_variable>
 #include <mutex>
 
-#include "engine/scripted_engine.h"
+#include "support/scripted_engine.h"
 
 namespace ferry::engine {
 namespace {

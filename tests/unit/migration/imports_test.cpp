@@ -1,10 +1,12 @@
 #include "migration/imports.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <fstream>
 
 #include "migration/fake_peer.h"
+#include "support/mounts.h"
 #include "support/temporary_directory.h"
 #include "support/tree.h"
 
@@ -141,6 +143,77 @@ TEST_F(ImportsTest, AFinalErrorFailsItAndKeepsNothing) {
     imports_->abandon("copy");
     ASSERT_TRUE(catalogue_->remove("copy"));
   }
+}
+
+/// An import that fails with a staging directory whose deletion takes a while, and can be watched: it holds many names
+/// of one file, which counts them.
+class ImportsThatFail : public ImportsTest {
+ protected:
+  void SetUp() override {
+    ImportsTest::SetUp();
+    std::ofstream(counted_) << "x";
+    host_.on_content = [this](int) {
+      if (failing_.exchange(true)) return Result<>(fail(Code::denied, "the reason"));
+      fs::create_directory(layout().staging("copy") / "many");
+      for (nlink_t i = 0; i < names; ++i)
+        fs::create_hard_link(counted_, layout().staging("copy") / "many" / std::to_string(i));
+      staged_ = true;
+      return Result<>(fail(Code::denied, "the reason"));
+    };
+  }
+  nlink_t left() const {
+    struct stat info {};
+    EXPECT_EQ(::stat(counted_.c_str(), &info), 0);
+    return info.st_nlink - 1;
+  }
+  void wait_for_deletion() {
+    while (!staged_ || left() == names) std::this_thread::yield();
+  }
+
+  static constexpr nlink_t names = 30'000;
+  const fs::path counted_ = directory_ / "counted";
+  std::atomic<bool> failing_{false}, staged_{false};
+};
+
+/// Or a crash would leave an import that fails for the absence of its staging.
+TEST_F(ImportsThatFail, StoreTheReasonBeforeTheyDelete) {
+  ASSERT_TRUE(begin());
+  wait_for_deletion();
+  EXPECT_EQ(record()->state, State::failed);
+  EXPECT_EQ(record()->migration["error"], "the reason");
+  ASSERT_TRUE(wait());
+  EXPECT_EQ(left(), 0U);
+}
+
+TEST_F(ImportsThatFail, AreAbandonedWithoutWaitingForTheDeletion) {
+  ASSERT_TRUE(begin());
+  wait_for_deletion();
+  imports_->abandon("copy");
+  EXPECT_GT(left(), 0U);
+  start();
+  EXPECT_EQ(record()->state, State::failed);
+  EXPECT_EQ(record()->migration["error"], "the reason");
+  EXPECT_FALSE(fs::exists(layout().dropped("copy")));
+}
+
+/// The reason needs the room that the staging takes.
+TEST_F(ImportsTest, AFullDiskHasRoomForTheReasonAfterwards) {
+  const auto disk = test::PrivateMount::tmpfs(directory_ / "ferry", "size=2m");
+  start();
+  host_.on_content = [this](int) {
+    const Fd file = *open_at(AT_FDCWD, (layout().staging("copy") / "filler").string(), O_WRONLY | O_CREAT, 0600);
+    while (write_all(file.get(), std::string(4096, 'x'), "filler")) {
+    }
+    return Result<>(fail(Code::no_space, "no room"));
+  };
+  ASSERT_TRUE(begin());
+  ASSERT_TRUE(wait());
+  EXPECT_EQ(record()->state, State::failed);
+  EXPECT_EQ(record()->migration["error"], "no room");
+  start();
+  EXPECT_EQ(record()->state, State::failed);
+  imports_.reset();
+  catalogue_.reset();
 }
 
 TEST_F(ImportsTest, WhoWaitsIsToldHowFarItIs) {

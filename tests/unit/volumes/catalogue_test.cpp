@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <atomic>
@@ -129,7 +130,7 @@ TEST_F(CatalogueTest, ARemovedVolumeGoesToTheTrash) {
 }
 
 // What a record may have become, and what must not come of it.
-TEST_F(CatalogueTest, NineKindsOfBadRecordsAreQuarantinedAndTheOthersServed) {
+TEST_F(CatalogueTest, EightKindsOfBadRecordsAreQuarantinedAndTheOthersServed) {
   open();
   ASSERT_TRUE(catalogue_->create(record_of("good")));
   const std::string good = *read_file(layout_.record("good"));
@@ -143,7 +144,6 @@ TEST_F(CatalogueTest, NineKindsOfBadRecordsAreQuarantinedAndTheOthersServed) {
        "ELF\xff\xfe"},
       {"foreign", "[1, 2, 3]\n"},
       {"other-name", good},
-      {"later-format", R"({"format": 2, "name": "later-format"})"},
       {"huge", std::string((64U << 20) + 1, ' ')},
   };
   for (const auto& [name, text] : bad) {
@@ -165,6 +165,24 @@ TEST_F(CatalogueTest, NineKindsOfBadRecordsAreQuarantinedAndTheOthersServed) {
   open();  // the records are gone now: the volumes stay listed
   EXPECT_EQ(catalogue_->list().size(), bad.size() + 1);
   for (const auto& [name, text] : bad) EXPECT_EQ(state(name), State::quarantined) << name;
+}
+
+TEST_F(CatalogueTest, ARecordOfALaterFormatWaitsWhereItIsForALaterVersion) {
+  open();
+  ASSERT_TRUE(catalogue_->create(record_of("one")));
+  const std::string good = *read_file(layout_.record("one"));
+  auto later = nlohmann::json::parse(good);
+  later["format"] = 2;
+  write(layout_.record("one"), later.dump());
+  open();
+  EXPECT_EQ(state("one"), State::quarantined);
+  EXPECT_THAT(error("one"), HasSubstr("later version"));
+  EXPECT_EQ(catalogue_->update("one", [](VolumeRecord&) {}).error().code, Code::not_found);
+  EXPECT_EQ(*read_file(layout_.record("one")), later.dump());
+  EXPECT_THAT(names_in(layout_.quarantine()), IsEmpty());
+  write(layout_.record("one"), good);
+  open();
+  EXPECT_EQ(state("one"), State::ready);
 }
 
 TEST_F(CatalogueTest, WhatIsNoFileIsNoRecordAndStopsNobody) {
@@ -317,6 +335,63 @@ TEST_F(CatalogueTest, ACommitThatCannotRenameLeavesDiskAndMemoryAsTheyWere) {
   open();
   EXPECT_EQ(state("one"), State::importing);
   EXPECT_EQ(*read_file(layout_.staging("one") / "file"), "content");
+}
+
+/// As fsync of the directory may, after the rename: here because there is no descriptor left to open it with.
+TEST_F(CatalogueTest, ACommitWhoseRecordMayBeOnDiskIsTakenBack) {
+  open();
+  ASSERT_TRUE(catalogue_->create(record_of("one", State::importing)));
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = Fd(::dup(0)).get();
+  const rlimit one_more{static_cast<rlim_t>(next) + 1, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &one_more), 0);
+  const auto committed = catalogue_->commit_staging("one", [](VolumeRecord& record) { record.state = State::ready; });
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(committed);
+  EXPECT_EQ(state("one"), State::importing);
+  open();
+  EXPECT_EQ(state("one"), State::importing);
+  EXPECT_TRUE(fs::exists(layout_.staging("one")));
+}
+
+TEST_F(CatalogueTest, DroppedStagingIsGone) {
+  open();
+  ASSERT_TRUE(catalogue_->create(record_of("one", State::importing)));
+  write(layout_.staging("one") / "file", "half");
+  write(layout_.journal("one"), "x");
+  ASSERT_TRUE(catalogue_->update("one", [](VolumeRecord& record) { record.state = State::failed; }));
+  EXPECT_TRUE(catalogue_->drop_staging("one", nullptr));
+  EXPECT_EQ(names_in(layout_.volume("one")), std::vector<std::string>{"record.json"});
+  EXPECT_TRUE(catalogue_->drop_staging("one", nullptr));
+}
+
+TEST_F(CatalogueTest, OnlyAnImportHasStagingToDrop) {
+  open();
+  ASSERT_TRUE(catalogue_->create(record_of("one")));
+  EXPECT_EQ(catalogue_->drop_staging("one", nullptr).error().code, Code::not_found);
+  EXPECT_EQ(catalogue_->drop_staging("two", nullptr).error().code, Code::not_found);
+  EXPECT_TRUE(fs::exists(layout_.data("one")));
+}
+
+TEST_F(CatalogueTest, ADropThatWasInterruptedIsLeftToTheTrash) {
+  open();
+  for (const auto* name : {"stopped", "before"}) {
+    ASSERT_TRUE(catalogue_->create(record_of(name, State::importing)));
+    write(layout_.staging(name) / "file", "half");
+    write(layout_.journal(name), "x");
+    ASSERT_TRUE(catalogue_->update(name, [](VolumeRecord& record) { record.state = State::failed; }));
+  }
+  const std::atomic<bool> stop{true};
+  EXPECT_EQ(catalogue_->drop_staging("stopped", &stop).error().code, Code::cancelled);
+  EXPECT_FALSE(fs::exists(layout_.staging("stopped")));
+  open();
+  EXPECT_EQ(names_in(layout_.trash()).size(), 2U);
+  for (const auto& entry : names_in(layout_.trash())) EXPECT_THAT(entry, testing::StartsWith("0-"));
+  for (const auto* name : {"stopped", "before"}) {
+    EXPECT_EQ(state(name), State::failed);
+    EXPECT_EQ(names_in(layout_.volume(name)), std::vector<std::string>{"record.json"});
+  }
 }
 
 TEST_F(CatalogueTest, AReadyVolumeWithoutItsDataIsNotServedAsReady) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 
 #include <optional>
 #include <thread>
@@ -77,6 +78,31 @@ TEST_F(MountsTest, ReadOnlyIsReadOnly) {
   EXPECT_TRUE(fs::is_empty(directory_ / "scratch"));
 }
 
+TEST_F(MountsTest, ReadOnlyKeepsTheRestrictionsOfTheDataRoot) {
+  const auto strict = test::PrivateMount::tmpfs(directory_ / "strict", "size=64k");
+  constexpr unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  ASSERT_EQ(::mount(nullptr, strict.path().c_str(), nullptr, MS_REMOUNT | MS_BIND | flags, nullptr), 0);
+  for (const Mode mode : {Mode::rw, Mode::ro}) {
+    ASSERT_TRUE(mounts_.mount("volume", "one", strict.path(), mode));
+    struct statvfs info {};
+    ASSERT_EQ(::statvfs((propagated_.path() / "volume").c_str(), &info), 0);
+    constexpr unsigned long wanted = ST_NOSUID | ST_NODEV | ST_NOEXEC;
+    EXPECT_EQ(info.f_flag & (wanted | ST_RDONLY), mode == Mode::ro ? wanted | ST_RDONLY : wanted);
+    ASSERT_TRUE(mounts_.unmount("volume", "one"));
+  }
+}
+
+TEST_F(MountsTest, ReleaseRemovesTheMountpointOfALazilyDetachedBind) {
+  mount("one");
+  ASSERT_EQ(::umount2((propagated_.path() / "volume").c_str(), MNT_DETACH), 0);
+  Mounts successor(directory_ / "propagated", directory_ / "scratch2");
+  ASSERT_TRUE(successor.start());
+  EXPECT_EQ(successor.mountpoint("volume"), "");
+  EXPECT_TRUE(successor.release("volume"));
+  EXPECT_FALSE(fs::exists(propagated_.path() / "volume"));
+  ::umount2((directory_ / "scratch2").c_str(), MNT_DETACH);
+}
+
 TEST_F(MountsTest, ASuccessorFindsTheBindsOfACrashedOne) {
   mount("one");
   Mounts successor(directory_ / "propagated", directory_ / "scratch2");
@@ -106,8 +132,11 @@ TEST_F(MountsTest, BindsNothingInAPluginThatIsBeingRemoved) {
 }
 
 TEST_F(MountsTest, AFailedBindLeavesNothingBound) {
-  EXPECT_FALSE(mounts_.mount("volume", "one", directory_ / "missing", Mode::rw));
-  EXPECT_FALSE(mounts_.mount("volume", "one", directory_ / "missing", Mode::ro));
+  for (const Mode mode : {Mode::rw, Mode::ro}) {
+    EXPECT_FALSE(mounts_.mount("volume", "one", directory_ / "missing", mode));
+    EXPECT_FALSE(fs::exists(propagated_.path() / "volume"));
+    EXPECT_TRUE(fs::is_empty(directory_ / "scratch"));
+  }
   EXPECT_EQ(mounts_.mountpoint("volume"), "");
   mount("two");
   EXPECT_TRUE(mounts_.unmount("volume", "two"));  // "one" does not hold it

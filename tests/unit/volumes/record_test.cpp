@@ -95,7 +95,12 @@ TEST(Record, EveryMemberIsNeededInItsType) {
 TEST(Record, OtherFormatsAndNamesAreRefusedByName) {
   auto later = nlohmann::json::parse(encode(full()));
   later["format"] = 2;
-  EXPECT_THAT(refusal(later.dump()), HasSubstr("format 2"));
+  const auto read = decode(later.dump(), "pgdata");
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code, Code::unsupported);
+  EXPECT_THAT(read.error().message, HasSubstr("format 2"));
+  later["format"] = 0;
+  EXPECT_THAT(refusal(later.dump()), HasSubstr("format 0"));
   auto other = nlohmann::json::parse(encode(full()));
   other["name"] = "other";
   EXPECT_THAT(refusal(other.dump()), HasSubstr("other"));

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <ctime>
 #include <functional>
@@ -77,6 +78,26 @@ TEST_F(TrashTest, DeletesNothingElse) {
   EXPECT_TRUE(fs::exists(layout_.volumes() / "kept" / "data"));
   EXPECT_TRUE(fs::exists(layout_.quarantine() / "kept"));
   EXPECT_TRUE(fs::exists(layout_.orphans() / "young" / "staging"));
+}
+
+TEST_F(TrashTest, StopsInTheMiddleOfALongDeletion) {
+  const fs::path large = layout_.trash() / "0-large";
+  fs::create_directories(large);
+  const Fd file = *open_at(AT_FDCWD, (large / "0").string(), O_CREAT | O_WRONLY, 0600);
+  constexpr nlink_t names = 50'000;  // of one file, which counts them
+  for (nlink_t i = 1; i < names; ++i) fs::create_hard_link(large / "0", large / std::to_string(i));
+  const auto left = [&] {
+    struct stat info {};
+    EXPECT_EQ(::fstat(file.get(), &info), 0);
+    return info.st_nlink;
+  };
+  {
+    const Trash trash(layout_, std::chrono::seconds(0));
+    ASSERT_TRUE(eventually([&] { return left() < names; }));
+  }
+  EXPECT_GT(left(), 0U) << "the deletion was waited for";
+  const Trash successor(layout_, std::chrono::seconds(0));
+  EXPECT_TRUE(eventually([&] { return !fs::exists(large); }));
 }
 
 TEST_F(TrashTest, AMissingDirectoryIsNoCatastrophe) {
