@@ -3,10 +3,12 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "base/log.h"
+#include "base/periodic.h"
 #include "base/time.h"
 #include "driver/rpc_server.h"
 #include "driver/volume_service.h"
@@ -87,6 +89,16 @@ void complete_marker(engine::Client& client, volumes::MarkerKeeper& marker) {
   if (auto written = marker.set_source(*source); !written) spdlog::warn("{}", written.error().message);
 }
 
+/// Whether peers can reach this host now.
+bool listen(transport::TlsServer& tls, spdlog::level::level_enum level) {
+  const auto started = tls.start();
+  if (started)
+    spdlog::info("peers reach this host at port {}", tls.port());
+  else
+    spdlog::log(level, "peers cannot reach this host, which is tried again every 5 s: {}", started.error().message);
+  return started.has_value();
+}
+
 Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   const volumes::Layout& layout = catalogue.layout();
   volumes::Mounts mounts(propagated, scratch);
@@ -116,12 +128,14 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   peer::Server peer_server(sources, catalogue.uuid(), settings.allow);
   transport::TlsServer tls(keys, settings.port);
   peer_server.add_routes(tls.routes());
-  if (settings.port != 0)
-    if (auto started = tls.start(); !started)
-      spdlog::error("peers cannot reach this host: {}", started.error().message);
+  bool listens = settings.port == 0 || listen(tls, spdlog::level::err);
+  std::optional<Periodic> listener;  // what has the port may go away
+  if (!listens)
+    listener.emplace(std::chrono::seconds(5), [&] { listens = listens || listen(tls, spdlog::level::debug); });
 
   wait_for_termination();
   client.stop();
+  listener.reset();
   imports.abandon_all();
   rpc.stop();
   tls.stop();

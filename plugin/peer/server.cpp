@@ -39,9 +39,10 @@ struct Use {
 /// Streams a byte source as the response's body. Who has read its end finds the session free.
 void stream(httplib::Response& response, std::shared_ptr<sync::ByteSource> source, Use use) {
   response.set_chunked_content_provider(
-      bytes_type, [source = std::move(source), use = std::move(use)](std::size_t, httplib::DataSink& sink) mutable {
+      bytes_type, [source = std::move(source), use = std::move(use), bytes = std::string()](
+                      std::size_t, httplib::DataSink& sink) mutable {
         constexpr std::size_t piece = 64U << 10;
-        std::string bytes;
+        bytes.clear();  // keeps its memory, which malloc would give back to the kernel each time
         bool more = true;
         while (more && bytes.size() < piece) more = source->next(bytes);
         if (!bytes.empty() && !sink.write(bytes.data(), bytes.size())) return false;

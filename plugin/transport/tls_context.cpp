@@ -82,6 +82,9 @@ Result<SslContext> make_context(const SSL_METHOD* method) {
     return fail(Code::io, "OpenSSL cannot be set up: " + openssl_reason());
   SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
+  constexpr std::size_t read_buffer = 256U << 10;  // many records by one read(2), instead of two for each
+  SSL_CTX_set_default_read_buffer_len(context.get(), read_buffer);
+  SSL_CTX_set_read_ahead(context.get(), 1);
   SSL_CTX_set_mode(context.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   std::signal(SIGPIPE, SIG_IGN);
   return context;
