@@ -1,12 +1,8 @@
 #include "base/files.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
-
-#include <memory>
-#include <vector>
 
 #include "base/random.h"
 
@@ -82,84 +78,6 @@ Result<> make_directories(const fs::path& path, mode_t mode) {
     if (error != EEXIST || !fs::is_directory(path, ignored)) return fail_errno("mkdir " + path.string(), error);
   }
   return sync_directory(path.parent_path());
-}
-
-namespace {
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-using Directory = std::unique_ptr<DIR, CloseDirectory>;
-
-/// Opens the directory `name` for emptying it; one without permission bits is opened all the same (root).
-Result<Directory> open_directory(int parent, const char* name) {
-  FERRY_ASSIGN(Fd fd, open_at(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  DIR* directory = ::fdopendir(fd.get());
-  if (directory == nullptr) return fail_errno(std::string("read directory ") + name);
-  fd.release();
-  return Directory(directory);
-}
-
-/// Removes what is below one directory. Iterative, so that a tree of any depth costs no stack; it climbs back through
-/// "..", so that it costs no descriptors.
-class Emptier {
- public:
-  Emptier(Directory top, const std::string& path, const std::atomic<bool>* stop)
-      : current_(std::move(top)), path_(path), stop_(stop) {}
-
-  Result<> run() {
-    while (true) {
-      if (stop_ != nullptr && *stop_) return fail(Code::cancelled, "cancelled while removing " + path_);
-      errno = 0;
-      const dirent* entry = ::readdir(current_.get());
-      if (entry == nullptr && errno != 0) return fail_errno("read directory below " + path_);
-      if (entry == nullptr && names_.empty()) return {};
-      FERRY_TRY(entry == nullptr ? climb() : remove(entry->d_name));
-    }
-  }
-
- private:
-  /// Removes an entry of the current directory, or descends into it if it is a directory with something in it.
-  Result<> remove(const std::string& name) {
-    if (name == "." || name == "..") return {};
-    if (::unlinkat(dirfd(current_.get()), name.c_str(), 0) == 0 || errno == ENOENT) return {};
-    if (errno != EISDIR) return fail_errno("remove " + name + " below " + path_);
-    if (::unlinkat(dirfd(current_.get()), name.c_str(), AT_REMOVEDIR) == 0) return {};
-    if (errno != ENOTEMPTY && errno != EEXIST) return fail_errno("rmdir " + name + " below " + path_);
-    FERRY_ASSIGN(Directory child, open_directory(dirfd(current_.get()), name.c_str()));
-    names_.push_back(name);
-    current_ = std::move(child);
-    return {};
-  }
-
-  Result<> climb() {
-    FERRY_ASSIGN(Directory parent, open_directory(dirfd(current_.get()), ".."));
-    current_ = std::move(parent);
-    if (::unlinkat(dirfd(current_.get()), names_.back().c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
-      return fail_errno("rmdir " + names_.back() + " below " + path_);
-    names_.pop_back();
-    return {};
-  }
-
-  Directory current_;
-  std::vector<std::string> names_;  // of the directories from the top down to the current one
-  const std::string& path_;
-  const std::atomic<bool>* const stop_;
-};
-
-}  // namespace
-
-Result<> remove_tree_at(int directory, const std::string& path, const std::atomic<bool>* stop) {
-  if (::unlinkat(directory, path.c_str(), 0) == 0 || errno == ENOENT) return {};
-  if (errno != EISDIR) return fail_errno("remove " + path);
-  FERRY_ASSIGN(Directory top, open_directory(directory, path.c_str()));
-  FERRY_TRY(Emptier(std::move(top), path, stop).run());
-  if (::unlinkat(directory, path.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) return fail_errno("rmdir " + path);
-  return {};
-}
-
-Result<> remove_tree(const fs::path& path, const std::atomic<bool>* stop) {
-  return remove_tree_at(AT_FDCWD, path.string(), stop);
 }
 
 }  // namespace ferry

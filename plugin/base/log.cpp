@@ -81,9 +81,10 @@ std::string quote(std::string_view text) {
   return result + "\"";
 }
 
-std::string printable(std::string_view text) {
+std::string printable(std::string_view text, std::size_t longest) {
   std::string result;
-  for (const char c : text) append_escaped(result, c);
+  for (const char c : text.substr(0, longest)) append_escaped(result, c);
+  if (text.size() > longest) result += "…";
   return result;
 }
 

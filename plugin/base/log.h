@@ -16,9 +16,9 @@ namespace ferry {
 /// `level` is one of trace, debug, info, warn, error, off; anything else is refused.
 Result<> set_up_logging(std::string_view level);
 
-/// The text with control characters escaped: for sentences of a peer that become part of an error of this host. (Of
-/// what is logged, the sink escapes them anyway.)
-std::string printable(std::string_view text);
+/// The text with control characters escaped, and cut after `longest` of its bytes: for sentences of a peer that become
+/// part of an error or of Status of this host. (Of what is logged, the sink escapes them anyway.)
+std::string printable(std::string_view text, std::size_t longest = std::string_view::npos);
 
 /// The text in double quotes with control characters, quotes and backslashes escaped, and cut after 300 bytes.
 std::string quote(std::string_view text);

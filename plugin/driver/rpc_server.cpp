@@ -6,6 +6,7 @@
 #include "driver/rpc_messages.h"
 #include "driver/rpc_routes.h"
 #include "driver/rpc_socket.h"
+#include "transport/body.h"
 #include "transport/http_server.h"
 
 namespace ferry::driver {
@@ -24,17 +25,12 @@ void refuse(httplib::Response& response, int status, std::string_view message) {
   response.set_content(error_text(message), content_type);
 }
 
-/// Reads a body of bounded size; false: the response says what was wrong. (httplib 0.11 does not bound chunked bodies.)
+/// False: the response says what was wrong.
 bool read_body(const httplib::ContentReader& read, httplib::Response& response, std::string& body) {
-  bool too_large = false;
-  const bool complete = read([&](const char* data, std::size_t size) {
-    too_large = size > largest_body - body.size();
-    if (!too_large) body.append(data, size);
-    return !too_large;
-  });
-  if (too_large) refuse(response, 413, "the request is larger than 1 MiB");
-  if (!too_large && !complete) refuse(response, 400, "the request's body cannot be read");
-  return complete && !too_large;
+  const transport::Body outcome = transport::read_body(read, largest_body, body);
+  if (outcome == transport::Body::too_large) refuse(response, 413, "the request is larger than 1 MiB");
+  if (outcome == transport::Body::broken) refuse(response, 400, "the request's body cannot be read");
+  return outcome == transport::Body::complete;
 }
 
 /// Errors that httplib finds get a body too.

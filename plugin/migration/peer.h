@@ -35,6 +35,7 @@ class OpenSource : public sync::Source {};
 class Peer {
  public:
   virtual ~Peer() = default;
+  /// `timeout` is for everything, connecting included, here and in describe().
   /// UUID of the peer's catalogue; equal to the own one if the peer is this host.
   virtual Result<std::string> identify(std::chrono::milliseconds timeout) = 0;
   /// Also checks that the volume could be opened now.

@@ -25,7 +25,9 @@ class RemoteSource : public migration::OpenSource {
   RemoteSource(std::shared_ptr<Connection> connection, const std::string& id)
       : connection_(std::move(connection)), path_("/sources/" + id) {}
 
-  ~RemoteSource() override { (void)connection_->ask({"DELETE", path_, "", goodbye_time, goodbye_time}); }
+  ~RemoteSource() override {
+    (void)connection_->ask({"DELETE", path_, "", goodbye_time, goodbye_time, after(goodbye_time)});
+  }
 
   Result<> manifest(const sync::ByteSink& sink) override {
     return connection_->stream({"POST", path_ + "/manifest", "", connect_time, walk_time}, sink);
@@ -50,15 +52,16 @@ class RemotePeer : public migration::Peer {
   explicit RemotePeer(std::shared_ptr<transport::Transport> transport) : transport_(std::move(transport)) {}
 
   Result<std::string> identify(milliseconds timeout) override {
-    FERRY_ASSIGN(const auto answer, connect()->ask({"GET", "/hello", "", timeout, timeout}));
+    FERRY_ASSIGN(const auto answer, connect()->ask({"GET", "/hello", "", timeout, timeout, after(timeout)}));
     FERRY_ASSIGN(const Hello hello, decode_hello(answer));
     return hello.uuid;
   }
 
   Result<migration::VolumeDescription> describe(const migration::ImportRequest& request,
                                                 milliseconds timeout) override {
+    const Deadline deadline = after(timeout);
     const std::string body = encode(OpenRequest{request.volume, request.freeze});
-    FERRY_ASSIGN(const auto answer, connect()->ask({"POST", "/describe", body, timeout, timeout}));
+    FERRY_ASSIGN(const auto answer, connect()->ask({"POST", "/describe", body, timeout, timeout, deadline}));
     return decode_description(answer);
   }
 

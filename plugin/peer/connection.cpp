@@ -11,6 +11,12 @@ namespace {
 constexpr std::size_t longest_answer = 64U << 20;
 constexpr int ok_status = 200;
 
+std::chrono::milliseconds time_to_connect(const Connection::Call& call) {
+  if (!call.deadline) return call.connect_timeout;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(*call.deadline - SteadyClock::now());
+  return std::clamp(left, std::chrono::milliseconds(0), call.connect_timeout);
+}
+
 }  // namespace
 
 Result<Connection::Client> Connection::take(std::chrono::milliseconds timeout, bool& reused) {
@@ -39,7 +45,7 @@ void Connection::give_back(Client client) {
 
 Result<> Connection::send(const Call& call, const sync::ByteSink& sink) {
   bool reused = false;
-  FERRY_ASSIGN(Client client, take(call.connect_timeout, reused));
+  FERRY_ASSIGN(Client client, take(time_to_connect(call), reused));
   bool healthy = false;
   Result<> result = send_on(*client, call, sink, healthy);
   {
@@ -51,8 +57,16 @@ Result<> Connection::send(const Call& call, const sync::ByteSink& sink) {
   return result;
 }
 
-Result<> Connection::send_on(httplib::ClientImpl& client, const Call& call, const sync::ByteSink& sink, bool& healthy) {
+Error Connection::explain(httplib::Error error, const Call& call) const {
+  if (call.deadline && SteadyClock::now() >= *call.deadline)
+    return {Code::unavailable, "peer " + transport_->peer() + " did not answer in time; is it overloaded?"};
+  return transport_->explain(error);
+}
+
+Result<> Connection::send_on(transport::PeerClient& client, const Call& call, const sync::ByteSink& sink,
+                             bool& healthy) {
   client.set_read_timeout(call.read_timeout);
+  client.set_deadline(call.deadline);
   httplib::Request request;
   request.method = call.method;
   request.path = std::string(path_prefix) + call.path;
@@ -77,7 +91,7 @@ Result<> Connection::send_on(httplib::ClientImpl& client, const Call& call, cons
   httplib::Error error = httplib::Error::Success;
   const bool sent = client.send(request, response, error);
   if (!sunk) return pass(sunk);
-  if (!sent) return tl::unexpected(transport_->explain(error));
+  if (!sent) return tl::unexpected(explain(error, call));
   healthy = status == ok_status;  // the server may end the connection after an error, see transport/http_server.h
   if (status != ok_status) return tl::unexpected(decode_error(status, error_body, transport_->peer()));
   return {};

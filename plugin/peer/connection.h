@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,9 +24,11 @@ class Connection {
     std::string body;
     std::chrono::milliseconds connect_timeout;
     std::chrono::milliseconds read_timeout;  ///< for the next byte
+    std::optional<Deadline> deadline = {};   ///< for everything: connecting, the request and the whole answer
   };
 
-  /// The body of the answer, 64 MiB at most. An answer that is not 200 is the error that the peer reports.
+  /// The body of the answer, 64 MiB at most. Code::unavailable if the deadline passes. An answer that is not 200 is the
+  /// error that the peer reports.
   Result<std::string> ask(const Call& call);
   /// Hands the answer's body on as it comes; an error of the sink ends the request and is passed on.
   Result<> stream(const Call& call, const sync::ByteSink& sink);
@@ -34,17 +37,18 @@ class Connection {
   void abort();
 
  private:
-  using Client = std::unique_ptr<httplib::ClientImpl>;
+  using Client = std::unique_ptr<transport::PeerClient>;
   Result<Client> take(std::chrono::milliseconds timeout, bool& reused);
   void give_back(Client client);
   Result<> send(const Call& call, const sync::ByteSink& sink);
-  Result<> send_on(httplib::ClientImpl& client, const Call& call, const sync::ByteSink& sink, bool& healthy);
+  Result<> send_on(transport::PeerClient& client, const Call& call, const sync::ByteSink& sink, bool& healthy);
+  Error explain(httplib::Error error, const Call& call) const;
 
   const std::shared_ptr<transport::Transport> transport_;
   std::mutex mutex_;
-  std::vector<Client> idle_;                  // protected by mutex_
-  std::vector<httplib::ClientImpl*> in_use_;  // protected by mutex_
-  bool aborted_ = false;                      // protected by mutex_
+  std::vector<Client> idle_;                    // protected by mutex_
+  std::vector<transport::PeerClient*> in_use_;  // protected by mutex_
+  bool aborted_ = false;                        // protected by mutex_
 };
 
 }  // namespace ferry::peer

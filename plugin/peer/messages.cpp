@@ -14,6 +14,7 @@ using nlohmann::json;
 
 constexpr std::size_t longest_message = 64U << 20;
 constexpr std::size_t longest_error = 4096;
+constexpr std::size_t longest_warning = 500;
 
 /// What a peer may report. Not Code::cancelled, which only this host can mean.
 constexpr std::array codes = {Code::invalid_argument, Code::not_found,   Code::already_exists, Code::busy,
@@ -135,7 +136,7 @@ Result<sync::Seal> decode_seal(const std::string& text) {
     sync::Seal seal;
     seal.changed = count(message.at("changed"));
     seal.consistency = message.at("consistency").get<std::string>() == "idle" ? "idle" : "live";
-    seal.warning = short_string(message.at("warning"), longest_error);
+    seal.warning = printable(message.at("warning").get<std::string>(), longest_warning);
     return seal;
   });
 }

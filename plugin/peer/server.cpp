@@ -1,11 +1,11 @@
 #include "peer/server.h"
 
+#include <map>
 #include <sstream>
 
 #include "base/log.h"
-#include "base/random.h"
 #include "peer/messages.h"
-#include "volumes/names.h"
+#include "transport/body.h"
 
 #ifndef FERRY_VERSION
 #define FERRY_VERSION "unknown"
@@ -15,9 +15,6 @@ namespace ferry::peer {
 
 namespace {
 
-/// A source that nobody asks for is closed; a receiver that comes back opens it anew.
-constexpr std::chrono::minutes session_time{15};
-constexpr std::size_t most_sessions = 256;
 /// Requests are small; the largest names the files of one batch.
 constexpr std::size_t longest_request = 4U << 20;
 
@@ -28,18 +25,47 @@ void refuse(httplib::Response& response, const Error& error) {
   response.set_content(encode(error), json_type);
 }
 
-/// Streams a byte source as the response's body; `keep` lives as long as the stream.
-void stream(httplib::Response& response, std::shared_ptr<sync::ByteSource> source, std::shared_ptr<void> keep) {
+void refuse(httplib::Response& response, int status, const std::string& message) {
+  refuse(response, {Code::invalid_argument, message});
+  response.status = status;
+}
+
+/// What keeps a session open and to oneself, or shared, while its source is read.
+struct Use {
+  std::shared_ptr<Session> session;
+  Turns::Turn turn;
+};
+
+/// Streams a byte source as the response's body. Who has read its end finds the session free.
+void stream(httplib::Response& response, std::shared_ptr<sync::ByteSource> source, Use use) {
   response.set_chunked_content_provider(
-      bytes_type, [source = std::move(source), keep = std::move(keep)](std::size_t, httplib::DataSink& sink) {
+      bytes_type, [source = std::move(source), use = std::move(use)](std::size_t, httplib::DataSink& sink) mutable {
         constexpr std::size_t piece = 64U << 10;
         std::string bytes;
         bool more = true;
         while (more && bytes.size() < piece) more = source->next(bytes);
         if (!bytes.empty() && !sink.write(bytes.data(), bytes.size())) return false;
-        if (!more) sink.done();
+        if (more) return true;
+        source.reset();
+        use.turn.reset();  // first: it belongs to the session
+        use.session.reset();
+        sink.done();
         return true;
       });
+}
+
+/// Lets through what has no body, or one that a handler of this file reads: httplib would read others, however long.
+httplib::Server::HandlerResponse refuse_unread_bodies(const httplib::Request& request, httplib::Response& response) {
+  const bool read = request.method == "POST" || request.method == "DELETE";
+  const bool none = (request.method == "GET" || request.method == "HEAD") && !request.has_header("Transfer-Encoding") &&
+                    request.get_header_value("Content-Length") == "0";
+  if (read || none) return httplib::Server::HandlerResponse::Unhandled;
+  refuse(response, 405, "the peer protocol has no such request");
+  return httplib::Server::HandlerResponse::Handled;
+}
+
+void answer_absent(const httplib::Request&, httplib::Response& response, const httplib::ContentReader&) {
+  response.status = 404;
 }
 
 }  // namespace
@@ -64,22 +90,40 @@ Result<std::set<Permission>> parse_permissions(std::string_view text) {
   return permissions;
 }
 
-Server::Server(const migration::Sources& sources, std::string uuid, std::set<Permission> allowed)
-    : sources_(sources), uuid_(std::move(uuid)), allowed_(std::move(allowed)) {}
+Server::Server(const migration::Sources& sources, std::string uuid, std::set<Permission> allowed,
+               const ServerTimes& times)
+    : sources_(sources), uuid_(std::move(uuid)), allowed_(std::move(allowed)), times_(times), sessions_(times.idle) {}
 
 void Server::add_routes(httplib::Server& routes) {
-  routes.set_payload_max_length(longest_request);
+  const auto with = [this](Handler handler) {
+    return [this, handler](const httplib::Request& request, httplib::Response& response,
+                           const httplib::ContentReader& read) { serve(handler, request, read, response); };
+  };
   const std::string prefix = path_prefix;
   const std::string source = prefix + "/sources/([0-9a-f]+)";
+  routes.set_payload_max_length(longest_request);
+  routes.set_pre_routing_handler(refuse_unread_bodies);
   routes.Get(prefix + "/hello", [this](const httplib::Request&, httplib::Response& response) {
     answer(response, encode(Hello{FERRY_VERSION, uuid_}));
   });
-  routes.Post(prefix + "/describe", [this](const auto& request, auto& response) { describe(request, response); });
-  routes.Post(prefix + "/sources", [this](const auto& request, auto& response) { open(request, response); });
-  routes.Post(source + "/manifest", [this](const auto& request, auto& response) { manifest(request, response); });
-  routes.Post(source + "/content", [this](const auto& request, auto& response) { content(request, response); });
-  routes.Post(source + "/seal", [this](const auto& request, auto& response) { seal(request, response); });
-  routes.Delete(source, [this](const auto& request, auto& response) { close(request, response); });
+  routes.Post(prefix + "/describe", with(&Server::describe));
+  routes.Post(prefix + "/sources", with(&Server::open));
+  routes.Post(source + "/manifest", with(&Server::manifest));
+  routes.Post(source + "/content", with(&Server::content));
+  routes.Post(source + "/seal", with(&Server::seal));
+  routes.Delete(source, with(&Server::close));
+  routes.Post(".*", answer_absent);
+  routes.Delete(".*", answer_absent);
+}
+
+void Server::serve(Handler handler, const httplib::Request& request, const httplib::ContentReader& read,
+                   httplib::Response& response) {
+  std::string body;
+  switch (transport::read_body(read, longest_request, body)) {
+    case transport::Body::complete: return (this->*handler)(request, body, response);
+    case transport::Body::too_large: return refuse(response, 413, "the request is larger than 4 MiB");
+    case transport::Body::broken: return refuse(response, 400, "the request's body cannot be read");
+  }
 }
 
 Result<> Server::allow(Permission permission) const {
@@ -87,98 +131,60 @@ Result<> Server::allow(Permission permission) const {
   return fail(Code::denied, "this host does not let its peers read its volumes (the plugin's setting ALLOW)");
 }
 
-void Server::describe(const httplib::Request& request, httplib::Response& response) const {
+void Server::describe(const httplib::Request&, const std::string& body, httplib::Response& response) {
   const auto described = [&]() -> Result<migration::VolumeDescription> {
     FERRY_TRY(allow(Permission::read));
-    FERRY_ASSIGN(const OpenRequest wanted, decode_open_request(request.body));
+    FERRY_ASSIGN(const OpenRequest wanted, decode_open_request(body));
     return sources_.describe(wanted.volume, wanted.freeze);
   }();
   if (!described) return refuse(response, described.error());
   answer(response, encode(*described));
 }
 
-void Server::open(const httplib::Request& request, httplib::Response& response) {
+void Server::open(const httplib::Request& request, const std::string& body, httplib::Response& response) {
   const auto opened = [&]() -> Result<std::string> {
     FERRY_TRY(allow(Permission::read));
-    FERRY_ASSIGN(const OpenRequest wanted, decode_open_request(request.body));
+    FERRY_ASSIGN(const OpenRequest wanted, decode_open_request(body));
     auto session = std::make_shared<Session>();
     FERRY_ASSIGN(session->volume, sources_.open(wanted.volume, wanted.freeze));
     spdlog::info("a peer at {} reads volume {}", request.remote_addr, wanted.volume);
-    return add(std::move(session));
+    return sessions_.add(std::move(session));
   }();
   if (!opened) return refuse(response, opened.error());
   answer(response, encode_opened(*opened));
 }
 
-Result<std::string> Server::add(std::shared_ptr<Session> session) {
-  std::vector<std::shared_ptr<Session>> expired;  // destroyed after the lock is released
-  const std::lock_guard guard(mutex_);
-  const auto now = SteadyClock::now();
-  for (auto it = sessions_.begin(); it != sessions_.end();) {
-    const bool unused = it->second.use_count() == 1 && it->second->expires < now;
-    if (unused) expired.push_back(it->second);
-    it = unused ? sessions_.erase(it) : std::next(it);
-  }
-  if (sessions_.size() >= most_sessions) return fail(Code::unavailable, "too many migrations read from this host now");
-  session->expires = now + session_time;
-  const std::string id = random_hex(16);
-  sessions_.emplace(id, std::move(session));
-  return id;
-}
-
-Result<std::shared_ptr<Server::Session>> Server::find(const httplib::Request& request) {
-  const std::string id = request.matches[1];
-  const std::lock_guard guard(mutex_);
-  const auto it = sessions_.find(id);
-  // "unavailable": the receiver opens the source anew and carries on, e.g. after this process was restarted
-  if (it == sessions_.end()) return fail(Code::unavailable, "the source is not open any more");
-  it->second->expires = SteadyClock::now() + session_time;
-  return it->second;
-}
-
-void Server::manifest(const httplib::Request& request, httplib::Response& response) {
-  const auto session = find(request);
+void Server::manifest(const httplib::Request& request, const std::string&, httplib::Response& response) {
+  auto session = sessions_.find(request.matches[1]);
   if (!session) return refuse(response, session.error());
-  auto lock = std::make_shared<std::unique_lock<std::shared_mutex>>((*session)->mutex, std::try_to_lock);
-  if (!lock->owns_lock())
-    return refuse(response, {Code::unavailable, "the source is being read by an earlier request"});
-  auto keep = std::make_shared<std::pair<std::shared_ptr<Session>, decltype(lock)>>(*session, std::move(lock));
-  stream(response, (*session)->volume->sender.manifest(), std::move(keep));
+  auto turn = (*session)->turns.walk(after(times_.turn));
+  if (!turn) return refuse(response, {Code::unavailable, "the source is being read by an earlier request"});
+  auto walk = (*session)->volume->sender.manifest();
+  stream(response, std::move(walk), {std::move(*session), std::move(turn)});
 }
 
-void Server::content(const httplib::Request& request, httplib::Response& response) {
-  const auto session = find(request);
+void Server::content(const httplib::Request& request, const std::string& body, httplib::Response& response) {
+  auto session = sessions_.find(request.matches[1]);
   if (!session) return refuse(response, session.error());
-  auto lock = std::make_shared<std::shared_lock<std::shared_mutex>>((*session)->mutex, std::try_to_lock);
-  if (!lock->owns_lock())
-    return refuse(response, {Code::unavailable, "the source is being walked by an earlier request"});
-  auto content = (*session)->volume->sender.content(request.body);
+  auto turn = (*session)->turns.read(after(times_.turn));
+  if (!turn) return refuse(response, {Code::unavailable, "the source is being walked by an earlier request"});
+  auto content = (*session)->volume->sender.content(body);
   if (!content) return refuse(response, content.error());
-  auto keep = std::make_shared<std::pair<std::shared_ptr<Session>, decltype(lock)>>(*session, std::move(lock));
-  stream(response, std::move(*content), std::move(keep));
+  stream(response, std::move(*content), {std::move(*session), std::move(turn)});
 }
 
-void Server::seal(const httplib::Request& request, httplib::Response& response) {
-  const auto session = find(request);
+void Server::seal(const httplib::Request& request, const std::string&, httplib::Response& response) {
+  const auto session = sessions_.find(request.matches[1]);
   if (!session) return refuse(response, session.error());
-  const std::shared_lock lock((*session)->mutex, std::try_to_lock);
-  if (!lock.owns_lock())
-    return refuse(response, {Code::unavailable, "the source is being walked by an earlier request"});
+  const auto turn = (*session)->turns.read(after(times_.turn));
+  if (!turn) return refuse(response, {Code::unavailable, "the source is being walked by an earlier request"});
   const auto sealed = sources_.seal(*(*session)->volume);
   if (!sealed) return refuse(response, sealed.error());
   answer(response, encode(*sealed));
 }
 
-void Server::close(const httplib::Request& request, httplib::Response& response) {
-  const std::string id = request.matches[1];
-  std::shared_ptr<Session> closed;  // destroyed after the lock is released
-  {
-    const std::lock_guard guard(mutex_);
-    if (const auto it = sessions_.find(id); it != sessions_.end()) {
-      closed = it->second;
-      sessions_.erase(it);
-    }
-  }
+void Server::close(const httplib::Request& request, const std::string&, httplib::Response& response) {
+  sessions_.close(request.matches[1]);
   answer(response, "{}");
 }
 

@@ -3,16 +3,13 @@
 #include <httplib.h>
 
 #include <chrono>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <set>
-#include <shared_mutex>
 #include <string>
 
 #include "base/result.h"
-#include "base/time.h"
 #include "migration/sources.h"
+#include "peer/sessions.h"
 
 namespace ferry::peer {
 
@@ -22,38 +19,45 @@ enum class Permission { read, write, freeze, containers };
 /// Parses "read,write,…" or "none".
 Result<std::set<Permission>> parse_permissions(std::string_view text);
 
+struct ServerTimes {
+  /// A source that nobody asks for is closed after it; a receiver that comes back opens it anew.
+  std::chrono::milliseconds idle = std::chrono::minutes(15);
+  /// So long a request waits for another one to end that uses its source: for one that the client has just read to its
+  /// end or broken off, not for a whole walk.
+  std::chrono::milliseconds turn = std::chrono::seconds(10);
+};
+
 /// Answers the peer protocol (docs/protocol.md) to whoever the transport has authenticated. Thread-safe.
 class Server {
  public:
   /// `sources` must outlive this object, and this object the routes' server. `uuid` is the catalogue's.
-  Server(const migration::Sources& sources, std::string uuid, std::set<Permission> allowed);
+  Server(const migration::Sources& sources, std::string uuid, std::set<Permission> allowed,
+         const ServerTimes& times = {});
 
-  /// Adds the protocol's routes; to be called before `routes` serves.
+  /// Adds the protocol's routes; to be called before `routes` serves. Bodies have 4 MiB at most, whatever is asked for.
   void add_routes(httplib::Server& routes);
 
- private:
-  /// A volume that a peer has opened. manifest() needs it for itself, content and seal share it.
-  struct Session {
-    std::unique_ptr<migration::OpenVolume> volume;
-    std::shared_mutex mutex;
-    Deadline expires;  // protected by Server::mutex_
-  };
+  /// How many sources are open.
+  std::size_t open_sources() const { return sessions_.count(); }
 
+ private:
+  using Handler = void (Server::*)(const httplib::Request&, const std::string& body, httplib::Response&);
+
+  void serve(Handler handler, const httplib::Request& request, const httplib::ContentReader& read,
+             httplib::Response& response);
   Result<> allow(Permission permission) const;
-  void describe(const httplib::Request& request, httplib::Response& response) const;
-  void open(const httplib::Request& request, httplib::Response& response);
-  void manifest(const httplib::Request& request, httplib::Response& response);
-  void content(const httplib::Request& request, httplib::Response& response);
-  void seal(const httplib::Request& request, httplib::Response& response);
-  void close(const httplib::Request& request, httplib::Response& response);
-  Result<std::shared_ptr<Session>> find(const httplib::Request& request);
-  Result<std::string> add(std::shared_ptr<Session> session);
+  void describe(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void open(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void manifest(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void content(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void seal(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void close(const httplib::Request& request, const std::string& body, httplib::Response& response);
 
   const migration::Sources& sources_;
   const std::string uuid_;
   const std::set<Permission> allowed_;
-  std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<Session>> sessions_;  // protected by mutex_
+  const ServerTimes times_;
+  Sessions sessions_;
 };
 
 }  // namespace ferry::peer

@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "sync/content.h"
+#include "sync/extent.h"
 #include "sync/manifest.h"
 #include "sync/walk.h"
 
@@ -53,22 +54,15 @@ Result<> ContentSource::open_next(std::string& out) {
   return {};
 }
 
-/// Moves offset_ to the next byte of data and data_end_ behind it; false if only a hole is left.
+/// Moves offset_ to the next byte of data and data_end_ behind it; false if only a hole is left. Asks the file system
+/// for every file: the blocks of xattrs, of extent trees and behind the end make up for holes in what stat(2) tells.
 Result<bool> ContentSource::find_data() {
   const Entry& entry = entries_[wants_[at_].entry];
   if (offset_ >= entry.size) return false;
   if (offset_ < data_end_) return true;
-  if (entry.data == entry.size) {
-    data_end_ = entry.size;
-    return true;
-  }
-  const off_t data = ::lseek(file_.get(), static_cast<off_t>(offset_), SEEK_DATA);
-  if (data < 0 && errno == ENXIO) return false;
-  if (data < 0) return fail_errno("find data");
-  const off_t hole = ::lseek(file_.get(), data, SEEK_HOLE);
-  if (hole < 0) return fail_errno("find hole");
-  offset_ = static_cast<std::uint64_t>(data);
-  data_end_ = std::min(static_cast<std::uint64_t>(hole), entry.size);
+  FERRY_ASSIGN(const Extent extent, find_extent(file_.get(), offset_, entry.size));
+  offset_ = extent.begin;
+  data_end_ = extent.end;
   return offset_ < data_end_;
 }
 

@@ -14,6 +14,10 @@ namespace {
 /// A large file's progress is journaled every so many bytes; at most these are sent again after an interruption.
 constexpr std::uint64_t note_interval = 16 * block_size;
 
+/// So much more than announced may come for a file: what file systems store without counting it in st_blocks, such as
+/// a small file's content in its inode.
+constexpr std::uint64_t slack = 64U << 10;
+
 Result<> write_at(int fd, std::string_view data, std::uint64_t offset) {
   while (!data.empty()) {
     const ssize_t count = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset));
@@ -98,13 +102,24 @@ Result<> FileWriter::data(std::uint32_t entry, std::uint64_t offset, const Diges
   const Digest written = digest_of(payload);
   if (written != digest)
     return at(entry, {Code::corrupt, "content at offset " + std::to_string(offset) + " was damaged on the way"});
+  FERRY_TRY(check_announced(entry, payload.size()));
   if (auto done = write_at(file_.get(), payload, offset); !done) return at(entry, done.error());
   answer_ = chain(answer_, offset, payload.size(), written);
   known_.digest = chain(known_.digest, offset, payload.size(), written);
   known_.offset = offset + payload.size();
+  known_.bytes += payload.size();
   shared_.progress.bytes_done += payload.size();
   if (known_.offset - noted_ >= note_interval && known_.offset % block_size == 0) return note_progress(entry);
   return {};
+}
+
+/// The disk's room was checked for what the manifest announced. Code::busy: an honest source has been written to.
+Result<> FileWriter::check_announced(std::uint32_t entry, std::uint64_t more) const {
+  const std::uint64_t announced = entries_[entry].data;
+  if (shared_.writers == Writers::allowed || known_.bytes + more <= announced + slack) return {};
+  return at(entry, {Code::busy, "the source sends more than the " + std::to_string(announced) +
+                                    " bytes that it announced; stop what writes to it, or pass -o freeze=none for a "
+                                    "copy that may be torn"});
 }
 
 Result<> FileWriter::note_progress(std::uint32_t entry) {

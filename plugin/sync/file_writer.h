@@ -38,6 +38,7 @@ class FileWriter : public FrameHandler {
   struct Shared {  ///< what all writers of a round share; must outlive them
     int root;
     const Manifest& manifest;
+    Writers writers;  ///< none: a file may have little more content than the manifest announced
     Journal& journal;
     Progress& progress;
     const std::atomic<bool>& cancelled;
@@ -51,6 +52,7 @@ class FileWriter : public FrameHandler {
  private:
   Result<> open(std::uint32_t entry);
   Result<> start(std::uint32_t entry, const Want& want);
+  Result<> check_announced(std::uint32_t entry, std::uint64_t more) const;
   Result<> note_progress(std::uint32_t entry);
   Result<> complete(std::uint32_t entry, Outcome outcome);
   Result<> drop(std::uint32_t entry);

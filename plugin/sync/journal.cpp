@@ -25,6 +25,7 @@ void write_progress(Writer& writer, const FileProgress& progress) {
   writer.number(progress.offset);
   writer.byte(static_cast<std::uint8_t>((progress.complete ? flag_complete : 0) | (progress.stable ? flag_stable : 0)));
   writer.digest(progress.digest);
+  writer.number(progress.bytes);
 }
 
 FileProgress read_progress(Reader& reader) {
@@ -37,6 +38,7 @@ FileProgress read_progress(Reader& reader) {
   progress.complete = (flags & flag_complete) != 0;
   progress.stable = (flags & flag_stable) != 0;
   progress.digest = reader.digest();
+  progress.bytes = reader.number();  // zero in the journal of a version that did not note it
   return progress;
 }
 

@@ -21,8 +21,9 @@ struct FileProgress {
   std::uint64_t ctime_ns = 0;
   std::uint64_t offset = 0;  ///< everything before it is written; `size` when the file is complete
   bool complete = false;
-  bool stable = false;  ///< an equal ctime proves that the content is equal (ManifestInfo::stable_before_ns)
-  Digest digest{};      ///< chain of the blocks before `offset`
+  bool stable = false;      ///< an equal ctime proves that the content is equal (ManifestInfo::stable_before_ns)
+  Digest digest{};          ///< chain of the blocks before `offset`
+  std::uint64_t bytes = 0;  ///< how many came for what is before `offset`: it without holes
 
   bool operator==(const FileProgress&) const = default;
   bool same_version(const Entry& entry) const {

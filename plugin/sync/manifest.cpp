@@ -1,5 +1,7 @@
 #include "sync/manifest.h"
 
+#include <unistd.h>
+
 #include "base/log.h"
 
 namespace ferry::sync {
@@ -18,6 +20,8 @@ constexpr std::size_t longest_xattr = 65536;  // XATTR_SIZE_MAX, xattr(7)
 constexpr std::size_t most_xattrs = 16384;
 constexpr std::size_t most_warnings = 1000;
 constexpr std::size_t longest_text = 4096;
+constexpr std::size_t most_kept_warnings = 20;
+constexpr std::size_t longest_kept_warning = 500;
 
 /// What an entry's fields may be, apart from its place in the tree.
 bool is_plausible(const Entry& entry) {
@@ -55,7 +59,20 @@ bool read_xattrs(Reader& reader, std::vector<Xattr>& xattrs) {
   return reader.ok();
 }
 
+/// Bytes of memory that an entry takes. What is in a vector counts twice, since one that grows has room for twice as
+/// much.
+std::uint64_t memory_of(const Entry& entry) {
+  std::uint64_t bytes = 2 * sizeof(Entry) + entry.name.capacity() + entry.target.capacity();
+  for (const auto& xattr : entry.xattrs) bytes += 2 * sizeof(Xattr) + xattr.name.capacity() + xattr.value.capacity();
+  return bytes;
+}
+
 }  // namespace
+
+std::uint64_t memory_for_manifests() {
+  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) /
+         2;
+}
 
 void append_entry(std::string& out, const Entry& entry) {
   std::string body;
@@ -109,8 +126,10 @@ tl::unexpected<Error> read_failure(Reader& reader) {
               reader.ok() ? "the peer reports: " + printable(text) : "the peer reports an error it cannot name");
 }
 
-ManifestDecoder::ManifestDecoder(std::size_t most)
-    : most_(most), records_(longest_manifest_record, [this](std::string_view body) { return record(body); }) {}
+ManifestDecoder::ManifestDecoder(std::size_t most, std::uint64_t memory)
+    : most_(most),
+      memory_(memory),
+      records_(longest_manifest_record, [this](std::string_view body) { return record(body); }) {}
 
 Result<> ManifestDecoder::record(std::string_view body) {
   if (complete_) return fail(Code::corrupt, "the peer's manifest goes on after its end");
@@ -151,9 +170,18 @@ Result<> ManifestDecoder::entry(Reader& reader) {
   if (!fits || !reader.at_end())
     return fail(Code::corrupt, "the peer's manifest has a malformed entry " + quote(entry.name));
   FERRY_TRY(checker_.check(entry));
+  return keep(std::move(entry));
+}
+
+Result<> ManifestDecoder::keep(Entry entry) {
   if (entry.data > static_cast<std::uint64_t>(INT64_MAX) - data_)
     return fail(Code::corrupt, "the peer's manifest has more bytes than any file system");
   data_ += entry.data;
+  used_ += memory_of(entry);
+  if (used_ > memory_)
+    return fail(Code::unsupported, "the source has too many files for this host: the list of the first " +
+                                       std::to_string(manifest_.entries.size()) + " takes " + std::to_string(memory_) +
+                                       " bytes of memory, and no more than half of this host's may be used");
   manifest_.entries.push_back(std::move(entry));
   return {};
 }
@@ -162,8 +190,10 @@ Result<> ManifestDecoder::trailer(Reader& reader) {
   const std::uint64_t entries = reader.number();
   manifest_.info.stable_before_ns = reader.number();
   const std::uint64_t warnings = reader.number();
-  for (std::uint64_t i = 0; i < warnings && i < most_warnings && reader.ok(); ++i)
-    manifest_.info.warnings.emplace_back(reader.string(longest_text));
+  for (std::uint64_t i = 0; i < warnings && i < most_warnings && reader.ok(); ++i) {
+    const auto text = reader.string(longest_text);
+    if (i < most_kept_warnings) manifest_.info.warnings.push_back(printable(text, longest_kept_warning));
+  }
   if (!reader.at_end() || entries != manifest_.entries.size() || entries == 0)
     return fail(Code::corrupt, "the peer's manifest does not add up");
   complete_ = true;

@@ -23,11 +23,16 @@ struct Manifest {
   std::vector<Entry> entries;
 };
 
-/// Builds a manifest from a peer's bytes, which it checks as they come. Not thread-safe.
+/// Half of the physical memory.
+std::uint64_t memory_for_manifests();
+
+/// Builds a manifest from a peer's bytes, which it checks as they come. Keeps the first 20 warnings, cut and escaped.
+/// Not thread-safe.
 class ManifestDecoder {
  public:
-  /// More entries than `most` are refused, so that a peer cannot fill the memory.
-  explicit ManifestDecoder(std::size_t most = 50'000'000);
+  /// More than `most` entries, or entries that take more than `memory` bytes, are refused, so that a peer cannot fill
+  /// the memory. Beside them it holds one record.
+  explicit ManifestDecoder(std::size_t most = 50'000'000, std::uint64_t memory = memory_for_manifests());
   Result<> feed(std::string_view bytes) { return records_.feed(bytes); }
   /// The manifest, or Code::corrupt if the trailer is missing or its count is another.
   Result<Manifest> finish();
@@ -35,13 +40,16 @@ class ManifestDecoder {
  private:
   Result<> record(std::string_view body);
   Result<> entry(Reader& reader);
+  Result<> keep(Entry entry);
   Result<> trailer(Reader& reader);
 
   const std::size_t most_;
+  const std::uint64_t memory_;
   RecordDecoder records_;
   EntryChecker checker_;
   Manifest manifest_;
   std::uint64_t data_ = 0;  // sum over the entries
+  std::uint64_t used_ = 0;  // bytes of memory that they take
   bool complete_ = false;
 };
 

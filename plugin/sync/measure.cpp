@@ -1,26 +1,46 @@
 #include "sync/measure.h"
 
-#include <fts.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
-#include <memory>
-#include <string>
+#include <algorithm>
+#include <vector>
+
+#include "base/directory.h"
 
 namespace ferry::sync {
 
+namespace {
+
+constexpr std::size_t deepest = 128;  // so many descriptors are open at a time
+
+/// What a name's file has allocated; of several names of a file each has its share, so that all together count it once.
+std::uint64_t share(const struct stat& info) {
+  constexpr std::uint64_t block = 512;  // unit of st_blocks, stat(2)
+  const auto allocated = static_cast<std::uint64_t>(info.st_blocks) * block;
+  return std::min(allocated, static_cast<std::uint64_t>(info.st_size)) / std::max<std::uint64_t>(info.st_nlink, 1);
+}
+
+}  // namespace
+
 std::uint64_t measure(int root, Deadline deadline) {
-  struct CloseFts {
-    void operator()(FTS* stream) const { ::fts_close(stream); }
-  };
-  std::string path = "/proc/self/fd/" + std::to_string(root) + "/.";
-  char* paths[] = {path.data(), nullptr};
-  const std::unique_ptr<FTS, CloseFts> stream(::fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, nullptr));
   std::uint64_t bytes = 0;
-  if (!stream) return bytes;
-  while (const FTSENT* entry = ::fts_read(stream.get())) {
-    constexpr std::uint64_t block = 512;  // unit of st_blocks, stat(2)
-    if (entry->fts_info == FTS_F) bytes += static_cast<std::uint64_t>(entry->fts_statp->st_blocks) * block;
-    if (SteadyClock::now() > deadline) break;
+  std::vector<DirectoryReader> open;
+  const auto enter = [&open](int parent, const char* name) {
+    if (open.size() == deepest) return;
+    if (auto reader = DirectoryReader::open(parent, name, O_NOATIME)) open.push_back(std::move(*reader));
+  };
+  enter(root, ".");
+  while (!open.empty() && SteadyClock::now() < deadline) {
+    const auto name = open.back().next();
+    if (!name || *name == nullptr) {
+      open.pop_back();
+      continue;
+    }
+    struct stat info {};
+    if (::fstatat(open.back().fd(), *name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    if (S_ISDIR(info.st_mode)) enter(open.back().fd(), *name);
+    if (S_ISREG(info.st_mode)) bytes += share(info);
   }
   return bytes;
 }

@@ -6,8 +6,9 @@
 
 namespace ferry::sync {
 
-/// Bytes allocated to the files below an open directory, as far as they can be counted until the deadline: a lower
-/// bound. Hard links count once per name. What cannot be read counts as nothing.
+/// Bytes of the regular files below an open directory without holes, as far as they can be counted until the deadline,
+/// which is looked at for every entry: a lower bound of what a copy needs. A hard-linked file counts once. What cannot
+/// be read, or is deeper than 128 directories, counts as nothing.
 std::uint64_t measure(int root, Deadline deadline);
 
 }  // namespace ferry::sync

@@ -52,15 +52,6 @@ Result<> set_xattrs(int fd, const Entry& entry) {
   return {};
 }
 
-mode_t format_of(Type type) {
-  switch (type) {
-    case Type::fifo: return S_IFIFO;
-    case Type::character_device: return S_IFCHR;
-    case Type::block_device: return S_IFBLK;
-    default: return 0;
-  }
-}
-
 /// The kinds of xattr that a file system may support separately: the namespaces, and each name of security and system.
 std::string kind_of(const std::string& name) {
   return name.starts_with("user.") || name.starts_with("trusted.") ? name.substr(0, name.find('.')) : name;
@@ -158,6 +149,19 @@ Result<> check_time(const std::filesystem::path& directory, const Entry& entry) 
 }
 
 }  // namespace
+
+mode_t format_of(Type type) {
+  switch (type) {
+    case Type::directory: return S_IFDIR;
+    case Type::regular: return S_IFREG;
+    case Type::symlink: return S_IFLNK;
+    case Type::fifo: return S_IFIFO;
+    case Type::character_device: return S_IFCHR;
+    case Type::block_device: return S_IFBLK;
+    case Type::hard_link: return 0;
+  }
+  return 0;
+}
 
 Result<> apply_metadata(int fd, const Entry& entry) {
   if (::fchown(fd, entry.uid, entry.gid) != 0) return fail_errno("chown");

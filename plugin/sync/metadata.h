@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
 #include <vector>
 
@@ -7,6 +9,9 @@
 #include "sync/entry.h"
 
 namespace ferry::sync {
+
+/// The file type as inode(7) has it in st_mode; 0 for a hard link, which has that of what it links to.
+mode_t format_of(Type type);
 
 /// Gives an open regular file or directory the entry's owner, mode, xattrs (no other ones stay) and mtime, in the order
 /// in which none undoes another: chown(2) clears suid bits and file capabilities, every change moves the ctime only.

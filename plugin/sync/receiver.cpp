@@ -4,11 +4,12 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <condition_variable>
+#include <mutex>
 #include <thread>
 
 #include "base/files.h"
 #include "base/log.h"
+#include "base/periodic.h"
 #include "base/time.h"
 #include "sync/content.h"
 #include "sync/file_writer.h"
@@ -48,41 +49,14 @@ class Batches {
   std::size_t at_ = 0;  // protected by mutex_
 };
 
-/// Runs a task every so often in a thread of its own until it is destroyed.
-class Periodic {
- public:
-  Periodic(std::chrono::milliseconds interval, std::function<void()> task)
-      : thread_([this, interval, task = std::move(task)] {
-          std::unique_lock lock(mutex_);
-          while (!changed_.wait_for(lock, interval, [this] { return stopping_; })) {
-            lock.unlock();
-            task();
-            lock.lock();
-          }
-        }) {}
-  ~Periodic() {
-    {
-      const std::lock_guard guard(mutex_);
-      stopping_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool stopping_ = false;  // protected by mutex_
-  std::thread thread_;
-};
-
 bool is_file(const Entry& entry) { return entry.type == Type::regular; }
 
-/// Digest of everything that equal trees have in common: no inode numbers, ctimes or allocation.
-Digest tree_digest(const Manifest& manifest, const std::vector<Digest>& files) {
+/// Digest of everything that equal trees have in common: no inode numbers, ctimes or allocation. Of no meaning if it
+/// was cancelled.
+Digest tree_digest(const Manifest& manifest, const std::vector<Digest>& files, const std::atomic<bool>& cancelled) {
   Digest digest{};
   std::string bytes;
-  for (std::size_t i = 0; i < manifest.entries.size(); ++i) {
+  for (std::size_t i = 0; i < manifest.entries.size() && !cancelled; ++i) {
     Entry entry = manifest.entries[i];
     entry.inode = entry.ctime_ns = entry.data = 0;
     bytes.clear();
@@ -114,7 +88,11 @@ Result<Receipt> Receiver::run() {
   FERRY_ASSIGN(const auto journal, Journal::open(journal_));
   for (unsigned number = 1;; ++number) {
     progress_.round = number;
-    FERRY_ASSIGN(Round done, round(root.get(), *journal));
+    auto result = round(root.get(), *journal);
+    const bool again = !result && result.error().code == Code::busy;  // more content came than was announced
+    if (again && number < options_.rounds) continue;
+    if (!result) return pass(result);
+    Round& done = *result;
     const bool still = done.seal.changed == 0 && done.torn.empty() && done.lost.empty();
     if (!still && number < options_.rounds) continue;
     if (!still && options_.writers == Writers::none)
@@ -123,7 +101,9 @@ Result<Receipt> Receiver::run() {
                       " times in a row; stop what writes to it, or pass -o freeze=none for a copy that may be torn");
     progress_.phase = "commit";
     FERRY_TRY(make_durable(root.get(), *journal));
-    return receipt(done, number);
+    Receipt made = receipt(done, number);
+    FERRY_TRY(check_cancelled());
+    return made;
   }
 }
 
@@ -133,7 +113,7 @@ Result<Receiver::Round> Receiver::round(int root, Journal& journal) {
   FERRY_ASSIGN(round.manifest, receive_manifest());
   FERRY_TRY(check_features(journal_.parent_path(), round.manifest.entries));
   progress_.phase = "diff";
-  Staging staging(root, round.manifest.entries, journal);
+  Staging staging(root, round.manifest.entries, journal, cancelled_);
   FERRY_ASSIGN(const auto wants, staging.prepare());
   FERRY_TRY(check_room(root, staging.room()));
   if (staging.forgot()) FERRY_TRY(make_durable(root, journal));
@@ -184,7 +164,7 @@ void Receiver::collect_known(Round& round, const Journal& journal, const std::ve
   progress_.bytes_done = 0;
   progress_.files_done = 0;
   std::size_t next = 0;
-  for (std::uint32_t index = 0; index < entries.size(); ++index) {
+  for (std::uint32_t index = 0; index < entries.size() && !cancelled_; ++index) {
     if (next < wants.size() && wants[next].entry == index) {
       ++next;
       continue;
@@ -199,8 +179,9 @@ void Receiver::collect_known(Round& round, const Journal& journal, const std::ve
 Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::vector<Want>& wants) {
   round.digests.assign(round.manifest.entries.size(), Digest{});
   collect_known(round, journal, wants);
+  FERRY_TRY(check_cancelled());
   Findings findings(round.manifest.entries.size());
-  const FileWriter::Shared shared{root, round.manifest, journal, progress_, cancelled_, findings};
+  const FileWriter::Shared shared{root, round.manifest, options_.writers, journal, progress_, cancelled_, findings};
   Batches batches(wants, round.manifest.entries);
   std::mutex mutex;
   Result<> outcome;  // protected by mutex: the first error
@@ -223,7 +204,7 @@ Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::ve
   };
   {
     const Periodic durable(durable_interval, [&] {
-      if (auto synced = make_durable(root, journal); !synced) spdlog::warn("{}", synced.error().message);
+      if (auto synced = make_durable(root, journal); !synced && !cancelled_) spdlog::warn("{}", synced.error().message);
     });
     std::vector<std::thread> workers;
     for (unsigned i = 1; i < options_.connections; ++i) workers.emplace_back(work);
@@ -238,34 +219,40 @@ Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::ve
 }
 
 Result<> Receiver::make_durable(int root, Journal& journal) const {
+  FERRY_TRY(check_cancelled());
   const std::uint64_t position = journal.position();
   if (::syncfs(root) != 0) return fail_errno("sync " + staging_.string());
   return journal.mark_durable(position);
 }
 
-Receipt Receiver::receipt(Round& round, std::uint64_t rounds) const {
+/// What the user should know of the last round, the most important first.
+std::vector<std::string> Receiver::warnings(const Round& round) {
+  constexpr std::size_t most = 20;
+  std::vector<std::string> all;
+  const auto add = [&all](std::string text) {
+    if (all.size() < most) all.push_back(std::move(text));
+  };
+  const auto name = [&round](std::uint32_t index) { return quote(Directories::path(round.manifest.entries, index)); };
+  if (!round.seal.warning.empty()) add(round.seal.warning);
+  for (const auto& warning : round.manifest.info.warnings) add(warning);
+  for (const auto index : round.torn) add("changed while it was read: " + name(index));
+  for (const auto index : round.lost) add("vanished while it was read: " + name(index));
+  return all;
+}
+
+Receipt Receiver::receipt(const Round& round, std::uint64_t rounds) const {
   Receipt receipt;
-  receipt.digest = to_hex(tree_digest(round.manifest, round.digests));
+  receipt.digest = to_hex(tree_digest(round.manifest, round.digests, cancelled_));
   receipt.rounds = rounds;
   receipt.changed = round.seal.changed + round.torn.size() + round.lost.size();
   receipt.consistency = receipt.changed == 0 ? round.seal.consistency : "live";
-  receipt.warnings = std::move(round.manifest.info.warnings);
-  if (!round.seal.warning.empty()) receipt.warnings.push_back(round.seal.warning);
-  for (const auto& entry : round.manifest.entries) {
-    if (!is_file(entry)) continue;
+  for (std::uint32_t index = 0; index < round.manifest.entries.size(); ++index) {
+    const Entry& entry = round.manifest.entries[index];
+    if (!is_file(entry) || round.lost.contains(index)) continue;
     ++receipt.files;
     receipt.bytes += entry.data;
   }
-  constexpr std::size_t most_named = 20;
-  for (const auto index : round.torn) {
-    if (receipt.warnings.size() >= most_named) break;
-    receipt.warnings.push_back("changed while it was read: " + quote(Directories::path(round.manifest.entries, index)));
-  }
-  for (const auto index : round.lost) {
-    if (receipt.warnings.size() >= most_named) break;
-    receipt.warnings.push_back("vanished while it was read: " +
-                               quote(Directories::path(round.manifest.entries, index)));
-  }
+  receipt.warnings = warnings(round);
   return receipt;
 }
 

@@ -57,13 +57,15 @@ struct ReceiverOptions {
 
 /// What was received and verified.
 struct Receipt {
-  std::string digest;       ///< of the whole tree, metadata and content, as hex; equal trees have equal digests
-  std::uint64_t files = 0;  ///< regular files, hard links counted once
+  /// Of the whole tree as the manifest has it, metadata and content, as hex. Trees that are equal down to how extents
+  /// cut their files have equal digests; see docs/protocol.md.
+  std::string digest;
+  std::uint64_t files = 0;  ///< regular files that are in the copy, hard links counted once
   std::uint64_t bytes = 0;  ///< their content without holes
   std::uint64_t rounds = 0;
-  std::uint64_t changed = 0;  ///< entries that changed while they were read in the last round
-  std::string consistency;    ///< "idle" or "live": whether the copy may be torn
-  std::vector<std::string> warnings;
+  std::uint64_t changed = 0;          ///< entries that changed while they were read in the last round
+  std::string consistency;            ///< "idle" or "live": whether the copy may be torn
+  std::vector<std::string> warnings;  ///< 20 at most
 };
 
 /// The receiving end: makes the staging directory equal to the source's tree, carrying on from what the journal says is
@@ -90,7 +92,8 @@ class Receiver {
   Result<> check_room(int root, const Staging::Room& wanted) const;
   Result<> fetch(int root, Journal& journal, Round& round, const std::vector<Want>& wants);
   void collect_known(Round& round, const Journal& journal, const std::vector<Want>& wants);
-  Receipt receipt(Round& round, std::uint64_t rounds) const;
+  static std::vector<std::string> warnings(const Round& round);
+  Receipt receipt(const Round& round, std::uint64_t rounds) const;
   Result<> make_durable(int root, Journal& journal) const;
   Result<> check_cancelled() const;
 

@@ -1,54 +1,24 @@
 #include "sync/staging.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <memory>
 
+#include "base/directory.h"
 #include "base/files.h"
 #include "sync/metadata.h"
 
 namespace ferry::sync {
 
-namespace {
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-
-Result<std::vector<std::string>> names_in(int directory) {
-  FERRY_ASSIGN(Fd fd, open_at(directory, ".", O_RDONLY | O_DIRECTORY));
-  const std::unique_ptr<DIR, CloseDirectory> stream(::fdopendir(fd.get()));
-  if (!stream) return fail_errno("read directory");
-  fd.release();
-  std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(stream.get())) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  return names;
-}
-
-mode_t format_of(Type type) {
-  switch (type) {
-    case Type::directory: return S_IFDIR;
-    case Type::regular: return S_IFREG;
-    case Type::symlink: return S_IFLNK;
-    case Type::fifo: return S_IFIFO;
-    case Type::character_device: return S_IFCHR;
-    case Type::block_device: return S_IFBLK;
-    case Type::hard_link: return 0;
-  }
-  return 0;
-}
-
-}  // namespace
-
 tl::unexpected<Error> Staging::at(std::uint32_t index, const Error& error) const {
   return fail(error.code, Directories::path(entries_, index) + ": " + error.message);
+}
+
+Result<> Staging::check_cancelled() const {
+  if (cancelled_) return fail(Code::cancelled, "cancelled");
+  return {};
 }
 
 Result<std::vector<Want>> Staging::prepare() {
@@ -59,6 +29,7 @@ Result<std::vector<Want>> Staging::prepare() {
   FERRY_TRY(prepare_directories());
   for (std::uint32_t index = 1; index < entries_.size(); ++index) {
     if (entries_[index].type == Type::directory) continue;
+    FERRY_TRY(check_cancelled());
     FERRY_ASSIGN(const int directory, directories_.open(entries_[index].parent));
     if (auto done = prepare_entry(directory, index); !done) return at(index, done.error());
   }
@@ -87,6 +58,7 @@ Result<> Staging::prepare_directory(std::uint32_t parent, std::uint32_t begin, s
   FERRY_TRY(remove_unwanted(parent, begin, end));
   for (std::uint32_t index = begin; index < end; ++index) {
     if (entries_[index].type != Type::directory) continue;
+    FERRY_TRY(check_cancelled());
     FERRY_ASSIGN(const int directory, directories_.open(parent));
     if (auto made = make_directory(directory, index); !made) return at(index, made.error());
   }
@@ -106,16 +78,18 @@ Result<> Staging::make_directory(int parent, std::uint32_t index) {
 /// Removes names that are not among the sorted entries [begin, end), and every hard link, which finish() makes anew:
 /// otherwise a file that became two at the sender would still be one here, and be written through both names.
 Result<> Staging::remove_unwanted(std::uint32_t parent, std::uint32_t begin, std::uint32_t end) {
+  FERRY_TRY(check_cancelled());
   if (is_fresh(parent)) return {};
   FERRY_ASSIGN(const int directory, directories_.open(parent));
   FERRY_ASSIGN(const auto names, names_in(directory));
   const auto first = entries_.begin() + begin;
   const auto last = entries_.begin() + end;
   for (const auto& name : names) {
+    FERRY_TRY(check_cancelled());
     const auto found =
         std::lower_bound(first, last, name, [](const Entry& e, const std::string& n) { return e.name < n; });
     if (found == last || found->name != name || found->type == Type::hard_link)
-      FERRY_TRY(remove_tree_at(directory, name));
+      FERRY_TRY(remove_tree_at(directory, name, &cancelled_));
   }
   return {};
 }
@@ -130,7 +104,7 @@ Result<Staging::Existing> Staging::examine(int directory, const Entry& entry, st
   }
   const bool reusable = entry.type == Type::directory || (entry.type == Type::regular && info.st_nlink == 1);
   if (reusable && (info.st_mode & S_IFMT) == format_of(entry.type)) return Existing::usable;
-  FERRY_TRY(remove_tree_at(directory, entry.name));
+  FERRY_TRY(remove_tree_at(directory, entry.name, &cancelled_));
   return Existing::none;
 }
 
@@ -190,10 +164,12 @@ Result<> Staging::link(std::uint32_t index) {
 Result<> Staging::finish(const std::set<std::uint32_t>& lost) {
   for (std::uint32_t index = 1; index < entries_.size(); ++index) {
     if (entries_[index].type != Type::hard_link || lost.contains(entries_[index].link)) continue;
+    FERRY_TRY(check_cancelled());
     if (auto linked = link(index); !linked) return at(index, linked.error());
   }
   for (auto index = static_cast<std::uint32_t>(entries_.size()); index-- > 0;) {
     if (entries_[index].type != Type::directory) continue;
+    FERRY_TRY(check_cancelled());
     FERRY_ASSIGN(const int directory, directories_.open(index));
     auto applied = apply_metadata(directory, entries_[index]);
     if (!applied) return at(index, applied.error());

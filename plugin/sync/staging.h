@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <set>
 #include <string>
 #include <vector>
@@ -18,9 +19,10 @@ namespace ferry::sync {
 /// The receiver's tree while it grows: makes it match a manifest, but for the content of files. Not thread-safe.
 class Staging {
  public:
-  /// All must outlive this object. `root` is the open staging directory.
-  Staging(int root, const std::vector<Entry>& entries, Journal& journal)
-      : root_(root), entries_(entries), journal_(journal), directories_(root, entries) {}
+  /// All must outlive this object. `root` is the open staging directory. Once `cancelled` is set, prepare() and
+  /// finish() end after the next entry with Code::cancelled.
+  Staging(int root, const std::vector<Entry>& entries, Journal& journal, const std::atomic<bool>& cancelled)
+      : root_(root), entries_(entries), journal_(journal), cancelled_(cancelled), directories_(root, entries) {}
 
   /// What is still to be written.
   struct Room {
@@ -55,11 +57,13 @@ class Staging {
   Result<Existing> examine(int directory, const Entry& entry, struct stat& info) const;
   Result<> link(std::uint32_t index);
   bool is_fresh(std::uint32_t directory) const { return fresh_[directory]; }
+  Result<> check_cancelled() const;
   tl::unexpected<Error> at(std::uint32_t index, const Error& error) const;
 
   const int root_;
   const std::vector<Entry>& entries_;
   Journal& journal_;
+  const std::atomic<bool>& cancelled_;
   Directories directories_;
   std::vector<bool> fresh_;  // by entry: a directory that this object created, so nothing is in it
   std::vector<Want> wants_;

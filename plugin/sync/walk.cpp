@@ -1,6 +1,5 @@
 #include "sync/walk.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/sysmacros.h>
@@ -10,10 +9,11 @@
 
 #include <algorithm>
 #include <ctime>
-#include <memory>
 
+#include "base/directory.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "sync/extent.h"
 #include "sync/manifest.h"
 
 namespace ferry::sync {
@@ -23,28 +23,6 @@ namespace {
 constexpr std::uint64_t second = 1'000'000'000;
 /// The kernel stamps inodes with a coarse clock (ktime_get_coarse_real_ts64): up to one tick, 10 ms at HZ=100, behind.
 constexpr std::uint64_t timestamp_granularity = 20'000'000;
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-
-Result<std::vector<std::string>> names_in(int directory) {
-  FERRY_ASSIGN(Fd fd, open_at(directory, ".", O_RDONLY | O_DIRECTORY | O_NOATIME));
-  const std::unique_ptr<DIR, CloseDirectory> stream(::fdopendir(fd.get()));
-  if (!stream) return fail_errno("read directory");
-  fd.release();
-  std::vector<std::string> names;
-  while (true) {
-    errno = 0;
-    const dirent* entry = ::readdir(stream.get());
-    if (entry == nullptr && errno != 0) return fail_errno("read directory");
-    if (entry == nullptr) break;
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 /// A path by which the path-based xattr calls reach a name below a descriptor; they have no *at variant before
 /// Linux 6.13.
@@ -98,9 +76,34 @@ Result<std::vector<Xattr>> read_xattrs(int directory, const std::string& name) {
 Result<std::string> read_link(int directory, const std::string& name) {
   std::string target(4096, '\0');
   const ssize_t size = ::readlinkat(directory, name.c_str(), target.data(), target.size());
+  if (size < 0 && errno == EINVAL) return fail(Code::not_found, "it is no symlink any more");
   if (size < 0) return fail_errno("read symlink");
   target.resize(static_cast<std::size_t>(size));
   return target;
+}
+
+/// Whether st_blocks of a file's system tells how much of the file is data. Elsewhere it may be less, where the file
+/// system compresses (ZFS), or tell of another one beneath (overlayfs, FUSE).
+bool counts_data_in_blocks(const struct statfs& file_system) {
+  switch (file_system.f_type) {
+    case EXT4_SUPER_MAGIC:
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case TMPFS_MAGIC: return true;
+    default: return false;
+  }
+}
+
+/// The bytes of a file outside of its holes, as ContentSource finds them.
+Result<std::uint64_t> count_data(int directory, const Entry& entry) {
+  FERRY_ASSIGN(const Fd file, open_at(directory, entry.name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK));
+  std::uint64_t bytes = 0;
+  Extent extent;
+  while (true) {
+    FERRY_ASSIGN(extent, find_extent(file.get(), extent.end, entry.size));
+    if (extent.begin == extent.end) return bytes;
+    bytes += extent.end - extent.begin;
+  }
 }
 
 bool has_gone(const Error& error) { return error.code == Code::not_found; }
@@ -142,6 +145,7 @@ Result<> ManifestSource::begin(std::string& out) {
   if (::syncfs(root_) != 0) return fail_errno("sync the source's file system");
   struct statfs file_system {};
   if (::fstatfs(root_, &file_system) != 0) return fail_errno("statfs");
+  blocks_tell_ = counts_data_in_blocks(file_system);
   if (file_system.f_type != TMPFS_MAGIC)
     info_.stable_before_ns = static_cast<std::uint64_t>(now.tv_sec) * second + static_cast<std::uint64_t>(now.tv_nsec) -
                              timestamp_granularity;
@@ -208,6 +212,9 @@ Result<bool> ManifestSource::fill(Entry& entry, const struct stat& info, int dir
     constexpr std::uint64_t block = 512;  // unit of st_blocks, stat(2)
     entry.size = static_cast<std::uint64_t>(info.st_size);
     entry.data = std::min(entry.size, static_cast<std::uint64_t>(info.st_blocks) * block);
+    if (entry.data < entry.size && !blocks_tell_) {
+      FERRY_ASSIGN(entry.data, count_data(directory, entry));
+    }
   }
   if (entry.type == Type::character_device || entry.type == Type::block_device) entry.device = info.st_rdev;
   if (entry.type == Type::symlink) {

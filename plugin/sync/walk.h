@@ -15,6 +15,7 @@
 namespace ferry::sync {
 
 /// Walks a tree breadth-first and encodes its manifest. Reads metadata only, never content, and leaves atimes alone.
+/// Where st_blocks does not tell how much of a file is data, it opens each file that may have holes and asks for them.
 /// Starts with syncfs(2): a write through mmap changes a file's ctime only when its page was clean, so only after a
 /// writeback does an old ctime mean that nothing was written. Not thread-safe.
 class ManifestSource : public ByteSource {
@@ -38,6 +39,7 @@ class ManifestSource : public ByteSource {
   std::deque<std::uint32_t> pending_;                                        // directories still to be read
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> linked_;  // (device, inode) with several names
   std::uint64_t sockets_ = 0;
+  bool blocks_tell_ = false;  // st_blocks tells how much of a file is data
   ManifestInfo info_;
   Step step_ = Step::begin;
 };

@@ -46,6 +46,11 @@ void SocketStream::set_timeouts(std::chrono::milliseconds read, std::chrono::mil
   write_timeout_ = write;
 }
 
+Deadline SocketStream::end_of(std::chrono::milliseconds timeout) const {
+  const Deadline end = after(timeout);
+  return deadline_ ? std::min(end, *deadline_) : end;
+}
+
 void SocketStream::break_off() {
   broken_ = true;
   ::shutdown(fd_, SHUT_RDWR);
@@ -58,7 +63,7 @@ void SocketStream::get_remote_ip_and_port(std::string& ip, int& port) const { de
 void SocketStream::get_local_ip_and_port(std::string& ip, int& port) const { describe(fd_, ::getsockname, ip, port); }
 
 ssize_t PlainStream::fill() {
-  while (!is_broken()) {
+  while (may_go_on()) {
     const ssize_t n = ::recv(fd(), buffer_.data(), buffer_.size(), 0);
     if (n >= 0) {
       begin_ = 0;
@@ -83,7 +88,7 @@ ssize_t PlainStream::read(char* data, std::size_t size) {
 }
 
 ssize_t PlainStream::write(const char* data, std::size_t size) {
-  while (!is_broken()) {
+  while (may_go_on()) {
     const ssize_t n = ::send(fd(), data, size, MSG_NOSIGNAL);
     if (n >= 0) return n;
     if (errno == EINTR) continue;

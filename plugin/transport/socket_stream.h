@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/time.h"
@@ -27,6 +28,10 @@ class SocketStream : public httplib::Stream {
   /// How long one read or write may wait for the other side.
   void set_timeouts(std::chrono::milliseconds read, std::chrono::milliseconds write);
 
+  /// When all reading and writing ends, however fast the other side is; none is never. What is read or written later
+  /// fails.
+  void set_deadline(std::optional<Deadline> deadline) { deadline_ = deadline; }
+
   /// Bytes that were taken from the socket and not read yet.
   virtual bool has_input() const = 0;
 
@@ -42,15 +47,20 @@ class SocketStream : public httplib::Stream {
   socket_t socket() const override { return fd_; }
 
  protected:
-  bool wait_to_read() const { return wait_for(fd_, POLLIN, after(read_timeout_)); }
-  bool wait_to_write() const { return wait_for(fd_, POLLOUT, after(write_timeout_)); }
+  bool wait_to_read() const { return wait_for(fd_, POLLIN, end_of(read_timeout_)); }
+  bool wait_to_write() const { return wait_for(fd_, POLLOUT, end_of(write_timeout_)); }
+  /// Whether there is anything left to be tried: to be asked before each call that reads or writes.
+  bool may_go_on() const { return !broken_ && (!deadline_ || SteadyClock::now() < *deadline_); }
   int fd() const { return fd_; }
 
  private:
+  Deadline end_of(std::chrono::milliseconds timeout) const;
+
   const int fd_;
   bool broken_ = false;
   std::chrono::milliseconds read_timeout_ = std::chrono::seconds(30);
   std::chrono::milliseconds write_timeout_ = std::chrono::seconds(30);
+  std::optional<Deadline> deadline_;
 };
 
 /// Without encryption, for Unix sockets.

@@ -13,7 +13,7 @@ bool TlsStream::may_repeat(int result) {
 }
 
 ssize_t TlsStream::read(char* data, std::size_t size) {
-  while (!is_broken()) {
+  while (may_go_on()) {
     std::size_t n = 0;
     ERR_clear_error();
     const int result = SSL_read_ex(ssl_, data, size, &n);
@@ -25,7 +25,7 @@ ssize_t TlsStream::read(char* data, std::size_t size) {
 }
 
 ssize_t TlsStream::write(const char* data, std::size_t size) {
-  while (!is_broken()) {
+  while (may_go_on()) {
     std::size_t n = 0;
     ERR_clear_error();
     const int result = SSL_write_ex(ssl_, data, size, &n);

@@ -13,10 +13,10 @@ std::chrono::milliseconds milliseconds(time_t seconds, time_t microseconds) {
 
 /// One secured connection as httplib's client. httplib::SSLClient would do the handshake by itself, tell nothing about
 /// why one failed and connect again behind the caller's back.
-class TlsClient final : public httplib::ClientImpl {
+class TlsClient final : public PeerClient {
  public:
   TlsClient(const Endpoint& endpoint, Fd socket, Ssl ssl)
-      : httplib::ClientImpl(endpoint.host, endpoint.port), ssl_(std::move(ssl)) {
+      : PeerClient(endpoint.host, endpoint.port), ssl_(std::move(ssl)) {
     socket_.sock = socket.release();
     set_keep_alive(true);
     set_follow_location(false);
@@ -39,6 +39,7 @@ class TlsClient final : public httplib::ClientImpl {
     TlsStream stream(ssl_.get(), socket.sock);
     stream.set_timeouts(milliseconds(read_timeout_sec_, read_timeout_usec_),
                         milliseconds(write_timeout_sec_, write_timeout_usec_));
+    stream.set_deadline(deadline());
     return callback(stream);
   }
 
@@ -49,7 +50,7 @@ class TlsTransport final : public Transport {
  public:
   TlsTransport(Endpoint endpoint, const KeyFile& keys) : endpoint_(std::move(endpoint)), keys_(keys) {}
 
-  Result<std::unique_ptr<httplib::ClientImpl>> connect(std::chrono::milliseconds timeout) override {
+  Result<std::unique_ptr<PeerClient>> connect(std::chrono::milliseconds timeout) override {
     const Deadline deadline = after(timeout);
     FERRY_ASSIGN(const Key key, keys_.load());
     FERRY_ASSIGN(const SslContext context, make_client_context());

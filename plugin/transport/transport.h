@@ -4,11 +4,30 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
+#include "base/time.h"
 
 namespace ferry::transport {
+
+/// One connection as httplib's client, with a deadline that httplib's own timeouts do not give: those are for the next
+/// byte each, so that who drips bytes is waited for without end. Used as every httplib client.
+class PeerClient : public httplib::ClientImpl {
+ public:
+  using httplib::ClientImpl::ClientImpl;
+
+  /// By when the following requests have to be answered altogether, or fail with httplib::Error::Read or Write; none:
+  /// no such limit. Not while a request is under way.
+  void set_deadline(std::optional<Deadline> deadline) { deadline_ = deadline; }
+
+ protected:
+  std::optional<Deadline> deadline() const { return deadline_; }
+
+ private:
+  std::optional<Deadline> deadline_;
+};
 
 /// A way to one peer: opens authenticated connections to it. Thread-safe.
 class Transport {
@@ -23,7 +42,7 @@ class Transport {
   ///
   /// Errors: Code::unavailable (name unknown, refused, unreachable, timed out, busy: worth a retry), Code::denied (the
   /// keys differ), Code::unsupported (something else than Ferry answers there), or that of reading the own key.
-  virtual Result<std::unique_ptr<httplib::ClientImpl>> connect(std::chrono::milliseconds timeout) = 0;
+  virtual Result<std::unique_ptr<PeerClient>> connect(std::chrono::milliseconds timeout) = 0;
 
   /// What a failed request on a connected client means, as one sentence that names the peer.
   virtual Error explain(httplib::Error error) const = 0;

@@ -154,14 +154,12 @@ TEST(RemoveTree, ManyNamesInManyDirectories) {
   EXPECT_THAT(names_in(directory.path()), testing::IsEmpty());
 }
 
-TEST(RemoveTree, StopsWhenAskedAndIsCarriedOn) {
+TEST(RemoveTree, StopsWhenToldTo) {
   const test::TemporaryDirectory directory;
-  for (int i = 0; i < 20; ++i) fs::create_directories(directory / "tree" / std::to_string(i) / "below");
+  fs::create_directories(directory / "tree" / "a" / "b");
   std::atomic<bool> stop{true};
-  const auto stopped = remove_tree(directory / "tree", &stop);
-  ASSERT_FALSE(stopped);
-  EXPECT_EQ(stopped.error().code, Code::cancelled);
-  EXPECT_FALSE(fs::is_empty(directory / "tree"));
+  EXPECT_EQ(remove_tree(directory / "tree", &stop).error().code, Code::cancelled);
+  EXPECT_TRUE(fs::exists(directory / "tree" / "a" / "b"));
   stop = false;
   EXPECT_TRUE(remove_tree(directory / "tree", &stop));
   EXPECT_FALSE(fs::exists(directory / "tree"));

@@ -33,6 +33,12 @@ TEST(Quote, MakesOneHarmlessLine) {
   EXPECT_EQ(quote(std::string(301, 'x')), '"' + std::string(300, 'x') + "…\"");
 }
 
+TEST(Printable, EscapesAndCuts) {
+  EXPECT_EQ(printable("a\nb \"c\""), "a\\x0ab \"c\"");
+  EXPECT_EQ(printable("abc", 3), "abc");
+  EXPECT_EQ(printable("abcd", 3), "abc…");
+}
+
 TEST(Logging, OneMessageIsOneLineWhateverItHolds) {
   const auto before = spdlog::default_logger();
   ASSERT_TRUE(set_up_logging("info"));

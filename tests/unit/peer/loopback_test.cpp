@@ -23,19 +23,21 @@ using testing::HasSubstr;
 /// A host: catalogue, sources and peer server, without a Docker Engine.
 class Host {
  public:
-  Host(const fs::path& root, const transport::KeyFile& keys, std::uint16_t port, std::set<Permission> allowed)
+  Host(const fs::path& root, const transport::KeyFile& keys, std::uint16_t port, std::set<Permission> allowed,
+       const ServerTimes& times)
       : catalogue(std::move(*volumes::Catalogue::open(volumes::Layout(root)))),
         client_(root / "no-engine.sock"),
         tracker_(client_, [] {}),
         mounts_(root / "propagated", root / "scratch"),
         sources_(*catalogue, mounts_, client_, tracker_, root, root / "propagated"),
-        server_(sources_, catalogue->uuid(), std::move(allowed)),
+        server_(sources_, catalogue->uuid(), std::move(allowed), times),
         tls_(keys, port, "127.0.0.1") {
     server_.add_routes(tls_.routes());
     const auto started = tls_.start();
     EXPECT_TRUE(started) << started.error().message;
   }
   std::uint16_t port() const { return tls_.port(); }
+  std::size_t open_sources() const { return server_.open_sources(); }
 
   const std::unique_ptr<volumes::Catalogue> catalogue;
 
@@ -63,13 +65,21 @@ class Loopback : public testing::Test {
   void start(std::set<Permission> allowed = {Permission::read}) {
     const std::uint16_t port = host_ ? host_->port() : 0;
     host_.reset();
-    host_ = std::make_unique<Host>(directory_ / "source-host", keys_, port, std::move(allowed));
+    host_ = std::make_unique<Host>(directory_ / "source-host", keys_, port, std::move(allowed), times_);
     request_ = {{"127.0.0.1", host_->port()}, "pgdata", migration::Freeze::refuse};
   }
   fs::path data() const { return host_->catalogue->layout().data("pgdata"); }
   void fill(int files, std::size_t size) {
     for (int i = 0; i < files; ++i)
       std::ofstream(data() / std::to_string(i)) << std::string(size, static_cast<char>('a' + i % 26));
+  }
+  /// More than what sockets hold, so that its walk lasts until it is read.
+  void make_long_manifest() {
+    const std::string target(4000, 't');
+    for (int i = 0; i < 30; ++i) {
+      fs::create_directory(data() / std::to_string(i));
+      for (int j = 0; j < 100; ++j) fs::create_symlink(target, data() / std::to_string(i) / std::to_string(j));
+    }
   }
   std::shared_ptr<migration::Peer> peer() { return factory_->peer(request_.peer); }
   std::shared_ptr<Connection> connection() {
@@ -87,6 +97,7 @@ class Loopback : public testing::Test {
 
   test::TemporaryDirectory directory_;
   transport::KeyFile keys_{directory_ / "key"};
+  ServerTimes times_;
   std::unique_ptr<Host> host_;
   std::unique_ptr<migration::PeerFactory> factory_ = make_peer_factory(keys_);
   migration::ImportRequest request_;
@@ -191,11 +202,9 @@ TEST_F(Loopback, OddRequestsAreAnsweredAndHarmNobody) {
 }
 
 TEST_F(Loopback, AWalkExcludesEverythingElseOfItsSource) {
-  for (int i = 0; i < 300; ++i) {
-    fs::create_directory(data() / std::to_string(i));
-    for (int j = 0; j < 20; ++j)
-      std::ofstream(data() / std::to_string(i) / (std::string(200, 'n') + std::to_string(j)));
-  }
+  times_.turn = milliseconds(50);
+  start();
+  make_long_manifest();
   const auto link = connection();
   const auto other = connection();
   const std::string source = open_source(*link);
@@ -213,6 +222,84 @@ TEST_F(Loopback, AWalkExcludesEverythingElseOfItsSource) {
   EXPECT_TRUE(walked);
   EXPECT_TRUE(asked);
   EXPECT_TRUE(post(*other, source + "/seal"));
+}
+
+TEST_F(Loopback, WhatFollowsAWalkWaitsForItsEnd) {
+  make_long_manifest();
+  const auto link = connection();
+  const auto other = connection();
+  const std::string source = open_source(*link);
+  std::thread asking;
+  const auto walked =
+      link->stream({"POST", source + "/manifest", "", seconds(5), seconds(30)}, [&](std::string_view) -> Result<> {
+        if (asking.joinable()) return {};
+        asking = std::thread([&] {
+          const auto read = post(*other, source + "/content", std::string(1, '\0'));
+          EXPECT_TRUE(read) << read.error().message;
+        });
+        std::this_thread::sleep_for(milliseconds(100));  // most likely it is waiting by then
+        return {};
+      });
+  EXPECT_TRUE(walked);
+  asking.join();
+}
+
+TEST_F(Loopback, ASourceThatNobodyAsksForIsClosedByItself) {
+  times_.idle = milliseconds(200);
+  start();
+  const auto link = connection();
+  open_source(*link);
+  EXPECT_EQ(host_->open_sources(), 1U);
+  const Deadline deadline = after(seconds(20));
+  while (host_->open_sources() != 0 && SteadyClock::now() < deadline) std::this_thread::sleep_for(milliseconds(10));
+  EXPECT_EQ(host_->open_sources(), 0U);
+}
+
+TEST_F(Loopback, ASourceThatIsBeingReadIsNotClosed) {
+  fill(4, 9'000'000);
+  times_.idle = milliseconds(200);
+  start();
+  const auto link = connection();
+  const std::string source = open_source(*link);
+  ASSERT_TRUE(post(*link, source + "/manifest"));
+  std::string wants;
+  sync::append_wants(wants, std::vector<sync::Want>{{1, 0}, {2, 0}, {3, 0}, {4, 0}});
+  bool waited = false;
+  const auto read =
+      link->stream({"POST", source + "/content", wants, seconds(5), seconds(30)}, [&](std::string_view) -> Result<> {
+        if (!std::exchange(waited, true)) std::this_thread::sleep_for(milliseconds(600));
+        return {};
+      });
+  EXPECT_TRUE(read) << read.error().message;
+  EXPECT_TRUE(post(*link, source + "/seal"));
+}
+
+TEST_F(Loopback, BodiesWithoutLengthAreBoundedWhereverTheyAreSentTo) {
+  const auto transport = transport::make_tls_transport(request_.peer, keys_);
+  for (const char* path : {"/ferry/v1/describe", "/ferry/v1/sources/00ff/content", "/ferry/v1/sources/00ff/manifest",
+                           "/ferry/v1/nothing", "/"})
+    for (const char* method : {"POST", "PUT", "PATCH", "DELETE"}) {
+      auto client = transport->connect(seconds(5));
+      ASSERT_TRUE(client) << client.error().message;
+      std::size_t sent = 0;
+      httplib::Request request;
+      request.method = method;
+      request.path = path;
+      request.is_chunked_content_provider_ = true;
+      request.headers = {{"Transfer-Encoding", "chunked"}};
+      request.content_provider_ = [&](std::size_t, std::size_t, httplib::DataSink& sink) {
+        const std::string piece(1 << 20, ' ');
+        sent += piece.size();
+        if (sent > 64U << 20) sink.done();
+        return sent > 64U << 20 || sink.write(piece.data(), piece.size());
+      };
+      httplib::Response response;
+      httplib::Error error = httplib::Error::Success;
+      const bool answered = (*client)->send(request, response, error);
+      EXPECT_TRUE(!answered || response.status >= 400) << method << " " << path << " " << response.status;
+      EXPECT_LT(sent, 32U << 20) << method << " " << path;
+    }
+  EXPECT_TRUE(peer()->identify(seconds(5)));
 }
 
 TEST_F(Loopback, AnErrorOfTheSinkEndsTheRequestAndIsPassedOn) {

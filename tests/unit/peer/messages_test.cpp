@@ -153,6 +153,13 @@ TEST(Messages, APeersErrorIsOneBoundedLine) {
   EXPECT_LT(decode_error(500, encode(Error{Code::io, std::string(10'000, 'x')}), "a").message.size(), 5000U);
 }
 
+TEST(Messages, APeersWarningIsOneBoundedLine) {
+  const auto seal = decode_seal(encode(sync::Seal{0, "live", "a\nb\x1b[2J" + std::string(10'000, 'x')}));
+  ASSERT_TRUE(seal);
+  EXPECT_THAT(seal->warning, testing::StartsWith("a\\x0ab\\x1b[2Jxx"));
+  EXPECT_LT(seal->warning.size(), 600U);
+}
+
 TEST(Messages, AnErrorDoesNotQuoteTheMessage) {
   auto secret = description();
   secret.options = {{"o", "password=s3cret"}};

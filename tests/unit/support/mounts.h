@@ -20,6 +20,14 @@ class PrivateMount {
     return PrivateMount(target);
   }
 
+  /// A file system in memory without holes.
+  static PrivateMount ramfs(const std::filesystem::path& target) {
+    std::filesystem::create_directories(target);
+    become_private();
+    EXPECT_EQ(::mount("test", target.c_str(), "ramfs", 0, nullptr), 0) << target;
+    return PrivateMount(target);
+  }
+
   static PrivateMount bind(const std::filesystem::path& source, const std::filesystem::path& target) {
     std::filesystem::create_directories(target);
     become_private();

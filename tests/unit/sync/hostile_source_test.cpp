@@ -18,19 +18,21 @@ class Liar : public Source {
   std::vector<Entry> entries;
   std::function<void()> before_content = [] {};
   std::string frames;
+  std::vector<std::string> warnings;
+  std::string warning_of_seal;
 
   Result<> manifest(const ByteSink& sink) override {
     std::string bytes;
     append_entry(bytes, entry("", 0, Type::directory));
     for (const auto& each : entries) append_entry(bytes, each);
-    append_trailer(bytes, {UINT64_MAX, {}}, entries.size() + 1);
+    append_trailer(bytes, {UINT64_MAX, warnings}, entries.size() + 1);
     return sink(bytes);
   }
   Result<> content(const std::string&, const ByteSink& sink) override {
     before_content();
     return sink(frames);
   }
-  Result<Seal> seal() override { return Seal{0, "idle", ""}; }
+  Result<Seal> seal() override { return Seal{0, "idle", warning_of_seal}; }
 };
 
 class HostileSource : public MigrationTest {
@@ -46,6 +48,12 @@ class HostileSource : public MigrationTest {
     before_.emplace(outside_);
   }
   void TearDown() override { EXPECT_EQ(before_->difference(test::TreeSnapshot(outside_)), ""); }
+
+  static std::uint64_t allocated(const fs::path& path) {
+    struct stat info {};
+    EXPECT_EQ(::stat(path.c_str(), &info), 0);
+    return static_cast<std::uint64_t>(info.st_blocks) * 512;
+  }
 
   Entry symlink(const std::string& name, std::uint32_t parent, const fs::path& target) {
     Entry made = entry(name, parent, Type::symlink);
@@ -122,6 +130,55 @@ TEST_F(HostileSource, AnImpossibleSizeIsAnError) {
   liar_.entries[0].data = 0;
   liar_.frames = Frames().end().bytes();
   EXPECT_FALSE(receive(liar_));
+}
+
+TEST_F(HostileSource, NoMoreComesThanWasAnnounced) {
+  Entry sparse = file("a", 0, 1ULL << 40);
+  sparse.data = block_size;
+  liar_.entries = {sparse};
+  Frames frames;
+  for (std::uint64_t i = 0; i < 8; ++i) frames.data(i * block_size, std::string(block_size, 'x'));
+  liar_.frames = frames.end().bytes();
+  const auto receipt = receive(liar_);
+  ASSERT_FALSE(receipt);
+  EXPECT_EQ(receipt.error().code, Code::busy);
+  EXPECT_THAT(receipt.error().message, testing::HasSubstr("a: the source sends more than the 1048576 bytes"));
+  EXPECT_LE(allocated(staging_ / "a"), 2 * block_size);
+  options_.writers = Writers::allowed;  // then a file may have been filled since
+  EXPECT_TRUE(receive(liar_));
+}
+
+TEST_F(HostileSource, NoMoreComesInManyAttemptsEither) {
+  Entry sparse = file("a", 0, 1ULL << 40);
+  sparse.data = 16 * block_size;
+  liar_.entries = {sparse};
+  for (std::uint64_t attempt = 0; attempt < 4; ++attempt) {
+    Frames frames;
+    for (std::uint64_t i = 0; i < 16; ++i) frames.data((attempt * 16 + i) * block_size, std::string(block_size, 'x'));
+    liar_.frames = frames.bytes();
+    EXPECT_FALSE(receive(liar_));
+  }
+  EXPECT_LE(allocated(staging_ / "a"), 17 * block_size);
+}
+
+TEST_F(HostileSource, AFewBytesThatNoBlockCountsAreNoLie) {
+  Entry small = file("a", 0, 160);  // ext4 may have them in the inode
+  small.data = 0;
+  liar_.entries = {small};
+  liar_.frames = Frames().data(0, std::string(160, 'x')).end().bytes();
+  const auto receipt = receive(liar_);
+  EXPECT_TRUE(receipt) << receipt.error().message;
+}
+
+TEST_F(HostileSource, ItsWarningsAreFewShortAndPrintable) {
+  liar_.warnings.assign(100, "look\n\x1b[2J" + std::string(4000, 'x'));
+  liar_.warning_of_seal = "sealed";
+  const auto receipt = receive(liar_);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  EXPECT_EQ(receipt->warnings.size(), 20U);
+  EXPECT_EQ(receipt->warnings[0], "sealed");
+  EXPECT_THAT(receipt->warnings[1], testing::StartsWith("look\\x0a\\x1b[2Jx"));
+  EXPECT_LT(receipt->warnings[1].size(), 600U);
 }
 
 TEST_F(HostileSource, WhateverItSendsNothingOutsideIsTouched) {

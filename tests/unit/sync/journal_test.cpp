@@ -21,6 +21,7 @@ FileProgress progress(std::uint64_t n, bool complete = true) {
   made.complete = complete;
   made.stable = true;
   made.digest = digest_of(std::to_string(n));
+  made.bytes = 990 * n;
   return made;
 }
 
@@ -225,6 +226,13 @@ TEST_F(JournalTest, GoldenFile) {
   EXPECT_EQ(journal->find(name(1)), progress(1));
   EXPECT_EQ(journal->find(name(2)), progress(2, false));
   EXPECT_EQ(journal->find(name(3)), std::nullopt);  // not durable, and of another boot
+}
+
+TEST_F(JournalTest, GoldenFileOfAVersionThatDidNotNoteBytes) {
+  write(test::read_golden("sync", "journal-without-bytes"));
+  FileProgress expected = progress(1);
+  expected.bytes = 0;
+  EXPECT_EQ(open()->find(name(1)), expected);
 }
 
 }  // namespace

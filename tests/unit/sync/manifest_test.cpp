@@ -16,8 +16,9 @@ using test::file;
 using test::hard_link;
 using testing::HasSubstr;
 
-Result<Manifest> decode(std::string_view bytes, std::size_t piece = 1 << 20, std::size_t most = 1000) {
-  ManifestDecoder decoder(most);
+Result<Manifest> decode(std::string_view bytes, std::size_t piece = 1 << 20, std::size_t most = 1000,
+                        std::uint64_t memory = 1U << 30) {
+  ManifestDecoder decoder(most, memory);
   for (std::size_t at = 0; at < bytes.size(); at += piece) FERRY_TRY(decoder.feed(bytes.substr(at, piece)));
   return decoder.finish();
 }
@@ -214,6 +215,42 @@ TEST(ManifestDecoder, MoreIsRefusedBeforeItFillsTheMemory) {
   std::string bytes;
   append_record(bytes, std::string(longest_manifest_record + 1, '\1'));
   EXPECT_FALSE(decode(bytes, 1000));
+}
+
+TEST(ManifestDecoder, LongEntriesFillTheMemoryEarlierThanMany) {
+  std::vector<Entry> entries = {entry("", 0, Type::directory)};
+  for (int i = 0; i < 20; ++i) {
+    entries.push_back(file(std::string(1, static_cast<char>('a' + i)), 0, 1));
+    entries.back().xattrs = {{"user.a", std::string(60'000, 'x')}};
+  }
+  EXPECT_TRUE(decode(manifest_of(entries), 1 << 20, 1000, 1'300'000));
+  const auto refused = decode(manifest_of(entries), 1 << 20, 1000, 1'000'000);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::unsupported);
+  EXPECT_THAT(refused.error().message, HasSubstr("1000000 bytes of memory"));
+  for (auto& each : entries) {
+    if (each.type != Type::regular) continue;
+    each = entry(each.name, 0, Type::symlink);
+    each.target = std::string(4096, 't');
+  }
+  EXPECT_FALSE(decode(manifest_of(entries), 1 << 20, 1000, 80'000));
+  for (auto& each : entries) each.target = each.type == Type::symlink ? "t" : "";
+  EXPECT_TRUE(decode(manifest_of(entries), 1 << 20, 1000, 80'000));
+  EXPECT_FALSE(decode(manifest_of(entries), 1 << 20, 1000, 20 * sizeof(Entry)));
+  EXPECT_GT(memory_for_manifests(), 100U << 20);
+}
+
+TEST(ManifestDecoder, WarningsAreFewShortAndPrintable) {
+  std::string bytes;
+  append_entry(bytes, entry("", 0, Type::directory));
+  append_trailer(bytes, {0, std::vector<std::string>(1000, "a\nb" + std::string(4000, 'x'))}, 1);
+  const auto manifest = decode(bytes);
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  ASSERT_EQ(manifest->info.warnings.size(), 20U);
+  for (const auto& warning : manifest->info.warnings) {
+    EXPECT_THAT(warning, testing::StartsWith("a\\x0ab"));
+    EXPECT_LT(warning.size(), 600U);
+  }
 }
 
 TEST(ManifestDecoder, TheTrailersCountMustBeRight) {

@@ -169,6 +169,21 @@ TEST_F(ReceiverTest, SaysSoWhenACopyMayBeTorn) {
   EXPECT_THAT(receipt->warnings, testing::Contains(HasSubstr("\"a\"")));
 }
 
+TEST_F(ReceiverTest, AReceiptCountsOnlyWhatIsInTheCopy) {
+  write(source_ / "stays", std::string(8192, 'x'));
+  write(source_ / "vanishes", std::string(8192, 'x'));
+  options_.writers = Writers::allowed;
+  options_.rounds = 1;
+  auto source = open_source();
+  source.after_manifest = [&] { fs::remove(source_ / "vanishes"); };
+  const auto receipt = receive(source);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  EXPECT_FALSE(fs::exists(staging_ / "vanishes"));
+  EXPECT_EQ(receipt->files, 1U);
+  EXPECT_EQ(receipt->bytes, 8192U);
+  EXPECT_THAT(receipt->warnings, testing::ElementsAre(HasSubstr("\"vanishes\"")));
+}
+
 TEST_F(ReceiverTest, FollowsEveryChangeOfTypeBetweenRounds) {
   fs::create_directory(source_ / "was-directory");
   write(source_ / "was-directory" / "inside", "x");
@@ -205,6 +220,32 @@ TEST_F(ReceiverTest, FindsDamageOnTheWay) {
   ASSERT_FALSE(receipt);
   EXPECT_EQ(receipt.error().code, Code::corrupt);
   EXPECT_THAT(receipt.error().message, HasSubstr("a:"));
+}
+
+TEST_F(ReceiverTest, StopsBeforeItHasTidiedStaging) {
+  write(source_ / "a", "x");
+  for (const char* name : {"old", "older"}) fs::create_directories(staging_ / name / "below");
+  auto source = open_source();
+  source.after_manifest = [&] { cancelled_ = true; };
+  const auto receipt = receive(source);
+  ASSERT_FALSE(receipt);
+  EXPECT_EQ(receipt.error().code, Code::cancelled);
+  EXPECT_TRUE(fs::exists(staging_ / "old" / "below"));
+  EXPECT_FALSE(fs::exists(staging_ / "a"));
+}
+
+TEST_F(ReceiverTest, StopsBeforeItHasMadeLinksAndDirectories) {
+  write(source_ / "a", "");
+  fs::create_hard_link(source_ / "a", source_ / "b");
+  auto source = open_source();
+  source.on_content = [&](std::string&) -> Result<> {
+    cancelled_ = true;
+    return {};
+  };
+  const auto receipt = receive(source);
+  ASSERT_FALSE(receipt);
+  EXPECT_EQ(receipt.error().code, Code::cancelled);
+  EXPECT_FALSE(fs::exists(staging_ / "b"));
 }
 
 TEST_F(ReceiverTest, StopsWhenCancelled) {

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/result.h"
+
+namespace ferry::sync {
+
+/// Bytes of a file that are not in a hole, from `begin` up to but not including `end`.
+struct Extent {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+  bool operator==(const Extent&) const = default;
+};
+
+/// The first data of the open file at or behind `from` and before `size`; empty if only a hole is left. Moves the
+/// descriptor's offset. The file system decides what is a hole (SEEK_DATA, lseek(2)); one that has none calls all data.
+Result<Extent> find_extent(int file, std::uint64_t from, std::uint64_t size);
+
+}  // namespace ferry::sync
