@@ -11,7 +11,6 @@ import socket
 import threading
 
 from support import unixhttp
-from support.wait import wait_until
 
 _NAME = "e2e-gate.sock"
 _SETTING = "ENGINE_SOCKET"
@@ -90,12 +89,6 @@ class EngineGate:
         """Of the calls about the volume up to now."""
         with self._lock:
             return [method for method, name in self._seen if name == volume]
-
-    def wait_for_looks(self, volume, count=2, deadline=60):
-        """Until Ferry has asked its engine for the volume so many times more, and so has acted upon the one before."""
-        wanted = self.methods(volume).count("GET") + count
-        wait_until(lambda: self.methods(volume).count("GET") >= wanted, deadline,
-                   lambda: f"Ferry looks at {volume}: {self.methods(volume)}")
 
     def _set(self, value):
         self._host.docker("plugin", "disable", "-f", "ferry")

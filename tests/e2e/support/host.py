@@ -150,7 +150,9 @@ class Host:
         wait_until(lambda: self._new_process(before) or self._disabled(), 30,
                    f"the engine restarts or disables the plugin of {self.name}")
         if self._disabled():
-            self.plugin("enable")
+            # Right after it the engine may still be taking the old process's pipes away, and says so.
+            wait_until(lambda: self._lab.run("plugin", self.name, "enable", check=False).returncode == 0, 30,
+                       f"the plugin of {self.name} can be enabled again")
         self.wait_served()
 
     def _disabled(self):
