@@ -197,8 +197,11 @@ Result<LabelKeeper::Outcome> LabelKeeper::reregister(const std::string& name, co
       if (!removed) return pass(removed);
       if (!catalogue_.find(name)) return Outcome::done;
     }
-    FERRY_ASSIGN(const auto created, create(name, wanted));
-    if (shows(created, wanted)) return disarm(name);
+    auto created = create(name, wanted);
+    // That is also how the Engine says that it has the plugin disabled, while it restarts one that crashed.
+    if (!created && created.error().code == Code::already_exists) return Outcome::later;
+    if (!created) return pass(created);
+    if (shows(*created, wanted)) return disarm(name);
   }
   return Outcome::later;
 }

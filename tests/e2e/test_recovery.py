@@ -13,8 +13,10 @@ from support import scratch as containers
 from support.wait import wait_until
 
 SIZE = 600_000_000
-# Files that were under way are sent again; what was complete is not.
-MOST = int(SIZE * 1.3)
+# Interrupted when so much of it has arrived. Of the files under way at most the last 16 MiB are sent again, and some is in
+# the sockets' buffers; to send all again would be SIZE * 1.3 at least.
+SHARE = 0.3
+MOST = int(SIZE * 1.15)
 
 
 def stalled(host, name):
@@ -73,7 +75,7 @@ def mount_until_whole(host, name, source, deadline=150):
 def test_an_interrupted_import_completes_by_itself(lab, a, b, scratch, big_source, event):
     name, before = scratch.name(b), traffic.received(b)
     volumes.must_create(b, name, options=[f"from=a/{big_source}"])
-    volumes.wait_in_the_middle(b, name)
+    volumes.wait_in_the_middle(b, name, share=SHARE)
     EVENTS[event](lab, name)
     b.wait_served()
     mount_until_whole(b, name, a.volume_data(big_source))
@@ -132,7 +134,7 @@ def test_staging_of_an_anonymous_volume_is_taken_up_again(lab, b, big_source):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         first = pool.submit(lambda: b.docker(*words, check=False))
         name = wait_until(lambda: volumes.names(b) - known, 20, "the anonymous volume appears", interval=0.01).pop()
-        volumes.wait_in_the_middle(b, name)
+        volumes.wait_in_the_middle(b, name, share=SHARE)
         lab.cut()
         failed = first.result()
     assert failed.returncode != 0 and "%" in failed.stderr, failed

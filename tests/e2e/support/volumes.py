@@ -111,12 +111,12 @@ def wait_labels(host, name, expected, deadline=30):
                lambda: f"labels of {name} are {expected}; they are {labels(host, name)}")
 
 
-def wait_in_the_middle(host, name, deadline=30):
-    """Returns once content has begun to arrive. Fails if the import was over before it was seen."""
+def wait_in_the_middle(host, name, deadline=30, share=0.0):
+    """Returns once more than that share of the content has arrived. Fails if the import was over before it was seen."""
     def begun():
         now = status(host, name)
         assert now.get("state") == "importing", f"not caught in the middle: {now}"
         done = now.get("migration") or {}
         total = done.get("bytes_total") or 0
-        return done if 0 < (done.get("bytes_done") or 0) < total else None
+        return done if share * total < (done.get("bytes_done") or 0) < total else None
     return wait_until(begun, deadline, lambda: f"content of {name} arrives", interval=0.005)
