@@ -12,7 +12,7 @@ HOSTS ?= 2
 FIXED_ADDRESSES := $(if $(filter asan tsan,$(PRESET)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
 export REGISTRY VERSION
 
-.PHONY: help deps build unit e2e test lint format plugin install push demo lab clean
+.PHONY: help deps build unit e2e test bench lint format plugin install push demo lab clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -32,6 +32,11 @@ e2e: deps ## end-to-end tests on the lab's real engines; LAB_SUITE=trixie|bookwo
 	@tests/e2e/run $(ARGS)
 
 test: unit e2e ## everything: build, unit, conformance and end-to-end tests; needs root
+
+bench: deps ## measure imports against cp, rsync and tar over ssh; ARGS="--work small --rounds 3"; needs root
+	@cmake --preset release -Wno-dev >/dev/null
+	@cmake --build --preset release
+	@tests/bench/run $(ARGS)
 
 lint: deps ## formatting, clang-tidy, thread-safety analysis, scripts, the architecture
 	@tests/lint/run
