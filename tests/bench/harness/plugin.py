@@ -18,13 +18,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _SCRIPT = """
 mount -t tmpfs -o mode=755 tmpfs "$ROOT"
 cd "$ROOT"
-mkdir -p dev etc proc usr host/docker host/run propagated run
+mkdir -p dev etc proc usr host/docker host/run propagated run/docker/plugins
 for link in bin lib lib32 lib64 sbin; do [ ! -L "/$link" ] || cp -P "/$link" .; done
 for directory in dev etc proc usr; do mount --bind "/$directory" "$directory"; done
 touch ferry
 mount --bind "$BINARY" ferry
 mount --bind "$DATA" host/docker
-exec env -i LOG_LEVEL=info PORT=7766 chroot . /ferry
+exec env -i LOG_LEVEL=info PORT=7766 /usr/sbin/chroot . /ferry
 """
 
 
