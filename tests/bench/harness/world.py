@@ -37,7 +37,10 @@ def run(function):
         signal.signal(number, stop)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     wait_until(lambda: not _images_in_use(), 120, lambda: f"the kernel lets go of {_images_in_use()}")
-    return 128 + stopped[0] if stopped else abs(status)
+    if stopped:
+        print(f"bench: ended by signal {stopped[0]}; nothing is left behind", file=sys.stderr)
+        return 128 + stopped[0]
+    return abs(status)
 
 
 def _unshare(flags):
