@@ -32,8 +32,9 @@ def _work(samples):
         middle = median(times)
         rows.append([name, f"{middle:.2f}", f"{min(times):.2f}", f"{max(times):.2f}",
                      f"{middle / copy:.2f}" if copy else "", f"{median(run['cpu_s'] for run in runs):.1f}",
+                     f"{max(run['foreign_cpu_s'] for run in runs):.1f}",
                      f"{median(run['wire_bytes'] for run in runs) / _MB:.0f}"])
-    text = _table(["", "median s", "min", "max", "× cp", "CPU s", "MB on the wire"], rows)
+    text = _table(["", "median s", "min", "max", "× cp", "CPU s", "others' CPU s, most", "MB on the wire"], rows)
     return text + (_ferry(samples["ferry"]) if "ferry" in samples else "")
 
 

@@ -14,6 +14,7 @@ import traceback
 from support.wait import wait_until
 
 DIRECTORY = "/run/ferry-bench"  # on a tmpfs that only this world sees
+MACHINE_PROC = "/run/machine-proc"  # where all processes of the machine can be seen
 PREFIX = f"ferry-bench-{os.getpid()}-"  # of image files, because loop devices are the machine's
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -54,8 +55,10 @@ def _inside(function):
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()  # a ^C is for the process that waits
         _unshare(_NEW_MOUNTS | _NEW_NETWORK)
-        for words in (["mount", "--make-rprivate", "/"], ["mount", "-t", "proc", "proc", "/proc"],
+        for words in (["mount", "--make-rprivate", "/"],
                       ["mount", "-t", "tmpfs", "-o", "size=100%,mode=755", "tmpfs", "/run"],
+                      ["mount", "--bind", "-o", "X-mount.mkdir", "/proc", MACHINE_PROC],
+                      ["mount", "-t", "proc", "proc", "/proc"],
                       ["ip", "link", "set", "lo", "up"]):
             subprocess.run(words, check=True)
         os.mkdir(DIRECTORY)
