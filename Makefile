@@ -13,7 +13,7 @@ DURATION ?= 20
 FIXED_ADDRESSES := $(if $(filter asan tsan,$(PRESET))$(filter fuzz,$(MAKECMDGOALS)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
 export REGISTRY VERSION
 
-.PHONY: help deps build unit e2e test fuzz lint format plugin install push demo lab clean
+.PHONY: help deps build unit e2e test bench fuzz lint format plugin install push demo lab clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -38,6 +38,11 @@ fuzz: deps ## the decoders of what peers send, with random input; DURATION=20, s
 	@cmake --preset fuzz -Wno-dev >/dev/null
 	@$(FIXED_ADDRESSES) cmake --build --preset fuzz
 	@$(FIXED_ADDRESSES) tests/fuzz/run $(DURATION)
+
+bench: deps ## measure imports against cp, rsync and tar over ssh; ARGS="--work small --rounds 3"; needs root
+	@cmake --preset release -Wno-dev >/dev/null
+	@cmake --build --preset release
+	@tests/bench/run $(ARGS)
 
 lint: deps ## formatting, clang-tidy, thread-safety analysis, scripts, the architecture
 	@tests/lint/run

@@ -1,0 +1,114 @@
+"""Who copies. A contender prepares itself untimed, and then has one action that is timed."""
+
+import contextlib
+import os
+import subprocess
+from dataclasses import dataclass, field
+from typing import Callable
+
+from harness import plugin
+
+VOLUME = "work"
+_GCM = "-c aes128-gcm@openssh.com"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run happens: the source's disk and volume, a fresh disk for the destination, and what is between them."""
+    source_disk: object
+    source: str
+    destination: object
+    scratch: object  # another fresh disk at the source, or None
+    network: object
+    sshd: object
+    binary: str
+    logs: str
+    deadline: float
+
+
+@dataclass
+class Session:
+    """act is what is timed; copy is where its result lies; facts tells afterwards what is known besides."""
+    act: Callable[[], None]
+    copy: str
+    facts: Callable[[], dict] = field(default=dict)
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What somebody would type at the destination. images: how often the work fills memory with it; scratch: it needs
+    a disk for an intermediate file at the source."""
+    name: str
+    script: str
+    images: int = 1
+    scratch: bool = False
+    checked: bool = False
+
+    @contextlib.contextmanager
+    def session(self, place):
+        copy = os.path.join(place.destination.path, "copy")
+        os.mkdir(copy)
+        words = [*place.network.at_destination, "bash", "-e", "-o", "pipefail", "-c", self.script]
+        variables = {"SOURCE": place.source, "COPY": copy, "DISK": place.destination.path, "SSH": place.sshd.client,
+                     "SCRATCH": place.scratch.path if place.scratch else ""}
+
+        def act():
+            subprocess.run(words, env={**os.environ, **variables}, check=True, timeout=place.deadline)
+        yield Session(act, copy)
+
+
+class Ferry:
+    name = "ferry"
+    images = 1
+    scratch = False
+    checked = True
+
+    @contextlib.contextmanager
+    def session(self, place):
+        with self._plugin(place, "source", place.source_disk) as source, \
+                self._plugin(place, "destination", place.destination, place.network.at_destination) as destination:
+            sides = [_Side("source", source), _Side("destination", destination)]
+            receipt = {}
+
+            def act():
+                receipt.update(destination.import_volume(VOLUME, place.deadline))
+
+            def facts():
+                found = {"bytes_sent": receipt["bytes_sent"]}
+                for side in sides:
+                    found.update(side.facts())
+                return found
+            yield Session(act, plugin.volume_data(place.destination.path, VOLUME), facts)
+
+    @staticmethod
+    def _plugin(place, name, disk, in_network=()):
+        return plugin.Plugin(name, place.binary, disk.path, os.path.join(place.logs, f"{name}.log"), in_network)
+
+
+class _Side:
+    """One plugin's processor time and peak of memory above what it had when it was idle."""
+
+    def __init__(self, name, process):
+        self._name = name
+        self._process = process
+        self._cpu = process.cpu_seconds()
+        process.reset_peak()
+        self._idle = process.memory()
+
+    def facts(self):
+        return {f"{self._name}_cpu_s": round(self._process.cpu_seconds() - self._cpu, 2),
+                f"{self._name}_idle_bytes": self._idle,
+                f"{self._name}_peak_bytes_above_idle": self._process.peak_memory() - self._idle}
+
+
+ALL = (
+    Ferry(),
+    Typed("cp", 'cp -a "$SOURCE/." "$COPY"'),
+    Typed("rsync", 'rsync -aHAXS -e "ssh -F $SSH" "source:$SOURCE/" "$COPY/"'),
+    Typed("rsync-gcm", f'rsync -aHAXSW -e "ssh -F $SSH {_GCM}" "source:$SOURCE/" "$COPY/"'),
+    # without --acls and --xattrs: as it is typed, and faster
+    Typed("tar-gcm", f'ssh -F "$SSH" {_GCM} source "tar -C $SOURCE -Scf - ." | tar -C "$COPY" -xpf -'),
+    Typed("script", 'ssh -F "$SSH" source "tar -C $SOURCE -Scf $SCRATCH/work.tar ."; '
+                    'scp -qF "$SSH" "source:$SCRATCH/work.tar" "$DISK/"; tar -C "$COPY" -xpf "$DISK/work.tar"',
+          images=3, scratch=True),
+)

@@ -1,0 +1,119 @@
+"""One timed run of one contender on fresh file systems."""
+
+import contextlib
+import os
+from dataclasses import asdict, dataclass, field
+
+from harness import disk, plugin, processor
+from harness.contenders import VOLUME, Place
+from support import tree_compare
+from support.wait import Stopwatch
+
+_HEADROOM = 2 * disk.GIB
+_REPETITIONS = 3
+
+
+class Wrong(Exception):
+    """A copy that is not one, or a run that cannot be made here."""
+
+
+@dataclass
+class Sample:
+    """seconds: to the end of sync -f; cpu_s: of the whole machine, kernel threads included, but for foreign_cpu_s, that
+    of other programs; wire_bytes: both ways."""
+    seconds: float
+    cpu_s: float
+    foreign_cpu_s: float
+    wire_bytes: int
+    facts: dict = field(default_factory=dict)
+
+    @property
+    def is_disturbed(self):
+        return processor.is_disturbed(self.foreign_cpu_s, self.seconds)
+
+    def json(self):
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What stays the same for a whole run of the benchmarks. patience: how many seconds a run may wait until other
+    programs have ended; 0: runs neither wait nor are repeated because of others."""
+    network: object
+    sshd: object
+    binary: str
+    logs: str
+    fs: str
+    scale: float
+    patience: float
+
+    def size(self, work):
+        return int(work.size * self.scale)
+
+    def new_disk(self, name, work):
+        # four times: for two copies of it, and an inode for each 16 KiB
+        return disk.Disk(name, self.fs, 4 * disk.GIB + 4 * self.size(work))
+
+    @contextlib.contextmanager
+    def source(self, work):
+        """The disk and the filled volume that all contenders copy."""
+        _need_memory(2 * self.size(work), f"the source of {work.name}")
+        with self.new_disk("source", work) as source:
+            volume = plugin.make_source(self.binary, source.path, os.path.join(self.logs, "source.log"), VOLUME)
+            work.fill(volume, self.scale)
+            source.sync()
+            yield source, volume
+
+    def run(self, work, contender, source, volume):
+        """A run that other programs have disturbed says nothing, so it is made again; if need be, the best of those."""
+        sample = self._once(work, contender, source, volume)
+        for _ in range(_REPETITIONS if self.patience else 0):
+            if not sample.is_disturbed:
+                break
+            again = self._once(work, contender, source, volume)
+            sample = min(sample, again, key=lambda each: each.foreign_cpu_s / each.seconds)
+        return sample
+
+    def _once(self, work, contender, source, volume):
+        _need_memory((contender.images + 0.5) * self.size(work), f"{contender.name} with {work.name}")
+        with contextlib.ExitStack() as stack:
+            scratch = stack.enter_context(self.new_disk("scratch", work)) if contender.scratch else None
+            destination = stack.enter_context(self.new_disk("destination", work))
+            place = Place(source, volume, destination, scratch, self.network, self.sshd, self.binary, self.logs,
+                          deadline=60 + 300 * self.size(work) / disk.GIB)
+            session = stack.enter_context(contender.session(place))
+            disk.warm(volume)
+            for each in (source, destination):
+                each.sync()
+            if self.patience:
+                processor.wait_until_idle(self.patience)
+            sample = self._timed(session, destination)
+            if contender.checked:
+                sample.facts["entries_equal"] = _check(volume, session.copy, work, contender)
+            return sample
+
+    def _timed(self, session, destination):
+        wire, before = self.network.wire_bytes(), processor.read()
+        watch = Stopwatch()
+        session.act()
+        destination.sync()
+        seconds = watch.seconds
+        used = processor.read() - before
+        sample = Sample(seconds, used.busy - used.foreign, used.foreign, self.network.wire_bytes() - wire)
+        sample.facts.update(session.facts())
+        return sample
+
+
+def _check(volume, copy, work, contender):
+    result = tree_compare.compare(volume, copy)
+    if result.differences:
+        shown = "\n".join(result.differences[:20])
+        raise Wrong(f"{contender.name}'s copy of {work.name} has {len(result.differences)} differences:\n{shown}")
+    return result.entries
+
+
+def _need_memory(size, what):
+    available = disk.available_memory()
+    if available < size + _HEADROOM:
+        raise Wrong(f"{what} needs {(size + _HEADROOM) / disk.GIB:.1f} GiB of memory for its images, and "
+                    f"{available / disk.GIB:.1f} GiB are available; use a smaller --scale")

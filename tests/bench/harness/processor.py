@@ -1,0 +1,64 @@
+"""Processor time of the whole machine, and whose it was: other programs that run meanwhile make a time worthless."""
+
+import os
+import time
+from dataclasses import dataclass
+
+from harness import world
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_KTHREADD = 2
+# Of one processor. Less is what kernel, clock and the harness itself do.
+_IDLE = 0.1
+
+
+@dataclass(frozen=True)
+class Reading:
+    busy: float
+    foreign: float
+
+    def __sub__(self, earlier):
+        return Reading(self.busy - earlier.busy, self.foreign - earlier.foreign)
+
+
+def read():
+    """Seconds since some moment: of everything, and of what is neither the kernel's own threads nor of this world."""
+    busy = _busy()
+    kernel = sum(own for parent, own, _ in _processes(world.MACHINE_PROC) if parent == _KTHREADD)
+    return Reading(busy, busy - kernel - sum(own + children for _, own, children in _processes("/proc")))
+
+
+def wait_until_idle(seconds):
+    """Until nothing else runs, or for so long; whether it is idle."""
+    end = time.monotonic() + seconds
+    while True:
+        before, began = _busy(), time.monotonic()
+        time.sleep(0.3)
+        if _busy() - before < _IDLE * (time.monotonic() - began):
+            return True
+        if time.monotonic() > end:
+            return False
+
+
+def is_disturbed(foreign, seconds):
+    return foreign > max(0.1, _IDLE * seconds)
+
+
+def _busy():
+    """Of all processors: user, nice, system, irq and softirq; proc_stat(5)."""
+    with open("/proc/stat", encoding="ascii") as file:
+        fields = [int(word) for word in file.readline().split()[1:]]
+    return (fields[0] + fields[1] + fields[2] + fields[5] + fields[6]) / _TICKS
+
+
+def _processes(proc):
+    """(parent, seconds of its own, seconds of children that it has waited for) of each process."""
+    for name in os.listdir(proc):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"{proc}/{name}/stat", encoding="ascii", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        yield int(fields[1]), (int(fields[11]) + int(fields[12])) / _TICKS, (int(fields[13]) + int(fields[14])) / _TICKS

@@ -1,0 +1,64 @@
+"""What Ferry has to reach: ratios of medians, and bounds on memory."""
+
+from dataclasses import dataclass
+from statistics import median
+from typing import Callable
+
+MIB = 1 << 20
+# Two medians of the same thing differ by that much.
+_NOISE = 1.05
+
+
+@dataclass(frozen=True)
+class Target:
+    """value gets the results and returns a number, or raises KeyError where something was not measured."""
+    work: str
+    text: str
+    value: Callable
+    most: float | None = None
+    least: float | None = None
+    unit: str = "x"
+
+    def verdict(self, results):
+        """(value, "pass" or "FAIL"); (None, "not measured")."""
+        try:
+            value = self.value(results)
+        except KeyError:
+            return None, "not measured"
+        passed = value <= self.most if self.most is not None else value >= self.least
+        return value, "pass" if passed else "FAIL"
+
+    @property
+    def bound(self):
+        return f"at most {self.most:g} {self.unit}" if self.most is not None else f"at least {self.least:g} {self.unit}"
+
+
+def seconds(results, work, contender):
+    return median(sample["seconds"] for sample in results[work][contender])
+
+
+def _of_copy(work):
+    return lambda results: seconds(results, work, "ferry") / seconds(results, work, "cp")
+
+
+def _faster_than(other, work):
+    return lambda results: seconds(results, work, other) / seconds(results, work, "ferry")
+
+
+def _memory(work, side):
+    return lambda results: max(sample["facts"][f"{side}_peak_bytes_above_idle"]
+                               for sample in results[work]["ferry"]) / MIB
+
+
+ALL = (
+    Target("big", "time, of cp -a's", _of_copy("big"), most=1.0),
+    Target("big", "faster than rsync -aHAXS over ssh", _faster_than("rsync", "big"), least=3),
+    Target("big", "faster than tar over ssh aes128-gcm", _faster_than("tar-gcm", "big"), least=1),
+    Target("big-compressible", "time, of that for big",
+           lambda results: seconds(results, "big-compressible", "ferry") / seconds(results, "big", "ferry"),
+           most=_NOISE),
+    Target("small", "time, of cp -a's", _of_copy("small"), most=0.75),
+    Target("small", "faster than rsync -aHAXS over ssh", _faster_than("rsync", "small"), least=2),
+    Target("small", "memory above idle, source", _memory("small", "source"), most=64, unit="MiB"),
+    Target("small", "memory above idle, destination", _memory("small", "destination"), most=64, unit="MiB"),
+)
