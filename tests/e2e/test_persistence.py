@@ -200,7 +200,8 @@ def test_removed_with_containerd_killed(b, kept, user, twin, assert_same_tree):
     assert containerd, "the engine's containerd was not found"
     for pid in containerd:
         processes.kill(pid)
-    remove_plugin(b)
+    directory = b.path("var/lib/docker/plugins", plugin_id)
+    wait_until(lambda: remove_plugin(b) or not os.path.isdir(directory), 90, "the engine removes the plugin")
     on_disk(b, kept, twin, assert_same_tree)
     # Also after the engine is well again and may have finished what it began.
     b.engine("restart")

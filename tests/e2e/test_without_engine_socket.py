@@ -52,6 +52,12 @@ def test_it_serves_copies_and_says_what_it_cannot_know(a, b, scratch, no_engine_
     assert status["labels"] == {"team": "web"} and status["labels_pending"]
     assert containers.run(b, f"{copy}:/data", "cat /data/file").stdout == "content"
 
+    # It cannot ask for the labels of its own volumes either, and whoever imports one is told.
+    unlabelled = scratch.name(a)
+    volumes.must_create(a, unlabelled, options=[f"from=b/{plain}"])
+    receipt = volumes.wait_imported(a, unlabelled)["migration"]
+    assert any("labels did not come along" in warning for warning in receipt["warnings"]), receipt
+
     # Of a local volume Ferry cannot know here who writes to it: it must not call that idle.
     used, copy_of_used = scratch.volume(b, driver="local"), scratch.name(a)
     scratch.container(b, "-v", f"{used}:/data")
