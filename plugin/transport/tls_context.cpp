@@ -85,7 +85,6 @@ Result<SslContext> make_context(const SSL_METHOD* method) {
   constexpr std::size_t read_buffer = 256U << 10;  // many records by one read(2), instead of two for each
   SSL_CTX_set_default_read_buffer_len(context.get(), read_buffer);
   SSL_CTX_set_read_ahead(context.get(), 1);
-  SSL_CTX_set_mode(context.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   std::signal(SIGPIPE, SIG_IGN);
   return context;
 }
@@ -114,6 +113,20 @@ void run(SSL* ssl, int (*step)(SSL*), Deadline deadline, HandshakeFacts& facts) 
   }
 }
 
+/// Puts a buffer between records and the socket, so that many of them (16 KiB each) leave by one write(2). Whoever
+/// writes has to flush, see TlsStream.
+bool buffer_writes(SSL* ssl) {
+  constexpr long size = 128L << 10;
+  BIO* socket = SSL_get_wbio(ssl);
+  BIO* buffer = BIO_new(BIO_f_buffer());
+  if (buffer == nullptr || BIO_set_write_buffer_size(buffer, size) != 1 || BIO_up_ref(socket) != 1) {
+    BIO_free(buffer);
+    return false;
+  }
+  SSL_set0_wbio(ssl, BIO_push(buffer, socket));
+  return true;
+}
+
 Result<Ssl> shake_hands(SSL_CTX* context, int fd, Handshake& handshake, int (*step)(SSL*), Deadline deadline) {
   Ssl ssl(SSL_new(context));
   if (!ssl || SSL_set_fd(ssl.get(), fd) != 1) return fail(Code::io, "OpenSSL: " + openssl_reason());
@@ -123,6 +136,10 @@ Result<Ssl> shake_hands(SSL_CTX* context, int fd, Handshake& handshake, int (*st
   if (!proven) handshake.facts.detail = openssl_reason();
   SSL_set_app_data(ssl.get(), nullptr);
   if (!proven) return fail(Code::unsupported, "");  // the callers say it from the facts
+  if (!buffer_writes(ssl.get())) {
+    handshake.facts.detail = openssl_reason();
+    return fail(Code::io, "");
+  }
   return ssl;
 }
 

@@ -21,6 +21,7 @@ class TlsStream final : public SocketStream {
   ssize_t write(const char* data, std::size_t size) override;
 
  private:
+  bool flush();
   /// After a call that did not succeed: waits if that may help.
   bool may_repeat(int result);
 
