@@ -7,6 +7,7 @@
 #include <deque>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "sync/wire.h"
 
 namespace ferry::sync {
@@ -17,6 +18,8 @@ enum Kind : std::uint8_t { kind_boot = 1, kind_file = 2, kind_durable = 3 };
 enum Flag : std::uint8_t { flag_complete = 1, flag_stable = 2 };
 
 constexpr std::size_t longest_record = 256;
+constexpr std::size_t most_pending_records = 64;
+constexpr std::uint64_t most_pending_content = 4U << 20;
 
 void write_progress(Writer& writer, const FileProgress& progress) {
   writer.number(progress.inode);
@@ -43,14 +46,11 @@ FileProgress read_progress(Reader& reader) {
 }
 
 /// A record is a varint length, the body's digest, the body.
-std::string checksummed(std::string_view body) {
-  std::string record;
-  Writer writer(record);
+void append_checksummed(std::string& out, std::string_view body) {
+  Writer writer(out);
+  writer.number(sizeof(Digest) + body.size());
   writer.digest(digest_of(body));
   writer.raw(body);
-  std::string out;
-  append_record(out, record);
-  return out;
 }
 
 }  // namespace
@@ -141,7 +141,20 @@ Result<> Journal::load(const std::string& content) {
   Writer writer(body);
   writer.byte(kind_boot);
   writer.raw(boot_id_);
-  return append(body);
+  append_checksummed(pending_, body);
+  return write_pending();
+}
+
+Journal::~Journal() {
+  if (auto written = write_pending(); !written) spdlog::warn("{}", written.error().message);
+}
+
+Result<> Journal::write_pending() {
+  FERRY_TRY(write_all(file_.get(), pending_, "the journal"));
+  pending_.clear();
+  pending_records_ = 0;
+  pending_content_ = 0;
+  return {};
 }
 
 std::optional<FileProgress> Journal::find(std::string_view path) const {
@@ -163,8 +176,6 @@ bool Journal::empty() const {
   return files_.empty();
 }
 
-Result<> Journal::append(std::string_view body) { return write_all(file_.get(), checksummed(body), "the journal"); }
-
 Result<> Journal::record(std::string_view path, const FileProgress& progress) {
   const Digest key = digest_of(path);
   std::string body;
@@ -175,7 +186,10 @@ Result<> Journal::record(std::string_view path, const FileProgress& progress) {
   const std::lock_guard guard(mutex_);
   files_[key] = progress;
   ++position_;
-  return append(body);
+  append_checksummed(pending_, body);
+  pending_content_ += progress.bytes;
+  if (++pending_records_ < most_pending_records && pending_content_ < most_pending_content) return {};
+  return write_pending();
 }
 
 std::uint64_t Journal::position() const {
@@ -189,7 +203,8 @@ Result<> Journal::mark_durable(std::uint64_t position) {
   writer.byte(kind_durable);
   writer.number(position);
   const std::lock_guard guard(mutex_);
-  FERRY_TRY(append(body));
+  append_checksummed(pending_, body);
+  FERRY_TRY(write_pending());
   if (::fdatasync(file_.get()) != 0) return fail_errno("sync the journal");
   return {};
 }

@@ -96,24 +96,40 @@ TEST_F(JournalTest, WhatIsForgottenStaysForgotten) {
 }
 
 TEST_F(JournalTest, ATornTailCostsItsLastRecordOnly) {
-  std::vector<std::size_t> ends;
-  {
-    const auto journal = open();
+  (void)open();
+  std::vector<std::size_t> ends = {bytes().size()};
+  for (std::uint64_t n = 1; n <= 3; ++n) {
+    ASSERT_TRUE(open()->record(name(n), progress(n)));
     ends.push_back(bytes().size());
-    for (std::uint64_t n = 1; n <= 3; ++n) {
-      ASSERT_TRUE(journal->record(name(n), progress(n)));
-      ends.push_back(bytes().size());
-    }
   }
   const std::string whole = bytes();
   for (std::size_t cut = 0; cut <= whole.size(); ++cut) {
     write(whole.substr(0, cut));
-    const auto journal = open();
-    for (std::uint64_t n = 1; n <= 3; ++n)
-      ASSERT_EQ(journal->find(name(n)).has_value(), cut >= ends[n]) << "cut at " << cut << ", file " << n;
-    ASSERT_TRUE(journal->record(name(9), progress(9)));  // and it goes on behind the cut
+    {
+      const auto journal = open();
+      for (std::uint64_t n = 1; n <= 3; ++n)
+        ASSERT_EQ(journal->find(name(n)).has_value(), cut >= ends[n]) << "cut at " << cut << ", file " << n;
+      ASSERT_TRUE(journal->record(name(9), progress(9)));  // and it goes on behind the cut
+    }
     ASSERT_EQ(open()->find(name(9)), progress(9)) << "cut at " << cut;
   }
+}
+
+TEST_F(JournalTest, AProcessThatIsKilledLosesTheLastFewRecordsOnly) {
+  const auto journal = open();
+  const auto on_disk = [&](std::uint64_t n) {
+    const auto copy = directory_ / "copy";
+    std::filesystem::copy_file(path_, copy, std::filesystem::copy_options::overwrite_existing);
+    return (*Journal::open(copy))->find(name(n));
+  };
+  for (std::uint64_t n = 1; n <= 100; ++n) ASSERT_TRUE(journal->record(name(n), progress(n)));
+  EXPECT_EQ(on_disk(36), progress(36));
+  ASSERT_TRUE(journal->mark_durable(journal->position()));
+  EXPECT_EQ(on_disk(100), progress(100));
+  FileProgress large = progress(101);
+  large.bytes = 4U << 20;
+  ASSERT_TRUE(journal->record(name(101), large));
+  EXPECT_EQ(on_disk(101), large);
 }
 
 TEST_F(JournalTest, AFlippedBitIsNeverBelieved) {
