@@ -71,11 +71,10 @@ Result<> FileWriter::open(std::uint32_t entry) {
   return {};
 }
 
-/// Opens the file and makes it exactly what was kept of it, followed by a hole up to its size.
+/// Opens the file and makes it exactly what was kept of it.
 Result<> FileWriter::start(std::uint32_t index, const Want& want) {
   const Entry& entry = entries_[index];
-  FERRY_ASSIGN(const int directory, directories_.open(entry.parent));
-  FERRY_ASSIGN(file_, open_at(directory, entry.name, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  FERRY_TRY(open_file(index, want));
   known_ = {};
   if (want.offset != 0)
     if (const auto journaled = shared_.journal.find(Directories::path(entries_, index))) known_ = *journaled;
@@ -86,13 +85,41 @@ Result<> FileWriter::start(std::uint32_t index, const Want& want) {
   known_.complete = false;
   known_.stable = entry.ctime_ns < shared_.manifest.info.stable_before_ns;
   answer_ = {};
-  struct stat info {};
-  if (::fstat(file_.get(), &info) != 0) return fail_errno("stat");
-  if (static_cast<std::uint64_t>(info.st_size) > want.offset &&
-      ::ftruncate(file_.get(), static_cast<off_t>(want.offset)) != 0)
-    return fail_errno("truncate");
-  if (::ftruncate(file_.get(), static_cast<off_t>(entry.size)) != 0) return fail_errno("set the size");
   shared_.progress.bytes_done += std::min(want.offset, entry.data);
+  // What is journaled before it is complete needs its size, by which the next attempt knows it.
+  return entry.size >= note_interval ? set_size(index) : Result<>();
+}
+
+Result<> FileWriter::open_file(std::uint32_t index, const Want& want) {
+  const Entry& entry = entries_[index];
+  FERRY_ASSIGN(const int directory, directories_.open(entry.parent));
+  created_ = sized_ = false;
+  if (want.offset == 0) {
+    auto made = open_at(directory, entry.name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    if (!made && made.error().code != Code::already_exists) return pass(made);
+    created_ = made.has_value();
+    if (created_) {
+      file_ = std::move(*made);
+      return learn_inherited(entry.parent);
+    }
+  }
+  FERRY_ASSIGN(file_, open_at(directory, entry.name, O_RDWR | O_NOFOLLOW));
+  if (::ftruncate(file_.get(), static_cast<off_t>(want.offset)) != 0) return fail_errno("truncate");
+  return {};
+}
+
+/// From the first file that is created in a directory.
+Result<> FileWriter::learn_inherited(std::uint32_t directory) {
+  if (inherited_in_ == directory) return {};
+  FERRY_ASSIGN(inherited_, inherited_by(file_.get()));
+  inherited_in_ = directory;
+  return {};
+}
+
+/// What is behind the last byte that was written becomes a hole.
+Result<> FileWriter::set_size(std::uint32_t index) {
+  sized_ = true;
+  if (::ftruncate(file_.get(), static_cast<off_t>(entries_[index].size)) != 0) return fail_errno("set the size");
   return {};
 }
 
@@ -144,7 +171,8 @@ Result<> FileWriter::end(std::uint32_t entry, Outcome outcome, const Digest& dig
 
 Result<> FileWriter::complete(std::uint32_t index, Outcome outcome) {
   const Entry& entry = entries_[index];
-  FERRY_TRY(apply_metadata(file_.get(), entry));
+  if (!sized_ && known_.offset < entry.size) FERRY_TRY(set_size(index));
+  FERRY_TRY(apply_metadata(file_.get(), entry, created_ ? &inherited_ : nullptr));
   ++shared_.progress.files_done;
   if (outcome == Outcome::changed) {
     shared_.findings.torn(index, known_.digest);

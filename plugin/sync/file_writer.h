@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "sync/content.h"
 #include "sync/directories.h"
 #include "sync/journal.h"
+#include "sync/metadata.h"
 #include "sync/receiver.h"
 
 namespace ferry::sync {
@@ -52,6 +54,9 @@ class FileWriter : public FrameHandler {
  private:
   Result<> open(std::uint32_t entry);
   Result<> start(std::uint32_t entry, const Want& want);
+  Result<> open_file(std::uint32_t entry, const Want& want);
+  Result<> learn_inherited(std::uint32_t directory);
+  Result<> set_size(std::uint32_t entry);
   Result<> check_announced(std::uint32_t entry, std::uint64_t more) const;
   Result<> note_progress(std::uint32_t entry);
   Result<> complete(std::uint32_t entry, Outcome outcome);
@@ -65,9 +70,13 @@ class FileWriter : public FrameHandler {
   std::size_t next_want_ = 0;
   bool started_ = false;  // the file of wants_[next_want_] is open
   Fd file_;
+  bool created_ = false;  // the open file is new
+  bool sized_ = false;    // it has its size
   FileProgress known_;       // of the open file
   Digest answer_{};          // chain over this answer's frames, to compare with the sender's
   std::uint64_t noted_ = 0;  // offset of the last journal record of the open file
+  Inherited inherited_{};    // by every file that is created in inherited_in_
+  std::optional<std::uint32_t> inherited_in_;
 };
 
 }  // namespace ferry::sync

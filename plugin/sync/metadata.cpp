@@ -163,11 +163,21 @@ mode_t format_of(Type type) {
   return 0;
 }
 
-Result<> apply_metadata(int fd, const Entry& entry) {
-  if (::fchown(fd, entry.uid, entry.gid) != 0) return fail_errno("chown");
-  FERRY_TRY(remove_other_xattrs(
-      entry, [fd](char* list, std::size_t size) { return ::flistxattr(fd, list, size); },
-      [fd](const char* name) { return ::fremovexattr(fd, name); }));
+Result<Inherited> inherited_by(int fd) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return fail_errno("stat");
+  const ssize_t xattrs = ::flistxattr(fd, nullptr, 0);
+  if (xattrs < 0 && errno != ENOTSUP) return fail_errno("list xattrs");
+  return Inherited{info.st_uid, info.st_gid, xattrs > 0};
+}
+
+Result<> apply_metadata(int fd, const Entry& entry, const Inherited* inherited) {
+  const bool owned = inherited != nullptr && inherited->uid == entry.uid && inherited->gid == entry.gid;
+  if (!owned && ::fchown(fd, entry.uid, entry.gid) != 0) return fail_errno("chown");
+  if (inherited == nullptr || inherited->xattrs)
+    FERRY_TRY(remove_other_xattrs(
+        entry, [fd](char* list, std::size_t size) { return ::flistxattr(fd, list, size); },
+        [fd](const char* name) { return ::fremovexattr(fd, name); }));
   if (::fchmod(fd, entry.mode) != 0) return fail_errno("chmod");
   FERRY_TRY(set_xattrs(fd, entry));
   std::timespec times[2];

@@ -21,7 +21,13 @@ namespace {
 
 constexpr std::uint64_t batch_bytes = 64U << 20;
 constexpr std::size_t batch_files = 4096;
+
+/// What has come is made durable when one of these is reached, all the while, so that a disk is busy from the start, no
+/// great amount is left for the end, and a machine that goes down loses little.
 constexpr std::chrono::seconds durable_interval{5};
+constexpr std::uint64_t durable_bytes = 64U << 20;
+constexpr std::uint64_t durable_files = 4096;
+constexpr std::chrono::milliseconds durable_check{100};
 
 /// Deals out wants in batches, in order. Thread-safe.
 class Batches {
@@ -47,6 +53,30 @@ class Batches {
   const std::vector<Entry>& entries_;
   std::mutex mutex_;
   std::size_t at_ = 0;  // protected by mutex_
+};
+
+/// Tells when it is time to make durable what has come. Not thread-safe.
+class DurabilityClock {
+ public:
+  explicit DurabilityClock(const Progress& progress) : progress_(progress) { restart(); }
+
+  bool is_due() const {
+    return SteadyClock::now() >= due_ || progress_.bytes_done - bytes_ >= durable_bytes ||
+           progress_.files_done - files_ >= durable_files;
+  }
+
+  /// To be called before it is done.
+  void restart() {
+    due_ = after(durable_interval);
+    bytes_ = progress_.bytes_done;
+    files_ = progress_.files_done;
+  }
+
+ private:
+  const Progress& progress_;
+  Deadline due_;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t files_ = 0;
 };
 
 bool is_file(const Entry& entry) { return entry.type == Type::regular; }
@@ -203,7 +233,9 @@ Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::ve
     }
   };
   {
-    const Periodic durable(durable_interval, [&] {
+    const Periodic durable(durable_check, [&, clock = DurabilityClock(progress_)]() mutable {
+      if (!clock.is_due()) return;
+      clock.restart();
       if (auto synced = make_durable(root, journal); !synced && !cancelled_) spdlog::warn("{}", synced.error().message);
     });
     std::vector<std::thread> workers;
