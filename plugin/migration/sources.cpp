@@ -162,7 +162,7 @@ Result<std::unique_ptr<OpenVolume>> Sources::open(const std::string& volume, Fre
 
 Result<sync::Seal> Sources::seal(const OpenVolume& volume) const {
   sync::Seal seal;
-  FERRY_ASSIGN(seal.changed, volume.sender.seal());
+  seal.changed = volume.sender.seal();
   // A removed volume is emptied in the trash: what the round has found of it is no copy of anything.
   if (inode_of(volume.path) != volume.inode)
     return fail(Code::not_found, "volume " + volume.volume + " was removed while it was read");

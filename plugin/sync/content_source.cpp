@@ -8,7 +8,7 @@
 #include "sync/content.h"
 #include "sync/extent.h"
 #include "sync/manifest.h"
-#include "sync/walk.h"
+#include "sync/inspect.h"
 
 namespace ferry::sync {
 

@@ -3,9 +3,17 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <future>
+
 #include "sync/walk.h"
 
 namespace ferry::sync {
+
+namespace {
+
+constexpr std::uint32_t worth_a_thread = 10'000;  // entries; fewer are looked at sooner than a thread starts
+
+}  // namespace
 
 std::unique_ptr<ByteSource> Sender::manifest() {
   entries_.clear();
@@ -17,10 +25,19 @@ Result<std::unique_ptr<ByteSource>> Sender::content(std::string_view wants) cons
   return std::unique_ptr<ByteSource>(std::make_unique<ContentSource>(root_.get(), entries_, std::move(parsed)));
 }
 
-Result<std::uint64_t> Sender::seal() const {
+std::uint64_t Sender::seal() const {
+  const auto count = static_cast<std::uint32_t>(entries_.size());
+  const std::uint32_t middle = count < worth_a_thread ? count : count / 2;
+  auto rest = std::async(middle == count ? std::launch::deferred : std::launch::async,
+                         [&] { return count_changed(middle, count); });
+  const std::uint64_t changed = count_changed(0, middle);
+  return changed + rest.get();
+}
+
+std::uint64_t Sender::count_changed(std::uint32_t begin, std::uint32_t end) const {
   Directories directories(root_.get(), entries_);
   std::uint64_t changed = 0;
-  for (std::uint32_t index = 0; index < entries_.size(); ++index) {
+  for (std::uint32_t index = begin; index < end; ++index) {
     const Entry& entry = entries_[index];
     if (entry.type == Type::hard_link) continue;  // a change of its inode shows at the entry that it links to
     struct stat info {};

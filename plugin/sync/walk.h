@@ -1,23 +1,26 @@
 #pragma once
 
-#include <sys/stat.h>
-
 #include <cstdint>
 #include <deque>
+#include <future>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "base/fd.h"
+#include "base/thread_pool.h"
 #include "sync/directories.h"
 #include "sync/entry.h"
+#include "sync/inspect.h"
 #include "sync/stream.h"
 
 namespace ferry::sync {
 
-/// Walks a tree breadth-first and encodes its manifest. Reads metadata only, never content, and leaves atimes alone.
-/// Where st_blocks does not tell how much of a file is data, it opens each file that may have holes and asks for them.
-/// Starts with syncfs(2): a write through mmap changes a file's ctime only when its page was clean, so only after a
-/// writeback does an old ctime mean that nothing was written. Not thread-safe.
+/// Walks a tree breadth-first and encodes its manifest; see Inspector for how it looks at each name. The names are
+/// looked at by several threads ahead of the encoding. Starts with syncfs(2): a write through mmap changes a file's
+/// ctime only when its page was clean, so only after a writeback does an old ctime mean that nothing was written. Not
+/// thread-safe.
 class ManifestSource : public ByteSource {
  public:
   /// Walks below `root`, an open directory that must outlive this object. `entries` receives every entry without
@@ -27,24 +30,38 @@ class ManifestSource : public ByteSource {
 
  private:
   enum class Step { begin, walk, done };
+  struct Part {  // names of one directory
+    std::uint32_t directory = 0;
+    std::shared_ptr<const Fd> fd;
+    std::vector<std::string> names;
+  };
+  using Batch = std::vector<Part>;
+  struct Found {
+    std::uint32_t directory;
+    std::string name;
+    Result<Inspected> result;
+  };
   Result<> begin(std::string& out);
-  Result<> directory(std::uint32_t index, std::string& out);
-  Result<> entry(int directory, std::uint32_t parent, const std::string& name, std::string& out);
-  Result<bool> fill(Entry& entry, const struct stat& info, int directory);
-  void keep(Entry entry, const struct stat& info, std::string& out);
+  Result<> walk(std::string& out);
+  void end(std::string& out);
+  Result<Batch> next_batch();
+  Result<Part> read_directory(std::uint32_t index);
+  static std::vector<Found> inspect(const Batch& batch, const Inspector& inspector);
+  Result<> add(Found& found, std::string& out);
+  void keep(Inspected found, std::string& out);
 
   const int root_;
   std::vector<Entry>& entries_;
   Directories directories_;
+  Inspector inspector_{false};
   std::deque<std::uint32_t> pending_;                                        // directories still to be read
+  Part rest_;                                                                // what is left of the last one
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> linked_;  // (device, inode) with several names
   std::uint64_t sockets_ = 0;
-  bool blocks_tell_ = false;  // st_blocks tells how much of a file is data
   ManifestInfo info_;
   Step step_ = Step::begin;
+  std::deque<std::future<std::vector<Found>>> ahead_;  // in the order of their entries
+  ThreadPool pool_;                                    // last: its threads end before what they use
 };
-
-/// The stat(2) fields that tell whether a file may have changed, in an Entry's units.
-std::uint64_t ctime_ns(const struct stat& info);
 
 }  // namespace ferry::sync

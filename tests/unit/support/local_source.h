@@ -35,7 +35,7 @@ class LocalSource : public sync::Source {
 
   Result<sync::Seal> seal() override {
     if (on_seal) FERRY_TRY(on_seal());
-    FERRY_ASSIGN(const auto changed, sender_.seal());
+    const auto changed = sender_.seal();
     return sync::Seal{changed, "idle", ""};
   }
 

@@ -1,0 +1,155 @@
+#include "sync/inspect.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/files.h"
+#include "sync/extent.h"
+
+namespace ferry::sync {
+
+namespace {
+
+/// A path by which the path-based xattr calls reach a name below a descriptor; they have no *at variant before
+/// Linux 6.13.
+std::string proc_path(int directory, const std::string& name) {
+  return "/proc/self/fd/" + std::to_string(directory) + "/" + (name.empty() ? "." : name);
+}
+
+Result<std::string> read_xattr(const std::string& path, const std::string& name) {
+  std::string value(256, '\0');
+  while (true) {
+    const ssize_t size = ::lgetxattr(path.c_str(), name.c_str(), value.data(), value.size());
+    if (size >= 0) {
+      value.resize(static_cast<std::size_t>(size));
+      return value;
+    }
+    if (errno != ERANGE) return fail_errno("read xattr " + name);
+    value.resize(value.size() * 4);
+  }
+}
+
+Result<std::string> list_xattrs(const std::string& path) {
+  std::string list(1024, '\0');
+  while (true) {
+    const ssize_t size = ::llistxattr(path.c_str(), list.data(), list.size());
+    if (size >= 0) {
+      list.resize(static_cast<std::size_t>(size));
+      return list;
+    }
+    if (errno == ENOTSUP) return std::string();
+    if (errno != ERANGE) return fail_errno("list xattrs");
+    list.resize(list.size() * 4);
+  }
+}
+
+Result<std::vector<Xattr>> read_xattrs(int directory, const std::string& name) {
+  const std::string path = proc_path(directory, name);
+  FERRY_ASSIGN(const std::string list, list_xattrs(path));
+  std::vector<Xattr> xattrs;
+  for (std::size_t at = 0; at < list.size();) {
+    const std::string attribute = list.c_str() + at;
+    at += attribute.size() + 1;
+    auto value = read_xattr(path, attribute);
+    if (!value && value.error().code == Code::not_found) continue;  // removed meanwhile
+    if (!value) return pass(value);
+    xattrs.push_back({attribute, std::move(*value)});
+  }
+  std::sort(xattrs.begin(), xattrs.end(), [](const Xattr& a, const Xattr& b) { return a.name < b.name; });
+  return xattrs;
+}
+
+Result<std::string> read_link(int directory, const std::string& name) {
+  std::string target(4096, '\0');
+  const ssize_t size = ::readlinkat(directory, name.c_str(), target.data(), target.size());
+  if (size < 0 && errno == EINVAL) return fail(Code::not_found, "it is no symlink any more");
+  if (size < 0) return fail_errno("read symlink");
+  target.resize(static_cast<std::size_t>(size));
+  return target;
+}
+
+/// The bytes of a file outside of its holes, as ContentSource finds them.
+Result<std::uint64_t> count_data(int directory, const Entry& entry) {
+  FERRY_ASSIGN(const Fd file, open_at(directory, entry.name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK));
+  std::uint64_t bytes = 0;
+  Extent extent;
+  while (true) {
+    FERRY_ASSIGN(extent, find_extent(file.get(), extent.end, entry.size));
+    if (extent.begin == extent.end) return bytes;
+    bytes += extent.end - extent.begin;
+  }
+}
+
+bool is_device(Type type) { return type == Type::character_device || type == Type::block_device; }
+
+/// False for what has no type in a manifest.
+bool read_type(mode_t mode, Type& type) {
+  switch (mode & S_IFMT) {
+    case S_IFDIR: type = Type::directory; return true;
+    case S_IFREG: type = Type::regular; return true;
+    case S_IFLNK: type = Type::symlink; return true;
+    case S_IFIFO: type = Type::fifo; return true;
+    case S_IFCHR: type = Type::character_device; return true;
+    case S_IFBLK: type = Type::block_device; return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+bool counts_data_in_blocks(std::int64_t type) {
+  switch (type) {
+    case EXT4_SUPER_MAGIC:
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case TMPFS_MAGIC: return true;
+    default: return false;
+  }
+}
+
+std::uint64_t ctime_ns(const struct stat& info) {
+  constexpr std::uint64_t second = 1'000'000'000;
+  return static_cast<std::uint64_t>(info.st_ctim.tv_sec) * second + static_cast<std::uint64_t>(info.st_ctim.tv_nsec);
+}
+
+Result<Inspected> Inspector::inspect(int directory, const std::string& name) const {
+  struct stat info {};
+  if (::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0) return fail_errno("stat");
+  Inspected found;
+  found.device = info.st_dev;
+  found.shared = !S_ISDIR(info.st_mode) && info.st_nlink > 1;
+  Entry& entry = found.entry;
+  entry.name = name;
+  found.left_out = !read_type(info.st_mode, entry.type);
+  if (found.left_out) return found;
+  entry.mode = info.st_mode & 07777;
+  entry.uid = info.st_uid;
+  entry.gid = info.st_gid;
+  entry.mtime_s = info.st_mtim.tv_sec;
+  entry.mtime_ns = static_cast<std::uint32_t>(info.st_mtim.tv_nsec);
+  entry.inode = info.st_ino;
+  entry.ctime_ns = ctime_ns(info);
+  if (is_device(entry.type)) entry.device = info.st_rdev;
+  if (entry.type == Type::regular) FERRY_TRY(add_size(entry, info, directory));
+  if (entry.type == Type::symlink) {
+    FERRY_ASSIGN(entry.target, read_link(directory, name));
+  }
+  FERRY_ASSIGN(entry.xattrs, read_xattrs(directory, name));
+  return found;
+}
+
+Result<> Inspector::add_size(Entry& entry, const struct stat& info, int directory) const {
+  constexpr std::uint64_t block = 512;  // unit of st_blocks, stat(2)
+  entry.size = static_cast<std::uint64_t>(info.st_size);
+  entry.data = std::min(entry.size, static_cast<std::uint64_t>(info.st_blocks) * block);
+  if (entry.data < entry.size && !blocks_tell_) {
+    FERRY_ASSIGN(entry.data, count_data(directory, entry));
+  }
+  return {};
+}
+
+}  // namespace ferry::sync

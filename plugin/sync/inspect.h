@@ -1,0 +1,46 @@
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+#include "sync/entry.h"
+
+namespace ferry::sync {
+
+/// A name in a directory as the sender finds it.
+struct Inspected {
+  Entry entry;  ///< but for `parent` and `link`; its type is that of the file, whatever other names that has
+  std::uint64_t device = 0;  ///< st_dev; with the entry's inode it tells several names of one file
+  bool shared = false;       ///< no directory, and it has several names
+  bool left_out = false;     ///< a socket, which means nothing elsewhere
+};
+
+/// Reads the metadata of names, never content, and leaves atimes alone. Where st_blocks does not tell how much of a
+/// file is data, it opens each file that may have holes and asks for them. Thread-safe.
+class Inspector {
+ public:
+  /// Of the tree's file system.
+  explicit Inspector(bool blocks_tell) : blocks_tell_(blocks_tell) {}
+
+  /// `name` in an open directory, or with an empty name that directory itself. Code::not_found: it is not there (any
+  /// more), or became something else meanwhile.
+  Result<Inspected> inspect(int directory, const std::string& name) const;
+
+ private:
+  Result<> add_size(Entry& entry, const struct stat& info, int directory) const;
+
+  bool blocks_tell_;
+};
+
+/// Whether st_blocks tells how much of a file is data, in the file system of an open directory. Elsewhere it may be
+/// less, where the file system compresses (ZFS), or tell of another one beneath (overlayfs, FUSE). `type` is f_type of
+/// statfs(2).
+bool counts_data_in_blocks(std::int64_t type);
+
+/// The stat(2) fields that tell whether a file may have changed, in an Entry's units.
+std::uint64_t ctime_ns(const struct stat& info);
+
+}  // namespace ferry::sync
