@@ -41,8 +41,8 @@ Result<std::string> volume_target(const std::string& name) {
 /// Health checks alone would make several exec events a second per container, so the actions are named.
 std::string events_target() {
   const json filters = {
-      {"type", {"volume", "container"}},
-      {"event", {"create", "mount", "unmount", "destroy", "start", "die", "rename", "pause", "unpause"}}};
+      {"type", {"volume", "container", "plugin"}},
+      {"event", {"create", "mount", "unmount", "destroy", "start", "die", "rename", "pause", "unpause", "enable"}}};
   return "/events?since=" + std::to_string(std::time(nullptr) - replay_s) + "&filters=" + url_escape(filters.dump());
 }
 
@@ -69,7 +69,10 @@ Result<> Client::remove_volume(const std::string& name) {
 
 Result<Volume> Client::create_volume(const std::string& name, const std::string& driver, const StringMap& options,
                                      const StringMap& labels) {
-  const json body = {{"Name", name}, {"Driver", driver}, {"DriverOpts", options}, {"Labels", labels}};
+  // Without any, the Engine shows null, as for a volume that `docker volume create` has made; given none, it shows {}.
+  json body = {{"Name", name}, {"Driver", driver}};
+  if (!options.empty()) body["DriverOpts"] = options;
+  if (!labels.empty()) body["Labels"] = labels;
   std::string text;
   try {
     text = body.dump();

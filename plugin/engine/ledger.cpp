@@ -43,6 +43,8 @@ Ledger::Stale Ledger::apply(const Event& event) {
     const bool listing = event.action == "create" || event.action == "destroy";
     return {.volumes = listing, .containers = !listing};
   }
+  // The Engine lists no volume of a plugin that is not enabled, and this one runs before it counts as enabled.
+  if (event.type == "plugin") return {.volumes = true};
   if (event.type != "container") return {};
   if (event.action == "die" || event.action == "destroy") end_mounts_of_container(event.id);
   return {.containers = true};

@@ -42,6 +42,9 @@ Result<> check_scheme(const std::string& value) {
 
 Result<ImportRequest> parse_from(const std::string& name, const std::string& value) {
   FERRY_TRY(check_scheme(value));
+  // Not quoted: what stands there may be a password.
+  if (value.find('@') != std::string::npos)
+    return refuse("option from: a peer has no user, its key is enough; use from=HOST[:PORT][/VOLUME] without …@");
   ImportRequest request;
   const auto slash = value.find('/');
   auto peer = transport::parse_endpoint(std::string_view(value).substr(0, slash));

@@ -32,6 +32,11 @@ std::uint64_t inode_of(const fs::path& path) {
   return ::lstat(path.c_str(), &info) == 0 ? info.st_ino : 0;
 }
 
+bool holds_nothing(const fs::path& directory) {
+  std::error_code failed;
+  return fs::is_empty(directory, failed) && !failed;
+}
+
 }  // namespace
 
 Result<Sources::Located> Sources::locate(const std::string& volume) const {
@@ -156,8 +161,8 @@ Result<std::unique_ptr<OpenVolume>> Sources::open(const std::string& volume, Fre
   FERRY_ASSIGN(const bool written, has_writer(volume, freeze));
   FERRY_ASSIGN(Fd root, open_at(AT_FDCWD, located.path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   const std::uint64_t inode = inode_of(located.path);
-  return std::unique_ptr<OpenVolume>(
-      new OpenVolume{volume, located.path, inode, mark, now, written, sync::Sender(std::move(root))});
+  return std::unique_ptr<OpenVolume>(new OpenVolume{volume, located.path, located.description.driver == "local", inode,
+                                                    mark, now, written, sync::Sender(std::move(root))});
 }
 
 Result<sync::Seal> Sources::seal(const OpenVolume& volume) const {
@@ -178,6 +183,10 @@ Result<sync::Seal> Sources::seal(const OpenVolume& volume) const {
       seal.warning = "the source's Docker Engine could not be asked who had the volume mounted: the copy may be torn";
       break;
   }
+  if (seal.warning.empty() && volume.local && holds_nothing(volume.path))
+    seal.warning =
+        "the source is empty as far as Ferry can see: it does not see what was mounted there after the plugin "
+        "was enabled on that host";
   return seal;
 }
 

@@ -18,6 +18,7 @@ namespace ferry::migration {
 struct OpenVolume {
   std::string volume;
   std::filesystem::path path;
+  bool local = false;            ///< it belongs to the `local` driver
   std::uint64_t inode = 0;       ///< of the directory that was opened at `path`
   std::uint64_t mark = 0;        ///< of the tracker, when it was opened
   std::int64_t opened_ns = 0;    ///< CLOCK_REALTIME then

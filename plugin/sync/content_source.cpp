@@ -7,8 +7,8 @@
 #include "base/files.h"
 #include "sync/content.h"
 #include "sync/extent.h"
-#include "sync/manifest.h"
 #include "sync/inspect.h"
+#include "sync/manifest.h"
 
 namespace ferry::sync {
 

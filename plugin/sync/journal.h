@@ -43,8 +43,8 @@ class Journal {
   std::optional<FileProgress> find(std::string_view path) const;
   bool empty() const;
 
-  /// Counts at once, but is written together with others: a process that is killed loses 64 records at most, of 4 MiB of
-  /// content together.
+  /// Counts at once, but is written together with others: a process that is killed loses 64 records at most, of 4 MiB
+  /// of content together.
   Result<> record(std::string_view path, const FileProgress& progress);
 
   /// Records that nothing of the file is there, before something else takes its name: what was recorded of it may come

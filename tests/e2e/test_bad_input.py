@@ -127,6 +127,12 @@ def test_bad_peer(refused, source, case):
     refused(filled_in(options, source), fragments)
 
 
+def test_a_password_in_the_peer_is_not_repeated(refused, source):
+    for peer in (f"ops:hunter2@a/{source}", f"ops:hun/ter2@a/{source}", "ops:hunter2@a"):
+        error = refused([f"from={peer}"], [option("from"), "user"])
+        assert "hun" not in error and "ter2" not in error
+
+
 @pytest.mark.parametrize("case", NOT_YET)
 def test_option_of_a_later_version(refused, source, case):
     options, fragment = NOT_YET[case]

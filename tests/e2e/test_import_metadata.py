@@ -69,6 +69,15 @@ def test_no_labels_stay_none(a, b, scratch, imported):
     assert volumes.labels(b, name) == {}
 
 
+def test_neither_labels_nor_options_are_shown_as_at_the_source(a, b, scratch, imported):
+    """The Engine tells none from an empty set."""
+    source = scratch.volume(a)
+    name = imported(source)
+    wait_until(lambda: not volumes.options(b, name), 20, lambda: f"no options: {volumes.options(b, name)}")
+    shown, original = volumes.inspect(b, name), volumes.inspect(a, source)
+    assert (shown["Labels"], shown["Options"]) == (original["Labels"], original["Options"])
+
+
 def test_labels_on_the_command_line_win(a, b, scratch, imported):
     name = imported(labelled_source(a, scratch, {"team": "web", "other": "kept"}), labels=["team=db", "new=1"])
     volumes.wait_labels(b, name, {"team": "db", "other": "kept", "new": "1"})

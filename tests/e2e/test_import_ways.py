@@ -53,6 +53,13 @@ def test_peer_by_address_and_with_port_and_same_name(a, b, scratch, ferry_source
     check(b, ferry_source)
 
 
+def test_an_empty_local_volume_may_be_a_mount_that_ferry_does_not_see(a, b, scratch):
+    name = scratch.name(b)
+    volumes.must_create(b, name, options=[f"from=a/{scratch.volume(a, driver='local')}"])
+    warnings = volumes.wait_imported(b, name)["migration"]["warnings"]
+    assert any("empty as far as Ferry can see" in warning for warning in warnings), warnings
+
+
 def test_freeze_none_on_an_idle_source(b, scratch, ferry_source):
     name = scratch.name(b)
     volumes.must_create(b, name, options=[f"from=a/{ferry_source}", "freeze=none"])

@@ -49,6 +49,13 @@ def user(b, scratch, kept):
     return check
 
 
+def test_status_knows_the_labels_soon_after_the_plugin_is_enabled(b, kept):
+    """The Engine lists a plugin's volumes only once it counts as enabled, which is after it has started."""
+    b.plugin("disable")
+    b.plugin("enable")
+    wait_until(lambda: volumes.status(b, kept.name)["labels"] == LABELS, 5, "Status shows the labels")
+
+
 @pytest.mark.parametrize("action", ["kill", "disable", "reinstall"])
 def test_plugin_goes_and_comes(b, kept, user, action):
     if action == "kill":

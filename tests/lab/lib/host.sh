@@ -67,12 +67,13 @@ host_kill_strays() {
 
 # host_detach_loops PID: loop devices over files of the host: on a file system of its own, or below its directories.
 host_detach_loops() {
-    local own device number inode
+    local own state device number inode
+    state=$(findmnt --noheadings --raw --output MAJ:MIN --target "$STATE")
     own=$(comm -23 <(mount_devices "$1") <(mount_devices self))
     losetup --list --noheadings --raw --output NAME,BACK-MAJ:MIN,BACK-INO | while read -r device number inode; do
-        if grep -qx "$number" <<<"$own" || [ -n "$(find "$STATE" -xdev -inum "${inode:-0}" -print -quit)" ]; then
-            losetup --detach "$device" || true
-        fi
+        grep -qx "$number" <<<"$own" ||
+            { [ "$number" = "$state" ] && [ -n "$(find "$STATE" -xdev -inum "${inode:-0}" -print -quit)" ]; } || continue
+        losetup --detach "$device" || true
     done
 }
 

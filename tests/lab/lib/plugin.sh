@@ -22,12 +22,16 @@ plugin_reinstall() {
     plugin_install "$1"
 }
 
-# plugin_pid HOST: the pid of Ferry's process, from runc's state.
+# plugin_pid HOST: the pid of Ferry's process, from runc's states: the engine may be gone.
 plugin_pid() {
-    local id state
-    id=$(host_do "$1" docker plugin inspect -f '{{.ID}}' ferry 2>/dev/null) || return 1
-    state=$(host_root "$1")/run/docker/runtime-runc/plugins.moby/$id/state.json
-    sed -n 's/.*"init_process_pid":\([0-9]*\).*/\1/p' "$state" 2>/dev/null | grep .
+    local state pid
+    for state in "$(host_root "$1")"/run/docker/runtime-runc/plugins.moby/*/state.json; do
+        pid=$(sed -n 's/.*"init_process_pid":\([0-9]*\).*/\1/p' "$state" 2>/dev/null) && [ -n "$pid" ] || continue
+        [ "$(tr '\0' ' ' <"/proc/$pid/cmdline")" = "/usr/bin/ferry " ] || continue
+        echo "$pid"
+        return
+    done 2>/dev/null
+    return 1
 }
 
 plugin_kill() {

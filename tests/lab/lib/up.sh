@@ -7,6 +7,7 @@ lab_up() {
     mapfile -t wanted < <(printf '%s\n' {a..z} | head -n "$1")
     up_begin
     up_check_suite
+    up_clean_stale
     mapfile -t missing < <(up_missing "${wanted[@]}")
     [ ${#missing[@]} -eq 0 ] || up_hosts "${missing[@]}"
     up_engines "${wanted[@]}"
@@ -43,7 +44,6 @@ up_engines() {
 
 up_hosts() {
     local name
-    up_clean_stale
     up_prepare
     if [ ! -e "$RUN/plugin" ]; then
         plugin_build

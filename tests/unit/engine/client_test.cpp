@@ -141,6 +141,14 @@ TEST(Client, CreateSendsEverythingAsJson) {
             R"({"Driver":"ferry","DriverOpts":{"mode":"ro"},"Labels":{"a,b":"c \"d\""},"Name":"pgdata"})");
 }
 
+TEST(Client, CreateLeavesOutWhatIsEmpty) {
+  ScriptedEngine engine(always(answer(201, golden("28.5", "volume.json"))));
+  ASSERT_TRUE(Client(engine.path()).create_volume("pgdata", "ferry", {}, {}));
+  EXPECT_EQ(engine.requests().back(),
+            "POST /v1.44/volumes/create\n"
+            R"({"Driver":"ferry","Name":"pgdata"})");
+}
+
 TEST(Client, CreateRefusesWhatJsonCannotHold) {
   Client client("/nonexistent/docker.sock");
   EXPECT_EQ(client.create_volume("x", "ferry", {}, {{"a", "\xff"}}).error().code, Code::invalid_argument);

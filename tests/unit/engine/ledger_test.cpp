@@ -181,6 +181,7 @@ TEST(Ledger, TellsWhatToListAgain) {
   EXPECT_TRUE(ledger.apply({"volume", "destroy", "v", {}}).volumes);
   EXPECT_TRUE(ledger.apply(mount("v", web, true)).containers);
   EXPECT_TRUE(ledger.apply(of_container("rename", web)).containers);
+  EXPECT_TRUE(ledger.apply({"plugin", "enable", "p", {}}).volumes);
   const auto other = ledger.apply({"network", "create", "n", {}});
   EXPECT_FALSE(other.volumes || other.containers);
 }
