@@ -41,7 +41,8 @@ nlohmann::json to_json(const ImportRequest& request) {
   return {{"host", request.peer.host},
           {"port", request.peer.port},
           {"volume", request.volume},
-          {"freeze", request.freeze == Freeze::none ? "none" : "refuse"}};
+          {"freeze", request.freeze == Freeze::none ? "none" : "refuse"},
+          {"limit", request.limit}};
 }
 
 Result<ImportRequest> import_request(const nlohmann::json& json) {
@@ -50,7 +51,8 @@ Result<ImportRequest> import_request(const nlohmann::json& json) {
     if (port < 1 || port > 65535) return fail(Code::corrupt, "the stored import request has no port");
     return ImportRequest{{json.at("host").get<std::string>(), static_cast<std::uint16_t>(port)},
                          json.at("volume").get<std::string>(),
-                         json.at("freeze") == "none" ? Freeze::none : Freeze::refuse};
+                         json.at("freeze") == "none" ? Freeze::none : Freeze::refuse,
+                         json.value("limit", std::uint64_t{0})};
   } catch (const nlohmann::json::exception& error) {
     return fail(Code::corrupt, std::string("the stored import request cannot be read: ") + error.what());
   }
@@ -125,6 +127,7 @@ Result<sync::Receipt> ImportJob::attempt() {
   const auto& layout = catalogue_.layout();
   sync::ReceiverOptions options;
   options.writers = request_.freeze == Freeze::none ? sync::Writers::allowed : sync::Writers::none;
+  options.limit = request_.limit;
   sync::Receiver receiver(*source, layout.staging(name_), layout.journal(name_), options, progress_, cancelled_);
   return receiver.run();
 }

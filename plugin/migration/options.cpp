@@ -5,25 +5,26 @@
 #include <string_view>
 
 #include "base/log.h"
+#include "base/rate.h"
 #include "volumes/names.h"
 
 namespace ferry::migration {
 
 namespace {
 
-constexpr std::string_view known = "mode, from, freeze";
+constexpr std::string_view known = "mode, from, freeze, limit";
 
-constexpr std::array<std::string_view, 23> of_later_versions = {
-    "to",    "volume",     "container", "as",           "rename",   "move",    "retry",  "reclaim",
-    "force", "max-freeze", "rounds",    "max-downtime", "strict",   "layer",   "memory", "start",
-    "binds", "shared",     "exclude",   "limit",        "compress", "dry-run", "rest"};
+constexpr std::array<std::string_view, 22> of_later_versions = {
+    "to",    "volume",     "container", "as",           "rename",  "move",  "retry",  "reclaim",
+    "force", "max-freeze", "rounds",    "max-downtime", "strict",  "layer", "memory", "start",
+    "binds", "shared",     "exclude",   "compress",     "dry-run", "rest"};
 
 constexpr std::array<std::string_view, 3> schemes_of_later_versions = {"ssh", "sftp", "file"};
 
 tl::unexpected<Error> refuse(std::string message) { return fail(Code::invalid_argument, std::move(message)); }
 
 Result<> check_option(const std::string& key) {
-  if (key == "mode" || key == "from" || key == "freeze") return {};
+  if (key == "mode" || key == "from" || key == "freeze" || key == "limit") return {};
   if (std::find(of_later_versions.begin(), of_later_versions.end(), key) != of_later_versions.end())
     return fail(Code::unsupported, "option " + key + " is not in this version of Ferry; it has: " + std::string(known));
   return refuse("unknown option " + quote(key) + "; Ferry has: " + std::string(known));
@@ -65,6 +66,11 @@ Result<Freeze> parse_freeze(const std::string& value) {
   return refuse("freeze=" + quote(value) + " is not known: use freeze=none");
 }
 
+Result<> check_import(const CreateRequest& request, const std::string& option) {
+  if (request.import) return {};
+  return refuse("option " + option + " belongs to an import: add from=HOST[:PORT][/VOLUME] or leave it out");
+}
+
 }  // namespace
 
 Result<CreateRequest> parse_options(const std::string& name, const volumes::StringMap& options) {
@@ -78,10 +84,15 @@ Result<CreateRequest> parse_options(const std::string& name, const volumes::Stri
   if (const auto from = options.find("from"); from != options.end()) {
     FERRY_ASSIGN(request.import, parse_from(name, from->second));
   }
+  if (const auto limit = options.find("limit"); limit != options.end()) {
+    auto rate = parse_rate(limit->second);
+    if (!rate) return refuse("option limit: " + rate.error().message);
+    FERRY_TRY(check_import(request, "limit"));
+    request.import->limit = *rate;
+  }
   if (const auto freeze = options.find("freeze"); freeze != options.end()) {
     FERRY_ASSIGN(const Freeze value, parse_freeze(freeze->second));
-    if (!request.import)
-      return refuse("option freeze belongs to an import: add from=HOST[:PORT][/VOLUME] or leave it out");
+    FERRY_TRY(check_import(request, "freeze"));
     request.import->freeze = value;
   }
   return request;

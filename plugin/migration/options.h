@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -17,6 +18,7 @@ struct ImportRequest {
   transport::Endpoint peer;
   std::string volume;  ///< at the peer
   Freeze freeze = Freeze::refuse;
+  std::uint64_t limit = 0;  ///< bytes per second; 0: none
 };
 
 /// What the options of one `docker volume create` ask for.

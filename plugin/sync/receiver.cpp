@@ -106,7 +106,13 @@ Receiver::Receiver(Source& source, std::filesystem::path staging, std::filesyste
       journal_(std::move(journal)),
       options_(options),
       progress_(progress),
-      cancelled_(cancelled) {}
+      cancelled_(cancelled),
+      pace_(options_.limit, cancelled) {}
+
+void Receiver::count_received(std::size_t bytes) {
+  progress_.bytes_sent += bytes;
+  pace_.spend(bytes);
+}
 
 Result<> Receiver::check_cancelled() const {
   if (cancelled_) return fail(Code::cancelled, "cancelled");
@@ -160,7 +166,7 @@ Result<Manifest> Receiver::receive_manifest() {
   ManifestDecoder decoder;
   FERRY_TRY(source_.manifest([&](std::string_view bytes) -> Result<> {
     FERRY_TRY(check_cancelled());
-    progress_.bytes_sent += bytes.size();
+    count_received(bytes.size());
     return decoder.feed(bytes);
   }));
   FERRY_ASSIGN(Manifest manifest, decoder.finish());
@@ -222,7 +228,7 @@ Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::ve
       FileWriter writer(shared, batch);
       FrameDecoder decoder(round.manifest.entries, batch, writer);
       Result<> done = source_.content(request, [&](std::string_view bytes) -> Result<> {
-        progress_.bytes_sent += bytes.size();
+        count_received(bytes.size());
         return decoder.feed(bytes);
       });
       if (done) done = decoder.finish();

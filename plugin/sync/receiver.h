@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "sync/journal.h"
 #include "sync/manifest.h"
+#include "sync/pace.h"
 #include "sync/staging.h"
 #include "sync/stream.h"
 
@@ -53,6 +54,7 @@ struct ReceiverOptions {
   unsigned connections = 2;  ///< parallel content requests, at least 1
   unsigned rounds = 4;       ///< how often to look again for what changed meanwhile, at least 1
   Writers writers = Writers::none;
+  std::uint64_t limit = 0;  ///< bytes per second over all connections; 0: none
 };
 
 /// What was received and verified.
@@ -95,6 +97,7 @@ class Receiver {
   static std::vector<std::string> warnings(const Round& round);
   Receipt receipt(const Round& round, std::uint64_t rounds) const;
   Result<> make_durable(int root, Journal& journal) const;
+  void count_received(std::size_t bytes);
   Result<> check_cancelled() const;
 
   Source& source_;
@@ -103,6 +106,7 @@ class Receiver {
   const ReceiverOptions options_;
   Progress& progress_;
   const std::atomic<bool>& cancelled_;
+  Pace pace_;
 };
 
 }  // namespace ferry::sync

@@ -55,9 +55,14 @@ TEST(Options, FreezeNoneIsForImports) {
   EXPECT_THAT(refusal({{"freeze", "none"}}).message, AllOf(HasSubstr("freeze"), HasSubstr("from=")));
 }
 
+TEST(Options, LimitIsForImports) {
+  EXPECT_EQ(parse_options("copy", {{"from", "a"}, {"limit", "50M"}})->import->limit, 50'000'000U);
+  EXPECT_EQ(parse_options("copy", {{"from", "a"}})->import->limit, 0U);
+}
+
 TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
   const std::tuple<StringMap, Code, std::vector<std::string>> cases[] = {
-      {{{"size", "1G"}}, Code::invalid_argument, {"unknown option \"size\"", "mode, from, freeze"}},
+      {{{"size", "1G"}}, Code::invalid_argument, {"unknown option \"size\"", "mode, from, freeze, limit"}},
       {{{"Mode", "ro"}}, Code::invalid_argument, {"unknown option \"Mode\""}},
       {{{"", ""}}, Code::invalid_argument, {"unknown option \"\""}},
       {{{"mode", "rx"}}, Code::invalid_argument, {"mode=", "rx", "mode=rw or mode=ro"}},
@@ -77,6 +82,10 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
       {{{"from", "file:///x"}}, Code::unsupported, {"from=file://", "not in this version"}},
       {{{"from", "a"}, {"freeze", "pause"}}, Code::unsupported, {"freeze=pause", "freeze=none"}},
       {{{"from", "a"}, {"freeze", "stop"}}, Code::unsupported, {"freeze=stop", "freeze=none"}},
+      {{{"from", "a"}, {"limit", "fast"}}, Code::invalid_argument, {"option limit", "\"fast\"", "50M"}},
+      {{{"from", "a"}, {"limit", ""}}, Code::invalid_argument, {"option limit", "50M"}},
+      {{{"from", "a"}, {"limit", "1K"}}, Code::invalid_argument, {"option limit", "100K"}},
+      {{{"limit", "50M"}}, Code::invalid_argument, {"option limit", "from="}},
       {{{"from", "a"}, {"freeze", "x\ny"}}, Code::invalid_argument, {"freeze=\"x\\x0ay\"", "freeze=none"}},
   };
   for (const auto& [options, code, parts] : cases) {
@@ -88,10 +97,9 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
 }
 
 TEST(Options, ThoseOfTheDocumentationThatAreStillToComeSaySo) {
-  for (const auto* key :
-       {"to",    "volume",     "container", "as",           "rename",   "move",    "retry",  "reclaim",
-        "force", "max-freeze", "rounds",    "max-downtime", "strict",   "layer",   "memory", "start",
-        "binds", "shared",     "exclude",   "limit",        "compress", "dry-run", "rest"}) {
+  for (const auto* key : {"to",    "volume",     "container", "as",           "rename",  "move",  "retry",  "reclaim",
+                          "force", "max-freeze", "rounds",    "max-downtime", "strict",  "layer", "memory", "start",
+                          "binds", "shared",     "exclude",   "compress",     "dry-run", "rest"}) {
     const Error refused = refusal({{key, "true"}, {"from", "a"}});
     EXPECT_EQ(refused.code, Code::unsupported) << key;
     EXPECT_THAT(refused.message, AllOf(HasSubstr(std::string("option ") + key), HasSubstr("not in this version")));
