@@ -63,9 +63,8 @@ Result<> VolumeService::remove(const std::string& name) {
   parts_.imports.abandon(name);
   FERRY_ASSIGN(record, find(name));  // the import may have come to its end meanwhile
   FERRY_TRY(parts_.mounts.release(name));
-  FERRY_TRY(discard(*record));
+  FERRY_TRY(parts_.marker.remove([&] { return discard(*record); }));
   parts_.trash.wake();
-  update_marker();
   return {};
 }
 

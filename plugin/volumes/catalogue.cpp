@@ -173,9 +173,9 @@ Catalogue::Snapshot Catalogue::find(const std::string& name) const {
   return it == records_.end() ? nullptr : it->second;
 }
 
-bool Catalogue::empty() const {
+std::size_t Catalogue::size() const {
   const std::lock_guard guard(mutex_);
-  return records_.empty();
+  return records_.size();
 }
 
 std::vector<Catalogue::Snapshot> Catalogue::list() const {

@@ -37,7 +37,7 @@ class Catalogue {
 
   Snapshot find(const std::string& name) const;  ///< nullptr: no such volume
   std::vector<Snapshot> list() const;
-  bool empty() const;
+  std::size_t size() const;
 
   /// Adds a volume with an empty data directory (an importing one: with an empty staging directory).
   /// Code::already_exists if the name is taken.

@@ -20,6 +20,21 @@ Result<std::string> catalogue_uuid(const Layout& layout) {
   return json["uuid"].get<std::string>();
 }
 
+bool has_entries(const fs::path& directory) {
+  std::error_code error;
+  return !fs::is_empty(directory, error) && !error;
+}
+
+/// The marker goes before the last volume does, see MarkerKeeper.
+Result<> check_volumes(const Layout& layout) {
+  if (has_entries(layout.volumes())) return {};
+  return fail(Code::corrupt,
+              layout.volumes().string() +
+                  " is empty, but this installation has volumes: is something not mounted? Nothing is "
+                  "served until they are back; if they are gone for good: docker plugin rm -f ferry, and "
+                  "install it again");
+}
+
 }  // namespace
 
 Result<std::optional<Marker>> read_marker(const fs::path& propagated) {
@@ -46,9 +61,8 @@ Result<> check_marker(const fs::path& propagated, const Layout& layout) {
   if (!marker) return {};
   const auto found = catalogue_uuid(layout);
   if (!found && found.error().code != Code::not_found) return tl::unexpected(found.error());
-  if (found && *found == marker->catalogue) return {};
-  std::error_code error;
-  if (!found && !fs::is_empty(layout.volumes(), error) && !error)
+  if (found && *found == marker->catalogue) return check_volumes(layout);
+  if (!found && has_entries(layout.volumes()))
     return fail(Code::corrupt, layout.catalogue().string() + " is missing, but " + layout.volumes().string() +
                                    " has volumes. Nothing is served until that file is restored: from a backup, or " +
                                    "with this line: {\"format\": 1, \"uuid\": \"" + marker->catalogue + "\"}");

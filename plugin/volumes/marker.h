@@ -22,8 +22,9 @@ Result<> write_marker(const std::filesystem::path& propagated, const Marker& mar
 /// A missing one is a success.
 Result<> remove_marker(const std::filesystem::path& propagated);
 
-/// Fails, with the `docker plugin set` line that mends it, if the marker names a catalogue that is not the one that
-/// `layout` has. To be asked before Catalogue::open, which would start an empty one.
+/// Fails, with the line that mends it, if the marker names a catalogue that is not the one that `layout` has (an
+/// upgrade has reset the data source), or if that has lost its volumes. To be asked before Catalogue::open, which would
+/// start an empty one.
 Result<> check_marker(const std::filesystem::path& propagated, const Layout& layout);
 
 }  // namespace ferry::volumes

@@ -1,14 +1,30 @@
 #include "volumes/marker_keeper.h"
 
+#include "base/log.h"
+
 namespace ferry::volumes {
 
 Result<> MarkerKeeper::update() {
   const std::lock_guard guard(mutex_);
-  if (catalogue_.empty()) {
-    FERRY_TRY(remove_marker(propagated_));
-    written_ = false;
-    return {};
-  }
+  return update_locked();
+}
+
+Result<> MarkerKeeper::remove(const std::function<Result<>()>& remove) {
+  const std::lock_guard guard(mutex_);
+  if (catalogue_.size() <= 1) FERRY_TRY(take_away());
+  auto removed = remove();
+  if (auto updated = update_locked(); !updated) spdlog::error("{}", updated.error().message);
+  return removed;
+}
+
+Result<> MarkerKeeper::take_away() {
+  FERRY_TRY(remove_marker(propagated_));
+  written_ = false;
+  return {};
+}
+
+Result<> MarkerKeeper::update_locked() {
+  if (catalogue_.size() == 0) return take_away();
   if (written_) return {};
   FERRY_ASSIGN(const auto old, read_marker(propagated_));
   if (old && source_.empty()) source_ = old->source;

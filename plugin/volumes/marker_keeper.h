@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <mutex>
 #include <string>
 
@@ -18,13 +19,19 @@ class MarkerKeeper {
   MarkerKeeper(std::filesystem::path propagated, const Catalogue& catalogue)
       : propagated_(std::move(propagated)), catalogue_(catalogue) {}
 
-  /// To be called at the start and after each create and remove; costs next to nothing when nothing changes.
+  /// To be called at the start and after each create; costs next to nothing when nothing changes.
   Result<> update();
+
+  /// Calls `remove`, which removes a volume, and passes on what it returns. The marker goes before the last volume
+  /// does: one beside no volume at all means that volumes are missing.
+  Result<> remove(const std::function<Result<>()>& remove);
 
   /// The host path of the data source, as soon as the Engine can be asked for it.
   Result<> set_source(const std::string& source);
 
  private:
+  Result<> update_locked();
+  Result<> take_away();
   Result<> write();
 
   const std::filesystem::path propagated_;

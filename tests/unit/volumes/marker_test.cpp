@@ -42,7 +42,15 @@ TEST_F(MarkerTest, WithoutAMarkerAnythingIsRight) {
 
 TEST_F(MarkerTest, ItsOwnCatalogueIsRight) {
   ASSERT_TRUE(write_marker(directory_.path(), {make_catalogue(), ""}));
+  std::filesystem::create_directory(layout_.volumes() / "v");
   EXPECT_EQ(refusal().message, "accepted");
+}
+
+TEST_F(MarkerTest, ItsOwnCatalogueWithoutItsVolumesIsNotServed) {
+  ASSERT_TRUE(write_marker(directory_.path(), {make_catalogue(), ""}));
+  EXPECT_THAT(refusal().message, HasSubstr(layout_.volumes().string() + " is empty"));
+  std::filesystem::remove(layout_.volumes());
+  EXPECT_THAT(refusal().message, HasSubstr(layout_.volumes().string() + " is empty"));
 }
 
 TEST_F(MarkerTest, AMissingOrOtherCatalogueIsRefusedWithTheLineThatMendsIt) {
@@ -93,10 +101,24 @@ TEST_F(MarkerTest, TheKeeperTakesItAwayWithTheLastVolume) {
     ASSERT_TRUE(catalogue->create(record));
     ASSERT_TRUE(keeper.update());
     EXPECT_TRUE(read_marker(directory_.path())->has_value());
-    ASSERT_TRUE(catalogue->remove("v"));
-    ASSERT_TRUE(keeper.update());
+    ASSERT_TRUE(keeper.remove([&] {
+      EXPECT_FALSE(read_marker(directory_.path())->has_value()) << "a crash in between were taken for a loss";
+      return catalogue->remove("v");
+    }));
     EXPECT_FALSE(read_marker(directory_.path())->has_value());
   }
+}
+
+TEST_F(MarkerTest, TheKeeperKeepsItWhenTheLastVolumeCouldNotBeRemoved) {
+  const auto catalogue = *Catalogue::open(layout_);
+  MarkerKeeper keeper(directory_.path(), *catalogue);
+  VolumeRecord record;
+  record.name = "v";
+  record.created = "2026-01-01T00:00:00Z";
+  record.lineage = "l";
+  ASSERT_TRUE(catalogue->create(record));
+  EXPECT_FALSE(keeper.remove([] { return Result<>(fail(Code::io, "no")); }));
+  EXPECT_TRUE(read_marker(directory_.path())->has_value());
 }
 
 TEST_F(MarkerTest, DamageIsAnError) {
