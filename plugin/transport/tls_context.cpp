@@ -82,9 +82,6 @@ Result<SslContext> make_context(const SSL_METHOD* method) {
     return fail(Code::io, "OpenSSL cannot be set up: " + openssl_reason());
   SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
-  constexpr std::size_t read_buffer = 256U << 10;  // many records by one read(2), instead of two for each
-  SSL_CTX_set_default_read_buffer_len(context.get(), read_buffer);
-  SSL_CTX_set_read_ahead(context.get(), 1);
   std::signal(SIGPIPE, SIG_IGN);
   return context;
 }
@@ -113,17 +110,19 @@ void run(SSL* ssl, int (*step)(SSL*), Deadline deadline, HandshakeFacts& facts) 
   }
 }
 
-/// Puts a buffer between records and the socket, so that many of them (16 KiB each) leave by one write(2). Whoever
-/// writes has to flush, see TlsStream.
-bool buffer_writes(SSL* ssl) {
+/// Puts buffers between records (16 KiB each) and the socket, so that many of them come by one read(2) and leave by one
+/// write(2). Whoever writes has to flush, see TlsStream. OpenSSL's own read-ahead is no way: for each record it moves
+/// all that follows in its buffer (ssl3_read_n), as of 3.0.
+bool add_buffers(SSL* ssl) {
   constexpr long size = 128L << 10;
-  BIO* socket = SSL_get_wbio(ssl);
+  BIO* socket = SSL_get_rbio(ssl);
   BIO* buffer = BIO_new(BIO_f_buffer());
-  if (buffer == nullptr || BIO_set_write_buffer_size(buffer, size) != 1 || BIO_up_ref(socket) != 1) {
+  if (buffer == nullptr || BIO_set_buffer_size(buffer, size) != 1 || BIO_up_ref(socket) != 1) {
     BIO_free(buffer);
     return false;
   }
-  SSL_set0_wbio(ssl, BIO_push(buffer, socket));
+  BIO_push(buffer, socket);
+  SSL_set_bio(ssl, buffer, buffer);  // frees the references that it had to the socket
   return true;
 }
 
@@ -136,7 +135,7 @@ Result<Ssl> shake_hands(SSL_CTX* context, int fd, Handshake& handshake, int (*st
   if (!proven) handshake.facts.detail = openssl_reason();
   SSL_set_app_data(ssl.get(), nullptr);
   if (!proven) return fail(Code::unsupported, "");  // the callers say it from the facts
-  if (!buffer_writes(ssl.get())) {
+  if (!add_buffers(ssl.get())) {
     handshake.facts.detail = openssl_reason();
     return fail(Code::io, "");
   }

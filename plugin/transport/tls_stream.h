@@ -16,7 +16,7 @@ class TlsStream final : public SocketStream {
   TlsStream(Ssl ssl, int fd) : SocketStream(fd), owned_(std::move(ssl)), ssl_(owned_.get()) {}
   using httplib::Stream::write;
 
-  bool has_input() const override { return SSL_has_pending(ssl_) == 1; }
+  bool has_input() const override { return SSL_has_pending(ssl_) == 1 || BIO_ctrl_pending(SSL_get_rbio(ssl_)) > 0; }
   ssize_t read(char* data, std::size_t size) override;
   ssize_t write(const char* data, std::size_t size) override;
 
