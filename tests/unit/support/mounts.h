@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 
@@ -25,6 +26,16 @@ class PrivateMount {
     std::filesystem::create_directories(target);
     become_private();
     EXPECT_EQ(::mount("test", target.c_str(), "ramfs", 0, nullptr), 0) << target;
+    return PrivateMount(target);
+  }
+
+  /// An empty ext4 that nobody else syncs, in the new file `image`.
+  static PrivateMount ext4(const std::filesystem::path& image, const std::filesystem::path& target) {
+    std::filesystem::create_directories(target);
+    become_private();
+    const std::string make = "truncate -s 16M '" + image.string() + "' && mkfs.ext4 -q '" + image.string() +
+                             "' && mount -o loop '" + image.string() + "' '" + target.string() + "'";
+    EXPECT_EQ(std::system(make.c_str()), 0) << make;
     return PrivateMount(target);
   }
 

@@ -60,6 +60,7 @@ class ChangeRule : public MigrationTest {
 // A write to a page that is dirty already changes no ctime: nothing but the rule of ManifestInfo::stable_before_ns
 // tells the next round that the file must be read again.
 TEST_F(ChangeRule, AWriteToADirtyPageIsNotLost) {
+  const auto own = test::PrivateMount::ext4(directory_ / "image", source_);
   int attempts = 1;
   while (!receive_while_written_unseen()) ASSERT_LT(++attempts, 50) << "the page never stayed dirty";
   EXPECT_EQ(read_file(staging_ / "file")->front(), '1');
