@@ -7,7 +7,7 @@ import pytest
 from support import scratch as containers
 from support import volumes
 from support.host import PEER_PORT
-from support.wait import wait_until
+from support.wait import Stopwatch, wait_until
 
 CONTENT = {"file": b"content", "other": b"\0" * 5000}
 
@@ -65,6 +65,16 @@ def test_freeze_none_on_an_idle_source(b, scratch, ferry_source):
     volumes.must_create(b, name, options=[f"from=a/{ferry_source}", "freeze=none"])
     check(b, name)
     assert volumes.migration(b, name)["consistency"] == "idle"
+
+
+def test_limit_is_held(b, scratch, big_source):
+    limit = 100_000_000
+    name = scratch.name(b)
+    watch = Stopwatch()
+    volumes.must_create(b, name, options=[f"from=a/{big_source}", "limit=100M"])
+    sent = volumes.wait_imported(b, name)["migration"]["bytes_sent"]
+    rate = sent / watch.seconds
+    assert 0.85 * limit < rate < 1.05 * limit, f"{rate / 1e6:.1f} MB/s"
 
 
 def test_create_answers_at_once(b, scratch, big_source):

@@ -1,11 +1,48 @@
 """What a result depends on besides Ferry."""
 
+import contextlib
+import mmap
 import os
 import platform
 import subprocess
 import time
 
 from harness.disk import GIB
+
+
+# A virtual machine may give free memory back to its host (free page reporting, mm/page_reporting.c). Touching such memory
+# again costs several times as much as copying into it, so whoever runs after a pause would lose.
+REPORTING = "/sys/module/page_reporting/parameters/page_reporting_order"
+NO_SUCH_ORDER = "11"  # above MAX_PAGE_ORDER: no block is so large
+
+
+@contextlib.contextmanager
+def steady_memory():
+    """Keeps the memory that this machine has, all of it, until the end of the block."""
+    if not os.access(REPORTING, os.W_OK):
+        yield
+        return
+    with open(REPORTING, encoding="ascii") as file:
+        before = file.read().strip()
+    try:
+        _write(REPORTING, NO_SUCH_ORDER)
+        _touch_free_memory()
+        yield
+    finally:
+        _write(REPORTING, before)
+
+
+def _write(path, text):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def _touch_free_memory():
+    with open("/proc/meminfo", encoding="ascii") as file:
+        available = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    size = available - 2 * GIB
+    if size > 0:
+        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
 
 
 def facts(root, command, options):
