@@ -137,6 +137,7 @@ Result<> Journal::load(const std::string& content) {
   (void)decoder.feed(content);  // a damaged or torn record ends what can be trusted
   loader.finish();
   if (::ftruncate(file_.get(), static_cast<off_t>(loader.good())) != 0) return fail_errno("truncate the journal");
+  length_ = loader.good();
   std::string body;
   Writer writer(body);
   writer.byte(kind_boot);
@@ -150,7 +151,11 @@ Journal::~Journal() {
 }
 
 Result<> Journal::write_pending() {
-  FERRY_TRY(write_all(file_.get(), pending_, "the journal"));
+  if (auto written = write_all(file_.get(), pending_, "the journal"); !written) {
+    (void)::ftruncate(file_.get(), static_cast<off_t>(length_));  // nothing behind a torn record would be believed
+    return written;
+  }
+  length_ += pending_.size();
   pending_.clear();
   pending_records_ = 0;
   pending_content_ = 0;

@@ -75,6 +75,7 @@ class Journal {
   mutable std::mutex mutex_;
   std::unordered_map<Digest, FileProgress, KeyHash> files_;  // protected by mutex_
   std::uint64_t position_ = 0;                               // protected by mutex_
+  std::uint64_t length_ = 0;                                 // protected by mutex_: of the file
   std::string pending_;                                      // protected by mutex_: records to be written
   std::size_t pending_records_ = 0;                          // protected by mutex_
   std::uint64_t pending_content_ = 0;                        // protected by mutex_: bytes that they tell of

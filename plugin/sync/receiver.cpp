@@ -221,6 +221,11 @@ Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::ve
   Batches batches(wants, round.manifest.entries);
   std::mutex mutex;
   Result<> outcome;  // protected by mutex: the first error
+  const auto failed = [&](Result<> reason) {
+    batches.stop();
+    const std::lock_guard guard(mutex);
+    if (outcome) outcome = std::move(reason);
+  };
   const auto work = [&] {
     for (auto batch = batches.next(); !batch.empty(); batch = batches.next()) {
       std::string request;
@@ -232,17 +237,15 @@ Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::ve
         return decoder.feed(bytes);
       });
       if (done) done = decoder.finish();
-      if (done) continue;
-      batches.stop();
-      const std::lock_guard guard(mutex);
-      if (outcome) outcome = std::move(done);
+      if (!done) failed(std::move(done));
     }
   };
   {
+    // Linux tells a writeback error once (syncfs(2)): the next call would succeed over lost pages.
     const Periodic durable(durable_check, [&, clock = DurabilityClock(progress_)]() mutable {
       if (!clock.is_due()) return;
       clock.restart();
-      if (auto synced = make_durable(root, journal); !synced && !cancelled_) spdlog::warn("{}", synced.error().message);
+      if (auto synced = make_durable(root, journal); !synced) failed(std::move(synced));
     });
     std::vector<std::thread> workers;
     for (unsigned i = 1; i < options_.connections; ++i) workers.emplace_back(work);

@@ -123,7 +123,7 @@ TEST_F(JournalTest, AProcessThatIsKilledLosesTheLastFewRecordsOnly) {
     return (*Journal::open(copy))->find(name(n));
   };
   for (std::uint64_t n = 1; n <= 100; ++n) ASSERT_TRUE(journal->record(name(n), progress(n)));
-  EXPECT_EQ(on_disk(36), progress(36));
+  EXPECT_EQ(on_disk(64), progress(64));
   ASSERT_TRUE(journal->mark_durable(journal->position()));
   EXPECT_EQ(on_disk(100), progress(100));
   FileProgress large = progress(101);
