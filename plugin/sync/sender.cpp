@@ -28,7 +28,8 @@ Result<std::unique_ptr<ByteSource>> Sender::content(std::string_view wants) cons
 std::uint64_t Sender::seal() const {
   const auto count = static_cast<std::uint32_t>(entries_.size());
   const std::uint32_t middle = count < worth_a_thread ? count : count / 2;
-  auto rest = std::async(middle == count ? std::launch::deferred : std::launch::async,
+  const auto policy = middle == count ? std::launch::deferred : std::launch::async | std::launch::deferred;
+  auto rest = std::async(policy,  // deferred too: if the system has no thread
                          [&] { return count_changed(middle, count); });
   const std::uint64_t changed = count_changed(0, middle);
   return changed + rest.get();

@@ -23,6 +23,7 @@ constexpr std::uint64_t timestamp_granularity = 20'000'000;
 /// Names are dealt out so many at a time, to so many threads, and so many such batches are under way: enough that none
 /// waits, and few enough that they take little memory.
 constexpr std::size_t batch_names = 256;
+constexpr std::size_t batch_parts = 16;  // each keeps a directory open
 constexpr std::size_t most_batches = 6;
 constexpr unsigned threads = 2;
 
@@ -93,17 +94,20 @@ void ManifestSource::end(std::string& out) {
 Result<ManifestSource::Batch> ManifestSource::next_batch() {
   Batch batch;
   std::size_t names = 0;
-  while (names < batch_names && (!rest_.names.empty() || !pending_.empty())) {
-    if (rest_.names.empty()) {
+  while (names < batch_names && batch.size() < batch_parts) {
+    if (rest_at_ == rest_.names.size()) {
+      rest_ = {};
+      rest_at_ = 0;
+      if (pending_.empty()) break;
       const std::uint32_t index = pending_.front();
       pending_.pop_front();
       FERRY_ASSIGN(rest_, read_directory(index));
+      continue;  // it may be empty
     }
-    const std::size_t count = std::min(batch_names - names, rest_.names.size());
-    const auto end = rest_.names.begin() + static_cast<std::ptrdiff_t>(count);
-    batch.push_back(
-        {rest_.directory, rest_.fd, {std::make_move_iterator(rest_.names.begin()), std::make_move_iterator(end)}});
-    rest_.names.erase(rest_.names.begin(), end);
+    const std::size_t count = std::min(batch_names - names, rest_.names.size() - rest_at_);
+    const auto begin = std::make_move_iterator(rest_.names.begin() + static_cast<std::ptrdiff_t>(rest_at_));
+    batch.push_back({rest_.directory, rest_.fd, {begin, begin + static_cast<std::ptrdiff_t>(count)}});
+    rest_at_ += count;
     names += count;
   }
   return batch;

@@ -55,7 +55,8 @@ class ManifestSource : public ByteSource {
   Directories directories_;
   Inspector inspector_{false};
   std::deque<std::uint32_t> pending_;                                        // directories still to be read
-  Part rest_;                                                                // what is left of the last one
+  Part rest_;                                                                // the last one,
+  std::size_t rest_at_ = 0;                                                  // of whose names the ones before are taken
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> linked_;  // (device, inode) with several names
   std::uint64_t sockets_ = 0;
   ManifestInfo info_;

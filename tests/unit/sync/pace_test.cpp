@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
 #include <thread>
 
 namespace ferry::sync {
@@ -32,9 +33,10 @@ TEST(Pace, NoLimitNeverWaits) {
 TEST(Pace, CancellingEndsTheWait) {
   std::atomic<bool> cancelled{false};
   Pace pace(100'000, cancelled);
-  std::thread canceller([&] { cancelled = true; });
-  pace.spend(3'600ULL * 100'000);  // an hour, of which the test's time limit does not wait
-  canceller.join();
+  auto spending = std::async(std::launch::async, [&] { pace.spend(3'600ULL * 100'000); });  // an hour
+  EXPECT_EQ(spending.wait_for(std::chrono::milliseconds(300)), std::future_status::timeout);
+  cancelled = true;
+  EXPECT_EQ(spending.wait_for(std::chrono::seconds(10)), std::future_status::ready);
 }
 
 }  // namespace

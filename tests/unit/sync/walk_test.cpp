@@ -1,5 +1,7 @@
 #include "sync/walk.h"
 
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -55,6 +57,50 @@ TEST_F(WalkTest, ASymlinkThatVanishesMeanwhileIsLookedAtAgain) {
   const auto receipt = receive(source);
   ASSERT_TRUE(receipt) << receipt.error().message;
   EXPECT_EQ(test::tree_difference(source_, staging_), "");
+}
+
+/// A limit of open descriptors for as long as this object lives.
+class DescriptorLimit {
+ public:
+  explicit DescriptorLimit(rlim_t most) {
+    EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before_), 0);
+    const rlimit lower{most, before_.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &lower), 0);
+  }
+  ~DescriptorLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(WalkTest, ManyDirectoriesNeedFewDescriptors) {
+  for (int i = 0; i < 3000; ++i) {
+    fs::create_directory(source_ / ("empty" + std::to_string(i)));
+    fs::create_directories(source_ / ("one" + std::to_string(i)) / "inside");
+  }
+  const DescriptorLimit limit(256);
+  receive_all();
+}
+
+TEST_F(WalkTest, ALargeFlatDirectoryArrives) {
+  for (int i = 0; i < 3000; ++i) write(source_ / ("file" + std::to_string(i)), "");
+  receive_all();
+}
+
+// The second round creates files in directories that have their metadata already: what a file is born with there is
+// not what the next directory's are.
+TEST_F(WalkTest, FilesOfALaterRoundInheritFromTheirDirectoryOnly) {
+  for (const auto* name : {"a", "b", "c"}) fs::create_directory(source_ / name);
+  ASSERT_EQ(::chown((source_ / "b").c_str(), 1001, 1002), 0);
+  ASSERT_EQ(::chmod((source_ / "b").c_str(), 02775), 0);  // its files are born with its group
+  ASSERT_EQ(std::system(("setfacl -d -m u:1003:rwx '" + (source_ / "c").string() + "'").c_str()), 0);
+  receive_all();
+  for (const auto* name : {"a/one", "a/two", "b/one", "b/two", "c/one", "c/two"}) {
+    write(source_ / name, name);
+    ASSERT_EQ(::chown((source_ / name).c_str(), 0, 0), 0);
+    ASSERT_EQ(std::system(("setfacl -b '" + (source_ / name).string() + "'").c_str()), 0);
+  }
+  receive_all();
 }
 
 }  // namespace
