@@ -32,7 +32,7 @@ Result<VolumeService::Snapshot> VolumeService::find(const std::string& name) con
 
 Result<> VolumeService::create(const std::string& name, const std::map<std::string, std::string>& options) {
   FERRY_ASSIGN(const auto request, migration::parse_options(name, options));
-  if (parts_.labels.is_own_create(name))
+  if (!request.import && parts_.labels.is_own_create(name))
     return fail(Code::busy, "volume " + name + " has just been removed; create it again");
   FERRY_TRY(request.import ? parts_.imports.begin(name, request) : create_plain(name, request));
   update_marker();

@@ -36,6 +36,12 @@ volumes::VolumeRecord new_record(const std::string& name, const CreateRequest& r
   return record;
 }
 
+/// What tells one import from another: not how fast it may be.
+nlohmann::json without_limit(nlohmann::json request) {
+  request.erase("limit");
+  return request;
+}
+
 Result<> check_room(const std::filesystem::path& directory, std::uint64_t bytes) {
   struct statvfs room {};
   if (::statvfs(directory.c_str(), &room) != 0) return fail_errno("statvfs " + directory.string());
@@ -101,7 +107,7 @@ Result<std::string> Imports::find_orphan(const volumes::VolumeRecord& record) co
   if (!volumes::is_anonymous(record.name)) return std::string();
   FERRY_ASSIGN(const auto orphans, catalogue_.orphans());
   for (const auto& [id, orphan] : orphans)
-    if (orphan.import == record.import) return id;
+    if (without_limit(orphan.import) == without_limit(record.import)) return id;
   return std::string();
 }
 

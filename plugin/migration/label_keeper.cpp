@@ -187,7 +187,7 @@ Result<LabelKeeper::Outcome> LabelKeeper::reregister(const std::string& name, co
   constexpr int attempts = 20;
   for (int attempt = 0; attempt < attempts; ++attempt) {
     const auto record = catalogue_.find(name);
-    if (!record) return Outcome::done;  // the user removed it meanwhile
+    if (!record || !record->reregistration) return Outcome::done;  // the user removed it meanwhile, or made another
     FERRY_ASSIGN(const auto before, shown(name, *record));
     if (before && shows(*before, wanted)) return disarm(name);
     if (before) {
@@ -195,7 +195,8 @@ Result<LabelKeeper::Outcome> LabelKeeper::reregister(const std::string& name, co
       // A container refers to it. The record keeps what is wanted, since the Engine may know nothing of it any more.
       if (!removed && removed.error().code == Code::busy) return Outcome::blocked;
       if (!removed) return pass(removed);
-      if (!catalogue_.find(name)) return Outcome::done;
+      const auto still = catalogue_.find(name);
+      if (!still || !still->reregistration) return Outcome::done;
     }
     auto created = create(name, wanted);
     // That is also how the Engine says that it has the plugin disabled, while it restarts one that crashed.

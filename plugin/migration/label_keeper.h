@@ -41,7 +41,7 @@ class LabelKeeper {
   bool is_own_remove(const std::string& name);
 
   /// Whether a Create of the volume is what the keeper's POST leads to. The volume is there unless the user has removed
-  /// it at that moment; then it must not come back empty.
+  /// it at that moment; then it must not come back empty. A Create that asks for an import never is one.
   bool is_own_create(const std::string& name) const;
 
   /// The options that the Engine shall show: the source's, and what the user gave that is not Ferry's own.
