@@ -32,6 +32,8 @@ bool has_body(const httplib::Request& request) {
 }
 
 void close_after_error(const httplib::Request& request, httplib::Response& response) {
+  // A handler's, of a body that httplib has replaced by its own error (416 to a Range that does not fit).
+  if (response.status >= 400) response.headers.erase("Transfer-Encoding");
   const bool unparsed = request.method.empty() || response.status == 400;
   if (response.status < 400 || (!unparsed && !has_body(request))) return;
   current.close = true;

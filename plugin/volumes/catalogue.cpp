@@ -266,10 +266,11 @@ Result<> Catalogue::drop_staging(const std::string& name, const std::atomic<bool
 Result<> Catalogue::move_out(const std::string& name, const fs::path& destination) {
   const auto guard = names_.lock(name);
   if (!find(name)) return fail(Code::not_found, "no such volume: " + name);
-  FERRY_TRY(rename_durably(layout_.volume(name), destination));
+  auto moved = rename_durably(layout_.volume(name), destination);
+  if (!moved && has_directory(layout_.volume(name))) return moved;  // if only its fsync has failed, it is gone
   const std::lock_guard lock(mutex_);
   records_.erase(name);
-  return {};
+  return moved;
 }
 
 Result<> Catalogue::remove(const std::string& name) {

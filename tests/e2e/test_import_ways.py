@@ -74,7 +74,7 @@ def test_limit_is_held(b, scratch, big_source):
     volumes.must_create(b, name, options=[f"from=a/{big_source}", "limit=100M"])
     sent = volumes.wait_imported(b, name)["migration"]["bytes_sent"]
     rate = sent / watch.seconds
-    assert 0.85 * limit < rate < 1.05 * limit, f"{rate / 1e6:.1f} MB/s"
+    assert 0.6 * limit < rate < 1.05 * limit, f"{rate / 1e6:.1f} MB/s"
 
 
 def test_create_answers_at_once(b, scratch, big_source):

@@ -68,7 +68,7 @@ host_kill_strays() {
 # host_detach_loops PID: loop devices over files of the host: on a file system of its own, or below its directories.
 host_detach_loops() {
     local own state device number inode
-    state=$(findmnt --noheadings --raw --output MAJ:MIN --target "$STATE")
+    state=$(stat -c %Hd:%Ld "$STATE")
     own=$(comm -23 <(mount_devices "$1") <(mount_devices self))
     losetup --list --noheadings --raw --output NAME,BACK-MAJ:MIN,BACK-INO | while read -r device number inode; do
         grep -qx "$number" <<<"$own" ||

@@ -22,10 +22,11 @@ plugin_reinstall() {
     plugin_install "$1"
 }
 
-# plugin_pid HOST: the pid of Ferry's process, from runc's states: the engine may be gone.
+# plugin_pid HOST: the pid of Ferry's process, from runc's state of it, or of any plugin that is Ferry if the engine is gone.
 plugin_pid() {
-    local state pid
-    for state in "$(host_root "$1")"/run/docker/runtime-runc/plugins.moby/*/state.json; do
+    local id state pid
+    id=$(host_do "$1" docker plugin inspect -f '{{.ID}}' ferry 2>/dev/null) || true
+    for state in "$(host_root "$1")"/run/docker/runtime-runc/plugins.moby/${id:-*}/state.json; do
         pid=$(sed -n 's/.*"init_process_pid":\([0-9]*\).*/\1/p' "$state" 2>/dev/null) && [ -n "$pid" ] || continue
         [ "$(tr '\0' ' ' <"/proc/$pid/cmdline")" = "/usr/bin/ferry " ] || continue
         echo "$pid"
