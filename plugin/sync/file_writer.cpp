@@ -93,7 +93,7 @@ Result<> FileWriter::start(std::uint32_t index, const Want& want) {
 Result<> FileWriter::open_file(std::uint32_t index, const Want& want) {
   const Entry& entry = entries_[index];
   FERRY_ASSIGN(const int directory, directories_.open(entry.parent));
-  created_ = sized_ = false;
+  created_ = false;
   if (want.offset == 0) {
     auto made = open_at(directory, entry.name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (!made && made.error().code != Code::already_exists) return pass(made);
@@ -118,7 +118,6 @@ Result<> FileWriter::learn_inherited(std::uint32_t directory) {
 
 /// What is behind the last byte that was written becomes a hole.
 Result<> FileWriter::set_size(std::uint32_t index) {
-  sized_ = true;
   if (::ftruncate(file_.get(), static_cast<off_t>(entries_[index].size)) != 0) return fail_errno("set the size");
   return {};
 }
@@ -171,7 +170,7 @@ Result<> FileWriter::end(std::uint32_t entry, Outcome outcome, const Digest& dig
 
 Result<> FileWriter::complete(std::uint32_t index, Outcome outcome) {
   const Entry& entry = entries_[index];
-  if (!sized_ && known_.offset < entry.size) FERRY_TRY(set_size(index));
+  if (known_.offset < entry.size) FERRY_TRY(set_size(index));
   FERRY_TRY(apply_metadata(file_.get(), entry, created_ ? &inherited_ : nullptr));
   ++shared_.progress.files_done;
   if (outcome == Outcome::changed) {

@@ -71,7 +71,6 @@ class FileWriter : public FrameHandler {
   bool started_ = false;  // the file of wants_[next_want_] is open
   Fd file_;
   bool created_ = false;     // the open file is new
-  bool sized_ = false;       // it has its size
   FileProgress known_;       // of the open file
   Digest answer_{};          // chain over this answer's frames, to compare with the sender's
   std::uint64_t noted_ = 0;  // offset of the last journal record of the open file

@@ -9,12 +9,6 @@
 
 namespace ferry::sync {
 
-namespace {
-
-constexpr std::uint32_t worth_a_thread = 10'000;  // entries; fewer are looked at sooner than a thread starts
-
-}  // namespace
-
 std::unique_ptr<ByteSource> Sender::manifest() {
   entries_.clear();
   return std::make_unique<ManifestSource>(root_.get(), entries_);
@@ -27,10 +21,9 @@ Result<std::unique_ptr<ByteSource>> Sender::content(std::string_view wants) cons
 
 std::uint64_t Sender::seal() const {
   const auto count = static_cast<std::uint32_t>(entries_.size());
-  const std::uint32_t middle = count < worth_a_thread ? count : count / 2;
-  const auto policy = middle == count ? std::launch::deferred : std::launch::async | std::launch::deferred;
-  auto rest = std::async(policy,  // deferred too: if the system has no thread
-                         [&] { return count_changed(middle, count); });
+  const std::uint32_t middle = count / 2;
+  // Deferred if the system has no thread.
+  auto rest = std::async(std::launch::async | std::launch::deferred, [&] { return count_changed(middle, count); });
   const std::uint64_t changed = count_changed(0, middle);
   return changed + rest.get();
 }

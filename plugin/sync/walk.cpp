@@ -6,17 +6,16 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <ctime>
 #include <iterator>
 
 #include "base/directory.h"
+#include "base/time.h"
 #include "sync/manifest.h"
 
 namespace ferry::sync {
 
 namespace {
 
-constexpr std::uint64_t second = 1'000'000'000;
 /// The kernel stamps inodes with a coarse clock (ktime_get_coarse_real_ts64): up to one tick, 10 ms at HZ=100, behind.
 constexpr std::uint64_t timestamp_granularity = 20'000'000;
 
@@ -51,15 +50,12 @@ bool ManifestSource::next(std::string& out) {
 }
 
 Result<> ManifestSource::begin(std::string& out) {
-  std::timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
+  const auto now = static_cast<std::uint64_t>(realtime_ns());
   if (::syncfs(root_) != 0) return fail_errno("sync the source's file system");
   struct statfs file_system {};
   if (::fstatfs(root_, &file_system) != 0) return fail_errno("statfs");
   inspector_ = Inspector(counts_data_in_blocks(file_system.f_type));
-  if (file_system.f_type != TMPFS_MAGIC)
-    info_.stable_before_ns = static_cast<std::uint64_t>(now.tv_sec) * second + static_cast<std::uint64_t>(now.tv_nsec) -
-                             timestamp_granularity;
+  if (file_system.f_type != TMPFS_MAGIC) info_.stable_before_ns = now - timestamp_granularity;
   auto root = inspector_.inspect(root_, "");
   if (!root) return fail(root.error().code, "the volume's root: " + root.error().message);
   keep(std::move(*root), out);

@@ -21,6 +21,13 @@ class MarkerTest : public testing::Test {
     const auto checked = check_marker(directory_.path(), layout_);
     return checked ? Error{Code::io, "accepted"} : checked.error();
   }
+  static VolumeRecord volume() {
+    VolumeRecord record;
+    record.name = "v";
+    record.created = "2026-01-01T00:00:00Z";
+    record.lineage = "l";
+    return record;
+  }
   test::TemporaryDirectory directory_;
   Layout layout_{directory_ / "root"};
 };
@@ -79,11 +86,7 @@ TEST_F(MarkerTest, ALostCatalogueFileBesideVolumesIsNoResetSource) {
 TEST_F(MarkerTest, TheKeeperWritesOnlyWhatIsNotThere) {
   const auto catalogue = *Catalogue::open(layout_);
   const auto file = directory_ / ".ferry-catalogue.json";
-  VolumeRecord record;
-  record.name = "v";
-  record.created = "2026-01-01T00:00:00Z";
-  record.lineage = "l";
-  ASSERT_TRUE(catalogue->create(record));
+  ASSERT_TRUE(catalogue->create(volume()));
   ASSERT_TRUE(MarkerKeeper(directory_.path(), *catalogue).update());
   std::filesystem::create_hard_link(file, directory_ / "same");
   ASSERT_TRUE(MarkerKeeper(directory_.path(), *catalogue).update());
@@ -93,12 +96,8 @@ TEST_F(MarkerTest, TheKeeperWritesOnlyWhatIsNotThere) {
 TEST_F(MarkerTest, TheKeeperTakesItAwayWithTheLastVolume) {
   const auto catalogue = *Catalogue::open(layout_);
   MarkerKeeper keeper(directory_.path(), *catalogue);
-  VolumeRecord record;
-  record.name = "v";
-  record.created = "2026-01-01T00:00:00Z";
-  record.lineage = "l";
   for (int i = 0; i < 2; ++i) {
-    ASSERT_TRUE(catalogue->create(record));
+    ASSERT_TRUE(catalogue->create(volume()));
     ASSERT_TRUE(keeper.update());
     EXPECT_TRUE(read_marker(directory_.path())->has_value());
     ASSERT_TRUE(keeper.remove([&] {
@@ -112,11 +111,7 @@ TEST_F(MarkerTest, TheKeeperTakesItAwayWithTheLastVolume) {
 TEST_F(MarkerTest, TheKeeperKeepsItWhenTheLastVolumeCouldNotBeRemoved) {
   const auto catalogue = *Catalogue::open(layout_);
   MarkerKeeper keeper(directory_.path(), *catalogue);
-  VolumeRecord record;
-  record.name = "v";
-  record.created = "2026-01-01T00:00:00Z";
-  record.lineage = "l";
-  ASSERT_TRUE(catalogue->create(record));
+  ASSERT_TRUE(catalogue->create(volume()));
   EXPECT_FALSE(keeper.remove([] { return Result<>(fail(Code::io, "no")); }));
   EXPECT_TRUE(read_marker(directory_.path())->has_value());
 }
