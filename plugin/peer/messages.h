@@ -12,7 +12,7 @@
 namespace ferry::peer {
 
 /// Every path begins with it; a peer of another protocol version answers 404.
-inline constexpr const char* path_prefix = "/ferry/v1";
+inline constexpr const char* path_prefix = "/ferry/v2";
 inline constexpr const char* json_type = "application/json";
 inline constexpr const char* bytes_type = "application/octet-stream";
 

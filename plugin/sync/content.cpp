@@ -9,32 +9,55 @@ namespace {
 
 constexpr std::size_t longest_frame = block_size + 64;
 
+std::uint64_t pages_in(const Extent& extent) { return (extent.end - extent.begin + page_size - 1) / page_size; }
+
+bool names_an_extent(const Want& want, const std::vector<Entry>& entries) {
+  return want.entry < entries.size() && entries[want.entry].type == Type::regular &&
+         want.extent < extent_count(entries[want.entry].size);
+}
+
+bool comes_after(const Want& want, const Want& before) {
+  return want.entry > before.entry || (want.entry == before.entry && want.extent > before.extent);
+}
+
+/// False if there are more than the extent has pages.
+bool read_held(Reader& reader, Want& want, const Extent& extent) {
+  const std::uint64_t count = reader.number();
+  if (count > pages_in(extent) || (count != 0 && extent.end - extent.begin > largest_held_extent)) return false;
+  for (std::uint64_t i = 0; i < count && reader.ok(); ++i) want.held.push_back(reader.fixed64());
+  return true;
+}
+
 }  // namespace
 
-void append_wants(std::string& out, std::span<const Want> wants) {
+void append_wants(std::string& out, std::uint64_t seed, std::span<const Want> wants) {
   Writer writer(out);
+  writer.fixed64(seed);
   writer.number(wants.size());
   for (const auto& want : wants) {
     writer.number(want.entry);
-    writer.number(want.offset);
+    writer.number(want.extent);
+    writer.number(want.held.size());
+    for (const std::uint64_t digest : want.held) writer.fixed64(digest);
   }
 }
 
-Result<std::vector<Want>> read_wants(std::string_view bytes, const std::vector<Entry>& entries) {
+Result<Wants> read_wants(std::string_view bytes, const std::vector<Entry>& entries) {
   Reader reader(bytes);
+  Wants read;
+  read.seed = reader.fixed64();
   const std::uint64_t count = reader.number();
-  std::vector<Want> wants;
   for (std::uint64_t i = 0; i < count && reader.ok(); ++i) {
-    const Want want{reader.number32(), reader.number()};
-    const bool fits = want.entry < entries.size() && entries[want.entry].type == Type::regular &&
-                      want.offset <= entries[want.entry].size && want.offset % block_size == 0 &&
-                      (wants.empty() || want.entry > wants.back().entry);
+    Want want{reader.number32(), reader.number32(), {}};
+    const bool fits = reader.ok() && names_an_extent(want, entries) &&
+                      (read.wants.empty() || comes_after(want, read.wants.back())) &&
+                      read_held(reader, want, extent_of(entries[want.entry].size, want.extent));
     if (!fits)
       return fail(Code::corrupt, "want " + std::to_string(i) + " of the content request names no file of the manifest");
-    wants.push_back(want);
+    read.wants.push_back(std::move(want));
   }
   if (!reader.at_end()) return fail(Code::corrupt, "the content request is malformed");
-  return wants;
+  return read;
 }
 
 FrameDecoder::FrameDecoder(const std::vector<Entry>& entries, std::span<const Want> wants, FrameHandler& handler)
@@ -42,13 +65,19 @@ FrameDecoder::FrameDecoder(const std::vector<Entry>& entries, std::span<const Wa
       wants_(wants),
       handler_(handler),
       records_(longest_frame, [this](std::string_view body) { return record(body); }) {
-  if (!wants_.empty()) offset_ = wants_[0].offset;
+  begin_want();
+}
+
+void FrameDecoder::begin_want() {
+  left_ = {};
+  if (at_ < wants_.size()) left_ = extent_of(entries_[wants_[at_].entry].size, wants_[at_].extent);
 }
 
 Result<> FrameDecoder::record(std::string_view body) {
   Reader reader(body);
   switch (static_cast<FrameKind>(reader.byte())) {
     case FrameKind::data: return data(reader);
+    case FrameKind::hole: return hole(reader);
     case FrameKind::end: return end(reader);
     case FrameKind::failure: return read_failure(reader);
   }
@@ -57,14 +86,24 @@ Result<> FrameDecoder::record(std::string_view body) {
 
 Result<> FrameDecoder::data(Reader& reader) {
   const std::uint64_t offset = reader.number();
-  const Digest digest = reader.digest();
   const std::string_view payload = reader.rest();
-  const bool fits = reader.ok() && at_ < wants_.size() && !payload.empty() && payload.size() <= block_size &&
-                    offset >= offset_ && offset <= entries_[wants_[at_].entry].size &&
-                    payload.size() <= entries_[wants_[at_].entry].size - offset;
+  const bool fits = reader.ok() && at_ < wants_.size() && !payload.empty() && offset >= left_.begin &&
+                    offset < left_.end && payload.size() <= left_.end - offset &&
+                    payload.size() <= block_size - offset % block_size;
   if (!fits) return fail(Code::corrupt, "the peer sent content that was not asked for");
-  offset_ = offset + payload.size();
-  return handler_.data(wants_[at_].entry, offset, digest, payload);
+  left_.begin = offset + payload.size();
+  return handler_.data(wants_[at_].entry, offset, payload);
+}
+
+Result<> FrameDecoder::hole(Reader& reader) {
+  const std::uint64_t offset = reader.number();
+  const std::uint64_t length = reader.number();
+  const bool fits = reader.at_end() && at_ < wants_.size() && !wants_[at_].held.empty() && length != 0 &&
+                    offset >= left_.begin && offset < left_.end && length <= left_.end - offset &&
+                    offset % page_size == 0 && (length % page_size == 0 || offset + length == left_.end);
+  if (!fits) return fail(Code::corrupt, "the peer sent a hole that was not asked for");
+  left_.begin = offset + length;
+  return handler_.hole(wants_[at_].entry, {offset, offset + length});
 }
 
 Result<> FrameDecoder::end(Reader& reader) {
@@ -74,10 +113,10 @@ Result<> FrameDecoder::end(Reader& reader) {
                      outcome <= static_cast<std::uint8_t>(Outcome::vanished);
   if (!reader.at_end() || !known || at_ >= wants_.size())
     return fail(Code::corrupt, "the peer ended a file that was not asked for");
-  const std::uint32_t entry = wants_[at_].entry;
+  const Want& want = wants_[at_];
   ++at_;
-  if (at_ < wants_.size()) offset_ = wants_[at_].offset;
-  return handler_.end(entry, static_cast<Outcome>(outcome), digest);
+  begin_want();
+  return handler_.end(want, static_cast<Outcome>(outcome), digest);
 }
 
 Result<> FrameDecoder::finish() const {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "sync/blocks.h"
 #include "sync/directories.h"
 #include "sync/entry.h"
 #include "sync/stream.h"
@@ -15,20 +16,33 @@
 /// Content on the wire: the receiver's wants, and the sender's frames in answer. Grammar in docs/protocol.md.
 namespace ferry::sync {
 
-/// The largest payload of one frame, and the alignment of frames within a file.
-constexpr std::uint64_t block_size = 1U << 20;
-
-/// A wish for the bytes of file `entry` (an index into the manifest) from `offset`, block_size-aligned, to its end.
+/// A wish for the bytes of one extent (blocks.h) of file `entry`, an index into the manifest.
 struct Want {
   std::uint32_t entry = 0;
-  std::uint64_t offset = 0;
+  std::uint32_t extent = 0;
+  /// Digests (page_digest) of the extent's pages in an older version that the receiver holds, 0 for those that are a
+  /// hole there; only what differs is sent. None: everything is.
+  std::vector<std::uint64_t> held;
 };
 
-void append_wants(std::string& out, std::span<const Want> wants);
-/// Code::corrupt unless the wants are well-formed and name regular files of `entries` in ascending order.
-Result<std::vector<Want>> read_wants(std::string_view bytes, const std::vector<Entry>& entries);
+/// The largest extent of which pages can be compared.
+constexpr std::uint64_t largest_held_extent = 256U << 20;
 
-enum class FrameKind : std::uint8_t { data = 1, end = 2, failure = 3 };
+struct Wants {
+  std::uint64_t seed = 0;  ///< of the page digests
+  std::vector<Want> wants;
+};
+
+void append_wants(std::string& out, std::uint64_t seed, std::span<const Want> wants);
+/// Code::corrupt unless the wants are well-formed and name extents of regular files of `entries` in ascending order.
+Result<Wants> read_wants(std::string_view bytes, const std::vector<Entry>& entries);
+
+enum class FrameKind : std::uint8_t {
+  data = 1,
+  end = 2,
+  failure = 3,
+  hole = 4,  ///< in answer to a want with pages that are held: bytes that are a hole now
+};
 
 enum class Outcome : std::uint8_t {
   complete = 1,
@@ -40,24 +54,37 @@ enum class Outcome : std::uint8_t {
 class ContentSource : public ByteSource {
  public:
   /// `root` and `entries` must outlive this object.
-  ContentSource(int root, const std::vector<Entry>& entries, std::vector<Want> wants);
+  ContentSource(int root, const std::vector<Entry>& entries, Wants wants);
   bool next(std::string& out) override;
 
  private:
+  const Want& want() const { return wants_.wants[at_]; }
+  const Entry& entry() const { return entries_[want().entry]; }
+  bool done() const { return at_ == wants_.wants.size(); }
   Result<> open_next(std::string& out);
+  Result<Fd> open_file();
   Result<> read_block(std::string& out);
-  Result<bool> find_data();
+  Result<> fill_buffer(std::uint64_t begin, std::uint64_t end);
+  Result<> send_block(std::uint64_t begin, std::string& out);
+  Result<Extent> find_data(std::uint64_t end);
+  void send_frame(Extent data, std::uint64_t block, std::string& out);
+  void send_changed_pages(Extent data, std::uint64_t block, std::string& out);
+  void send_holes(std::uint64_t end, std::string& out);
+  std::uint64_t held_page(std::uint64_t offset) const;
   bool unchanged() const;
   void end(Outcome outcome, std::string& out);
 
   const std::vector<Entry>& entries_;
-  const std::vector<Want> wants_;
+  const Wants wants_;
   Directories directories_;
   std::size_t at_ = 0;  // the want that comes next or is being answered
-  Fd file_;             // of the want being answered
-  std::uint64_t offset_ = 0;
-  std::uint64_t data_end_ = 0;  // end of the data extent that offset_ is in
-  Digest chain_{};
+  Fd file_;             // of file_entry_
+  std::uint32_t file_entry_ = 0;
+  bool answering_ = false;    // the want at_, from file_
+  Extent extent_;             // of that want
+  std::uint64_t offset_ = 0;  // before it, everything has been sent
+  Extent data_;               // what was found last, in that extent
+  ContentDigest digest_;
   std::string buffer_;
   bool failed_ = false;
 };
@@ -66,10 +93,12 @@ class ContentSource : public ByteSource {
 class FrameHandler {
  public:
   virtual ~FrameHandler() = default;
-  /// Bytes of file `entry` at `offset`; `digest` is the sender's of `payload` (1 to block_size bytes).
-  virtual Result<> data(std::uint32_t entry, std::uint64_t offset, const Digest& digest, std::string_view payload) = 0;
-  /// The want for `entry` has been answered; `digest` chains the frames of this answer.
-  virtual Result<> end(std::uint32_t entry, Outcome outcome, const Digest& digest) = 0;
+  /// Bytes of file `entry` at `offset`: 1 to block_size, of one block.
+  virtual Result<> data(std::uint32_t entry, std::uint64_t offset, std::string_view payload) = 0;
+  /// Bytes of file `entry` that are a hole, where the receiver holds something else. Whole pages, or up to its end.
+  virtual Result<> hole(std::uint32_t entry, Extent hole) = 0;
+  /// The want has been answered; `digest` is the ContentDigest of the whole extent.
+  virtual Result<> end(const Want& want, Outcome outcome, const Digest& digest) = 0;
 };
 
 /// Checks that frames answer the wants in order, within the announced sizes, and hands them on. Not thread-safe.
@@ -84,14 +113,16 @@ class FrameDecoder {
  private:
   Result<> record(std::string_view body);
   Result<> data(Reader& reader);
+  Result<> hole(Reader& reader);
   Result<> end(Reader& reader);
+  void begin_want();
 
   const std::vector<Entry>& entries_;
   const std::span<const Want> wants_;
   FrameHandler& handler_;
   RecordDecoder records_;
   std::size_t at_ = 0;
-  std::uint64_t offset_ = 0;  // no frame may begin before it
+  Extent left_;  // of the want at_: what frames may still be about
 };
 
 }  // namespace ferry::sync

@@ -14,95 +14,174 @@ namespace ferry::sync {
 
 namespace {
 
-/// A frame ends at a multiple of it. It and its copies stay in a core's own cache on the way from here to the socket.
-constexpr std::uint64_t frame_size = 256U << 10;
-static_assert(block_size % frame_size == 0);
+std::uint64_t round_down(std::uint64_t offset, std::uint64_t unit) { return offset / unit * unit; }
+
+void append_hole(std::string& out, const Extent& hole) {
+  std::string body;
+  Writer writer(body);
+  writer.byte(static_cast<std::uint8_t>(FrameKind::hole));
+  writer.number(hole.begin);
+  writer.number(hole.end - hole.begin);
+  append_record(out, body);
+}
 
 }  // namespace
 
-ContentSource::ContentSource(int root, const std::vector<Entry>& entries, std::vector<Want> wants)
+ContentSource::ContentSource(int root, const std::vector<Entry>& entries, Wants wants)
     : entries_(entries), wants_(std::move(wants)), directories_(root, entries) {}
 
 bool ContentSource::next(std::string& out) {
-  if (failed_ || (at_ == wants_.size() && !file_)) return false;
+  if (failed_ || done()) return false;
   constexpr std::size_t piece = 256U << 10;  // small files are batched up to this many bytes
-  while (at_ < wants_.size() && out.size() < piece && !failed_) {
-    const Result<> result = file_ ? read_block(out) : open_next(out);
+  while (!done() && out.size() < piece && !failed_) {
+    const Result<> result = answering_ ? read_block(out) : open_next(out);
     if (result) continue;
-    const std::string where = Directories::path(entries_, wants_[at_].entry);
-    append_failure(out, Error{result.error().code, where + ": " + result.error().message});
+    append_failure(
+        out, Error{result.error().code, Directories::path(entries_, want().entry) + ": " + result.error().message});
     failed_ = true;
   }
   return true;
 }
 
 bool ContentSource::unchanged() const {
-  const Entry& entry = entries_[wants_[at_].entry];
   struct stat info {};
-  return ::fstat(file_.get(), &info) == 0 && S_ISREG(info.st_mode) && info.st_ino == entry.inode &&
-         static_cast<std::uint64_t>(info.st_size) == entry.size && ctime_ns(info) == entry.ctime_ns;
+  return ::fstat(file_.get(), &info) == 0 && S_ISREG(info.st_mode) && info.st_ino == entry().inode &&
+         static_cast<std::uint64_t>(info.st_size) == entry().size && ctime_ns(info) == entry().ctime_ns;
 }
 
 Result<> ContentSource::open_next(std::string& out) {
-  const Want& want = wants_[at_];
-  const Entry& entry = entries_[want.entry];
-  auto directory = directories_.open(entry.parent);
-  // O_NONBLOCK: what was a regular file may be a FIFO by now, which open(2) would wait on.
-  auto file = directory ? open_at(*directory, entry.name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK)
-                        : Result<Fd>(pass(directory));
-  chain_ = {};
-  offset_ = data_end_ = want.offset;
-  if (!file && file.error().code != Code::not_found) return pass(file);
-  struct stat info {};
-  const bool same = file && ::fstat(file->get(), &info) == 0 && S_ISREG(info.st_mode) && info.st_ino == entry.inode;
-  if (same)
-    file_ = std::move(*file);
-  else
-    end(Outcome::vanished, out);
+  extent_ = extent_of(entry().size, want().extent);
+  offset_ = extent_.begin;
+  data_ = {offset_, offset_};
+  answering_ = true;
+  if (file_ && file_entry_ == want().entry) return {};
+  FERRY_ASSIGN(file_, open_file());
+  file_entry_ = want().entry;
+  if (!file_) end(Outcome::vanished, out);
   return {};
 }
 
-/// Moves offset_ to the next byte of data and data_end_ behind it; false if only a hole is left. Asks the file system
-/// for every file: the blocks of xattrs, of extent trees and behind the end make up for holes in what stat(2) tells.
-Result<bool> ContentSource::find_data() {
-  const Entry& entry = entries_[wants_[at_].entry];
-  if (offset_ >= entry.size) return false;
-  if (offset_ < data_end_) return true;
-  FERRY_ASSIGN(const Extent extent, find_extent(file_.get(), offset_, entry.size));
-  offset_ = extent.begin;
-  data_end_ = extent.end;
-  return offset_ < data_end_;
+/// None if it is not there any more.
+Result<Fd> ContentSource::open_file() {
+  auto directory = directories_.open(entry().parent);
+  // O_NONBLOCK: what was a regular file may be a FIFO by now, which open(2) would wait on.
+  auto file = directory ? open_at(*directory, entry().name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK)
+                        : Result<Fd>(pass(directory));
+  if (!file && file.error().code == Code::not_found) return Fd();
+  if (!file) return pass(file);
+  struct stat info {};
+  const bool same = ::fstat(file->get(), &info) == 0 && S_ISREG(info.st_mode) && info.st_ino == entry().inode;
+  return same ? std::move(file) : Result<Fd>(Fd());
+}
+
+/// The next data behind what was sent and before `end`. Asks the file system for every file: the blocks of xattrs, of
+/// extent trees and behind the end make up for holes in what stat(2) tells.
+Result<Extent> ContentSource::find_data(std::uint64_t end) {
+  if (offset_ >= data_.end && data_.end < extent_.end) {
+    FERRY_ASSIGN(data_, find_extent(file_.get(), offset_, extent_.end));
+  }
+  return Extent{std::clamp(data_.begin, offset_, end), std::clamp(data_.end, offset_, end)};
 }
 
 Result<> ContentSource::read_block(std::string& out) {
-  FERRY_ASSIGN(const bool more, find_data());
-  if (!more) {
+  FERRY_ASSIGN(const Extent data, find_data(extent_.end));
+  if (data.begin == data.end) {
+    send_holes(extent_.end, out);
     end(unchanged() ? Outcome::complete : Outcome::changed, out);
     return {};
   }
-  const std::uint64_t boundary = (offset_ / frame_size + 1) * frame_size;
-  buffer_.resize(static_cast<std::size_t>(std::min(boundary, data_end_) - offset_));
-  const ssize_t count = ::pread(file_.get(), buffer_.data(), buffer_.size(), static_cast<off_t>(offset_));
-  if (count < 0 && errno == EINTR) return {};
-  if (count < 0) return fail_errno("read");
-  if (count == 0) {  // it has become shorter
-    end(Outcome::changed, out);
-    return {};
+  const std::uint64_t begin = round_down(data.begin, block_size);
+  const std::uint64_t end_of_block = std::min(begin + block_size, extent_.end);
+  FERRY_TRY(fill_buffer(begin, end_of_block));
+  digest_.add(begin, buffer_);
+  return send_block(begin, out);
+}
+
+/// What a file that has become shorter lacks reads as zeros.
+Result<> ContentSource::fill_buffer(std::uint64_t begin, std::uint64_t end) {
+  buffer_.resize(static_cast<std::size_t>(end - begin));
+  for (std::size_t filled = 0; filled < buffer_.size();) {
+    const ssize_t count =
+        ::pread(file_.get(), buffer_.data() + filled, buffer_.size() - filled, static_cast<off_t>(begin + filled));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail_errno("read");
+    if (count == 0) std::fill(buffer_.begin() + static_cast<std::ptrdiff_t>(filled), buffer_.end(), '\0');
+    filled = count == 0 ? buffer_.size() : filled + static_cast<std::size_t>(count);
   }
-  const std::string_view payload(buffer_.data(), static_cast<std::size_t>(count));
-  const Digest digest = digest_of(payload);
-  chain_ = chain(chain_, offset_, payload.size(), digest);
+  return {};
+}
+
+/// Sends what of the block in the buffer is data.
+Result<> ContentSource::send_block(std::uint64_t begin, std::string& out) {
+  const std::uint64_t end = begin + buffer_.size();
+  while (offset_ < end) {
+    FERRY_ASSIGN(Extent data, find_data(end));
+    if (!want().held.empty() && data.begin < data.end) {  // whole pages
+      data.begin = std::max(offset_, round_down(data.begin, page_size));
+      data.end = std::min(round_down(data.end + page_size - 1, page_size), end);
+    }
+    send_holes(data.begin, out);
+    if (data.begin < data.end)
+      want().held.empty() ? send_frame(data, begin, out) : send_changed_pages(data, begin, out);
+    offset_ = data.end;
+  }
+  return {};
+}
+
+void ContentSource::send_frame(Extent data, std::uint64_t block, std::string& out) {
   std::string head;
   Writer writer(head);
   writer.byte(static_cast<std::uint8_t>(FrameKind::data));
-  writer.number(offset_);
-  writer.digest(digest);
+  writer.number(data.begin);
+  const auto payload = std::string_view(buffer_).substr(data.begin - block, data.end - data.begin);
   Writer frame(out);
   frame.number(head.size() + payload.size());
   frame.raw(head);
   frame.raw(payload);
-  offset_ += payload.size();
-  return {};
+}
+
+/// Pages of `data` that the receiver does not hold, each run of them as one frame.
+void ContentSource::send_changed_pages(Extent data, std::uint64_t block, std::string& out) {
+  Extent run{data.begin, data.begin};
+  const auto flush = [&] {
+    if (run.begin != run.end) send_frame(run, block, out);
+  };
+  for (std::uint64_t at = data.begin; at < data.end; at += page_size) {
+    const std::uint64_t end = std::min(at + page_size, data.end);
+    if (held_page(at) == page_digest(wants_.seed, std::string_view(buffer_).substr(at - block, end - at))) {
+      flush();
+      run = {end, end};
+    } else {
+      run.end = end;
+    }
+  }
+  flush();
+}
+
+/// The digest that the receiver has of its page; 0: it has none.
+std::uint64_t ContentSource::held_page(std::uint64_t offset) const {
+  const auto page = static_cast<std::size_t>((offset - extent_.begin) / page_size);
+  return page < want().held.size() ? want().held[page] : 0;
+}
+
+/// Tells of pages from offset_ to `end`, which are a hole, where the receiver holds something else.
+void ContentSource::send_holes(std::uint64_t end, std::string& out) {
+  Extent run{offset_, offset_};
+  const auto flush = [&] {
+    if (run.begin != run.end) append_hole(out, run);
+  };
+  const std::uint64_t held_end = extent_.begin + want().held.size() * page_size;
+  for (std::uint64_t at = offset_; at < std::min(end, held_end); at += page_size) {
+    const std::uint64_t end_of_page = std::min(at + page_size, end);
+    if (held_page(at) == 0) {
+      flush();
+      run = {end_of_page, end_of_page};
+    } else {
+      run.end = end_of_page;
+    }
+  }
+  flush();
+  offset_ = std::max(offset_, end);
 }
 
 void ContentSource::end(Outcome outcome, std::string& out) {
@@ -110,10 +189,11 @@ void ContentSource::end(Outcome outcome, std::string& out) {
   Writer writer(body);
   writer.byte(static_cast<std::uint8_t>(FrameKind::end));
   writer.byte(static_cast<std::uint8_t>(outcome));
-  writer.digest(chain_);
+  writer.digest(digest_.finish());
   append_record(out, body);
-  file_.reset();
+  answering_ = false;
   ++at_;
+  if (done() || want().entry != file_entry_) file_.reset();
 }
 
 }  // namespace ferry::sync

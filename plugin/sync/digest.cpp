@@ -29,6 +29,11 @@ Digest chain(const Digest& previous, std::uint64_t offset, std::uint64_t length,
   return digest_of({bytes, sizeof bytes});
 }
 
+std::uint64_t page_digest(std::uint64_t seed, std::string_view page) {
+  const std::uint64_t digest = XXH3_64bits_withSeed(page.data(), page.size(), seed);
+  return digest == 0 ? 1 : digest;
+}
+
 std::string to_hex(const Digest& digest) {
   static constexpr char digits[] = "0123456789abcdef";
   std::string hex;

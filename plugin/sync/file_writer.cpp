@@ -4,15 +4,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/files.h"
+#include "sync/inspect.h"
 #include "sync/metadata.h"
 
 namespace ferry::sync {
 
 namespace {
-
-/// A large file's progress is journaled every so many bytes; at most these are sent again after an interruption.
-constexpr std::uint64_t note_interval = 16 * block_size;
 
 /// So much more than announced may come for a file: what file systems store without counting it in st_blocks, such as
 /// a small file's content in its inode.
@@ -31,166 +31,176 @@ Result<> write_at(int fd, std::string_view data, std::uint64_t offset) {
 
 }  // namespace
 
-void Findings::complete(std::uint32_t entry, const Digest& digest) {
+std::uint64_t Assembly::count(std::uint32_t entry, std::uint64_t bytes) {
   const std::lock_guard guard(mutex_);
-  digests_[entry] = digest;
+  return files_[entry].bytes += bytes;
 }
 
-void Findings::torn(std::uint32_t entry, const Digest& digest) {
+Assembly::File Assembly::add(std::uint32_t entry, const Digest& digest, Outcome outcome) {
   const std::lock_guard guard(mutex_);
-  digests_[entry] = digest;
-  torn_.insert(entry);
+  const auto it = files_.try_emplace(entry).first;
+  File& file = it->second;
+  file.digest = sync::add(file.digest, digest);
+  file.outcome = std::max(file.outcome, outcome);
+  if (--file.missing != 0) return file;
+  const File done = file;
+  files_.erase(it);
+  digests_[entry] = done.digest;
+  if (done.outcome == Outcome::changed) torn_.insert(entry);
+  if (done.outcome == Outcome::vanished) lost_.insert(entry);
+  return done;
 }
 
-void Findings::lost(std::uint32_t entry) {
-  const std::lock_guard guard(mutex_);
-  lost_.insert(entry);
+FileWriter::FileWriter(const Shared& shared)
+    : shared_(shared), entries_(shared.manifest.entries), places_(shared.shape, shared.root, shared.manifest.entries) {
+  if (shared_.old != nullptr) old_directories_.emplace(shared_.old->root, shared_.old->entries);
 }
-
-void Findings::take(std::vector<Digest>& digests, std::set<std::uint32_t>& torn, std::set<std::uint32_t>& lost) {
-  const std::lock_guard guard(mutex_);
-  digests = std::move(digests_);
-  torn = std::move(torn_);
-  lost = std::move(lost_);
-}
-
-FileWriter::FileWriter(Shared shared, std::span<const Want> wants)
-    : shared_(shared),
-      entries_(shared.manifest.entries),
-      wants_(wants),
-      directories_(shared.root, shared.manifest.entries) {}
 
 tl::unexpected<Error> FileWriter::at(std::uint32_t entry, const Error& error) const {
   return fail(error.code, Directories::path(entries_, entry) + ": " + error.message);
 }
 
-Result<> FileWriter::open(std::uint32_t entry) {
-  if (started_) return {};
-  if (auto opened = start(entry, wants_[next_want_]); !opened) return at(entry, opened.error());
-  started_ = true;
-  return {};
+bool FileWriter::is_patched(std::uint32_t entry) const {
+  return shared_.old != nullptr && shared_.old->of[entry] != OldTree::none;
 }
 
-/// Opens the file and makes it exactly what was kept of it.
-Result<> FileWriter::start(std::uint32_t index, const Want& want) {
-  const Entry& entry = entries_[index];
-  FERRY_TRY(open_file(index, want));
-  known_ = {};
-  if (want.offset != 0)
-    if (const auto journaled = shared_.journal.find(Directories::path(entries_, index))) known_ = *journaled;
-  known_.inode = entry.inode;
-  known_.size = entry.size;
-  known_.ctime_ns = entry.ctime_ns;
-  known_.offset = noted_ = want.offset;
-  known_.complete = false;
-  known_.stable = entry.ctime_ns < shared_.manifest.info.stable_before_ns;
-  answer_ = {};
-  shared_.progress.bytes_done += std::min(want.offset, entry.data);
-  // What is journaled before it is complete needs its size, by which the next attempt knows it.
-  return entry.size >= note_interval ? set_size(index) : Result<>();
-}
-
-Result<> FileWriter::open_file(std::uint32_t index, const Want& want) {
-  const Entry& entry = entries_[index];
-  FERRY_ASSIGN(const int directory, directories_.open(entry.parent));
-  created_ = false;
-  if (want.offset == 0) {
-    auto made = open_at(directory, entry.name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-    if (!made && made.error().code != Code::already_exists) return pass(made);
-    created_ = made.has_value();
-    if (created_) {
-      file_ = std::move(*made);
-      return learn_inherited(entry.parent);
-    }
+Result<> FileWriter::begin(std::uint64_t seed, std::span<Want> wants) {
+  held_.clear();
+  for (auto& want : wants) {
+    held_.emplace_back();
+    if (!is_patched(want.entry)) continue;
+    if (auto done = hold(want, seed); !done) return at(want.entry, done.error());
   }
-  FERRY_ASSIGN(file_, open_at(directory, entry.name, O_RDWR | O_NOFOLLOW));
-  if (::ftruncate(file_.get(), static_cast<off_t>(want.offset)) != 0) return fail_errno("truncate");
   return {};
 }
 
-/// From the first file that is created in a directory.
-Result<> FileWriter::learn_inherited(std::uint32_t directory) {
-  if (inherited_in_ == directory) return {};
-  FERRY_ASSIGN(inherited_, inherited_by(file_.get()));
-  inherited_in_ = directory;
-  return {};
-}
-
-/// What is behind the last byte that was written becomes a hole.
-Result<> FileWriter::set_size(std::uint32_t index) {
-  if (::ftruncate(file_.get(), static_cast<off_t>(entries_[index].size)) != 0) return fail_errno("set the size");
-  return {};
-}
-
-Result<> FileWriter::data(std::uint32_t entry, std::uint64_t offset, const Digest& digest, std::string_view payload) {
+Result<> FileWriter::hold(Want& want, std::uint64_t seed) {
   if (shared_.cancelled) return fail(Code::cancelled, "cancelled");
-  FERRY_TRY(open(entry));
-  const Digest written = digest_of(payload);
-  if (written != digest)
-    return at(entry, {Code::corrupt, "content at offset " + std::to_string(offset) + " was damaged on the way"});
+  const Entry& old = shared_.old->entries[shared_.old->of[want.entry]];
+  FERRY_ASSIGN(const int directory, old_directories_->open(old.parent));
+  FERRY_ASSIGN(Fd file, open_at(directory, old.name, O_RDONLY | O_NOFOLLOW | O_NOATIME));
+  const Extent extent = extent_of(entries_[want.entry].size, want.extent);
+  FERRY_ASSIGN(held_.back(), HeldExtent::read(std::move(file), extent, seed));
+  want.held = held_.back()->pages();
+  return {};
+}
+
+/// Opens the file that comes next as it has to be before its content is written.
+Result<> FileWriter::open(std::uint32_t index) {
+  if (file_ && file_entry_ == index) return {};
+  FERRY_ASSIGN(const Place place, places_.of(index));
+  created_ = false;
+  if (has_several_extents(index)) {  // made by who wants it
+    FERRY_ASSIGN(file_, open_at(place.directory, place.name, O_RDWR | O_NOFOLLOW));
+  } else {
+    FERRY_TRY(create_file(place));
+  }
+  file_entry_ = index;
+  written_end_ = 0;
+  return {};
+}
+
+Result<> FileWriter::create_file(const Place& place) {
+  auto made = open_at(place.directory, place.name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+  if (!made && made.error().code != Code::already_exists) return pass(made);
+  if (!made) {
+    FERRY_ASSIGN(file_, open_at(place.directory, place.name, O_RDWR | O_NOFOLLOW));
+    if (::ftruncate(file_.get(), 0) != 0) return fail_errno("truncate");
+    return {};
+  }
+  file_ = std::move(*made);
+  created_ = true;
+  if (inherited_in_ == place.group) return {};
+  FERRY_ASSIGN(inherited_, inherited_by(file_.get()));
+  inherited_in_ = place.group;
+  return {};
+}
+
+Result<> FileWriter::data(std::uint32_t entry, std::uint64_t offset, std::string_view payload) {
+  if (shared_.cancelled) return fail(Code::cancelled, "cancelled");
   FERRY_TRY(check_announced(entry, payload.size()));
-  if (auto done = write_at(file_.get(), payload, offset); !done) return at(entry, done.error());
-  answer_ = chain(answer_, offset, payload.size(), written);
-  known_.digest = chain(known_.digest, offset, payload.size(), written);
-  known_.offset = offset + payload.size();
-  known_.bytes += payload.size();
+  if (auto written = write(entry, offset, payload); !written) return at(entry, written.error());
   shared_.progress.bytes_done += payload.size();
-  if (known_.offset - noted_ >= note_interval && known_.offset % block_size == 0) return note_progress(entry);
+  return {};
+}
+
+Result<> FileWriter::write(std::uint32_t entry, std::uint64_t offset, std::string_view payload) {
+  FERRY_TRY(open(entry));
+  FERRY_TRY(write_at(file_.get(), payload, offset));
+  written_end_ = offset + payload.size();
+  if (held_.front()) return held_.front()->data(offset, payload);
+  digest_.add(offset, payload);
+  return {};
+}
+
+Result<> FileWriter::hole(std::uint32_t entry, Extent hole) {
+  if (auto noted = held_.front()->hole(hole); !noted) return at(entry, noted.error());
   return {};
 }
 
 /// The disk's room was checked for what the manifest announced. Code::busy: an honest source has been written to.
-Result<> FileWriter::check_announced(std::uint32_t entry, std::uint64_t more) const {
+Result<> FileWriter::check_announced(std::uint32_t entry, std::uint64_t more) {
+  received_ += more;
+  const std::uint64_t all = has_several_extents(entry) ? shared_.assembly.count(entry, more) : received_;
   const std::uint64_t announced = entries_[entry].data;
-  if (shared_.writers == Writers::allowed || known_.bytes + more <= announced + slack) return {};
+  if (shared_.writers == Writers::allowed || all <= announced + slack) return {};
   return at(entry, {Code::busy, "the source sends more than the " + std::to_string(announced) +
                                     " bytes that it announced; stop what writes to it, or pass -o freeze=none for a "
                                     "copy that may be torn"});
 }
 
-Result<> FileWriter::note_progress(std::uint32_t entry) {
-  noted_ = known_.offset;
-  return shared_.journal.record(Directories::path(entries_, entry), known_);
-}
-
-Result<> FileWriter::end(std::uint32_t entry, Outcome outcome, const Digest& digest) {
-  if (outcome == Outcome::vanished) {
-    auto dropped = drop(entry);
-    if (!dropped) return at(entry, dropped.error());
-  } else {
-    FERRY_TRY(open(entry));
-    if (answer_ != digest) return at(entry, {Code::corrupt, "what was written is not what the sender read"});
-    if (auto completed = complete(entry, outcome); !completed) return at(entry, completed.error());
-  }
-  file_.reset();
-  started_ = false;
-  ++next_want_;
+Result<> FileWriter::end(const Want& want, Outcome outcome, const Digest& digest) {
+  if (auto finished = finish_extent(want, outcome, digest); !finished) return at(want.entry, finished.error());
+  held_.pop_front();
+  received_ = 0;
   return {};
 }
 
-Result<> FileWriter::complete(std::uint32_t index, Outcome outcome) {
-  const Entry& entry = entries_[index];
-  if (known_.offset < entry.size) FERRY_TRY(set_size(index));
-  FERRY_TRY(apply_metadata(file_.get(), entry, created_ ? &inherited_ : nullptr));
-  ++shared_.progress.files_done;
-  if (outcome == Outcome::changed) {
-    shared_.findings.torn(index, known_.digest);
-    known_.stable = false;
-  } else {
-    shared_.findings.complete(index, known_.digest);
+Result<> FileWriter::finish_extent(const Want& want, Outcome outcome, const Digest& digest) {
+  Digest written = digest_.finish();
+  if (held_.front()) written = held_.front()->finish();
+  if (outcome != Outcome::vanished) {
+    FERRY_TRY(open(want.entry));
+    if (written != digest)
+      return fail(Code::corrupt, "what was written is not what the sender read, in the " +
+                                     std::to_string(extent_size(entries_[want.entry].size)) + " bytes from " +
+                                     std::to_string(extent_of(entries_[want.entry].size, want.extent).begin) + " on");
   }
-  known_.offset = entry.size;
-  known_.complete = true;
-  return shared_.journal.record(Directories::path(entries_, index), known_);
+  const auto file = shared_.assembly.add(want.entry, written, outcome);
+  if (outcome != Outcome::vanished && (has_several_extents(want.entry) || held_.front()))
+    FERRY_TRY(note_extent(want, written, outcome));
+  if (file.missing == 0) FERRY_TRY(file.outcome == Outcome::vanished ? drop(want.entry) : complete(want.entry, file));
+  return {};
+}
+
+Result<> FileWriter::note_extent(const Want& want, const Digest& digest, Outcome outcome) {
+  const std::string patch = held_.front() ? held_.front()->patch().encode() : std::string();
+  return shared_.journal.record_extent(Directories::path(entries_, want.entry),
+                                       {want.extent, digest, received_, outcome == Outcome::changed, patch});
+}
+
+/// All of it has come. A patched file gets its metadata when the patch is applied.
+Result<> FileWriter::complete(std::uint32_t index, const Assembly::File& file) {
+  const Entry& entry = entries_[index];
+  ++shared_.progress.files_done;
+  if (is_patched(index)) return {};
+  const bool ends_in_hole = !has_several_extents(index) && written_end_ < entry.size;
+  if (ends_in_hole && ::ftruncate(file_.get(), static_cast<off_t>(entry.size)) != 0) return fail_errno("set the size");
+  FERRY_TRY(apply_metadata(file_.get(), entry, created_ ? &inherited_ : nullptr));
+  file_.reset();
+  FileProgress done = version_of(entry, shared_.manifest.info.stable_before_ns);
+  done.complete = true;
+  done.stable = done.stable && file.outcome == Outcome::complete;
+  done.digest = file.digest;
+  done.bytes = has_several_extents(index) ? file.bytes : received_;
+  return shared_.journal.record(Directories::path(entries_, index), done);
 }
 
 /// The file is gone at the sender, so nothing of it may stay here.
 Result<> FileWriter::drop(std::uint32_t index) {
-  const Entry& entry = entries_[index];
   file_.reset();
-  FERRY_ASSIGN(const int directory, directories_.open(entry.parent));
-  if (::unlinkat(directory, entry.name.c_str(), 0) != 0 && errno != ENOENT) return fail_errno("remove");
-  shared_.findings.lost(index);
+  FERRY_ASSIGN(const Place place, places_.of(index));
+  if (::unlinkat(place.directory, place.name.c_str(), 0) != 0 && errno != ENOENT) return fail_errno("remove");
   return {};
 }
 

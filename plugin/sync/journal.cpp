@@ -5,19 +5,22 @@
 
 #include <cstring>
 #include <deque>
+#include <variant>
 
 #include "base/files.h"
 #include "base/log.h"
+#include "sync/blocks.h"
 #include "sync/wire.h"
 
 namespace ferry::sync {
 
 namespace {
 
-enum Kind : std::uint8_t { kind_boot = 1, kind_file = 2, kind_durable = 3 };
-enum Flag : std::uint8_t { flag_complete = 1, flag_stable = 2 };
+// 2 was a file in a version without extents.
+enum Kind : std::uint8_t { kind_boot = 1, kind_durable = 3, kind_file = 4, kind_extent = 5 };
+enum Flag : std::uint8_t { flag_complete = 1, flag_stable = 2, flag_old = 4 };
 
-constexpr std::size_t longest_record = 256;
+constexpr std::size_t longest_record = 256U << 10;
 constexpr std::size_t most_pending_records = 64;
 constexpr std::uint64_t most_pending_content = 4U << 20;
 
@@ -25,10 +28,13 @@ void write_progress(Writer& writer, const FileProgress& progress) {
   writer.number(progress.inode);
   writer.number(progress.size);
   writer.number(progress.ctime_ns);
-  writer.number(progress.offset);
-  writer.byte(static_cast<std::uint8_t>((progress.complete ? flag_complete : 0) | (progress.stable ? flag_stable : 0)));
+  writer.byte(static_cast<std::uint8_t>((progress.complete ? flag_complete : 0) | (progress.stable ? flag_stable : 0) |
+                                        (progress.old ? flag_old : 0)));
   writer.digest(progress.digest);
   writer.number(progress.bytes);
+  if (!progress.old) return;
+  writer.number(progress.old->inode);
+  writer.number(progress.old->ctime_ns);
 }
 
 FileProgress read_progress(Reader& reader) {
@@ -36,13 +42,41 @@ FileProgress read_progress(Reader& reader) {
   progress.inode = reader.number();
   progress.size = reader.number();
   progress.ctime_ns = reader.number();
-  progress.offset = reader.number();
   const std::uint8_t flags = reader.byte();
   progress.complete = (flags & flag_complete) != 0;
   progress.stable = (flags & flag_stable) != 0;
   progress.digest = reader.digest();
-  progress.bytes = reader.number();  // zero in the journal of a version that did not note it
+  progress.bytes = reader.number();
+  if ((flags & flag_old) == 0) return progress;
+  progress.old.emplace();
+  progress.old->inode = reader.number();
+  progress.old->ctime_ns = reader.number();
   return progress;
+}
+
+void write_extent(Writer& writer, const ExtentProgress& extent) {
+  writer.number(extent.number);
+  writer.digest(extent.digest);
+  writer.number(extent.bytes);
+  writer.byte(extent.torn ? 1 : 0);
+  writer.string(extent.patch);
+}
+
+ExtentProgress read_extent(Reader& reader) {
+  ExtentProgress extent;
+  extent.number = reader.number32();
+  extent.digest = reader.digest();
+  extent.bytes = reader.number();
+  extent.torn = reader.byte() != 0;
+  extent.patch = reader.string(longest_record);
+  return extent;
+}
+
+void add_extent(FileProgress& file, const ExtentProgress& extent) {
+  if (!file.extents.emplace(extent.number, extent.patch).second) return;
+  file.digest = add(file.digest, extent.digest);
+  file.bytes += extent.bytes;
+  file.stable = file.stable && !extent.torn;
 }
 
 /// A record is a varint length, the body's digest, the body.
@@ -54,6 +88,15 @@ void append_checksummed(std::string& out, std::string_view body) {
 }
 
 }  // namespace
+
+FileProgress version_of(const Entry& entry, std::uint64_t stable_before_ns) {
+  FileProgress version;
+  version.inode = entry.inode;
+  version.size = entry.size;
+  version.ctime_ns = entry.ctime_ns;
+  version.stable = entry.ctime_ns < stable_before_ns;
+  return version;
+}
 
 std::size_t Journal::KeyHash::operator()(const Digest& key) const {
   std::size_t hash = 0;
@@ -88,6 +131,11 @@ class Journal::Loader {
         unsettled_.push_back({key, read_progress(fields)});
         break;
       }
+      case kind_extent: {
+        const Digest key = fields.digest();
+        unsettled_.push_back({key, read_extent(fields)});
+        break;
+      }
       case kind_durable: settle(before_session_ + fields.number()); break;
       default: return fail(Code::corrupt, "unknown record");
     }
@@ -107,7 +155,7 @@ class Journal::Loader {
  private:
   struct Unsettled {
     Digest key;
-    FileProgress progress;
+    std::variant<FileProgress, ExtentProgress> progress;
   };
 
   void begin_session(std::string_view boot_id) {
@@ -118,7 +166,12 @@ class Journal::Loader {
 
   void settle(std::uint64_t up_to) {
     for (; settled_ < up_to && !unsettled_.empty(); ++settled_) {
-      journal_.files_[unsettled_.front().key] = unsettled_.front().progress;
+      auto& file = journal_.files_[unsettled_.front().key];
+      auto& progress = unsettled_.front().progress;
+      if (const auto* extent = std::get_if<ExtentProgress>(&progress))
+        add_extent(file, *extent);
+      else
+        file = std::move(std::get<FileProgress>(progress));
       unsettled_.pop_front();
     }
   }
@@ -190,9 +243,25 @@ Result<> Journal::record(std::string_view path, const FileProgress& progress) {
   write_progress(writer, progress);
   const std::lock_guard guard(mutex_);
   files_[key] = progress;
+  return append(body, progress.bytes);
+}
+
+Result<> Journal::record_extent(std::string_view path, const ExtentProgress& extent) {
+  const Digest key = digest_of(path);
+  std::string body;
+  Writer writer(body);
+  writer.byte(kind_extent);
+  writer.digest(key);
+  write_extent(writer, extent);
+  const std::lock_guard guard(mutex_);
+  add_extent(files_[key], extent);
+  return append(body, extent.bytes);
+}
+
+Result<> Journal::append(std::string_view body, std::uint64_t content) {
   ++position_;
   append_checksummed(pending_, body);
-  pending_content_ += progress.bytes;
+  pending_content_ += content;
   if (++pending_records_ < most_pending_records && pending_content_ < most_pending_content) return {};
   return write_pending();
 }

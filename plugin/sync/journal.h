@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -14,21 +15,42 @@
 
 namespace ferry::sync {
 
+/// The version of a file that another one was compared with, at the receiver.
+struct OldFile {
+  std::uint64_t inode = 0;
+  std::uint64_t ctime_ns = 0;
+  bool operator==(const OldFile&) const = default;
+};
+
 /// How much of one regular file is in staging, and of which version of it.
 struct FileProgress {
   std::uint64_t inode = 0;  ///< at the sender; inode, size and ctime identify the version
   std::uint64_t size = 0;
   std::uint64_t ctime_ns = 0;
-  std::uint64_t offset = 0;  ///< everything before it is written; `size` when the file is complete
   bool complete = false;
-  bool stable = false;      ///< an equal ctime proves that the content is equal (ManifestInfo::stable_before_ns)
-  Digest digest{};          ///< chain of the blocks before `offset`
-  std::uint64_t bytes = 0;  ///< how many came for what is before `offset`: it without holes
+  bool stable = false;         ///< an equal ctime proves that the content is equal (ManifestInfo::stable_before_ns)
+  Digest digest{};             ///< ContentDigest of what is there
+  std::uint64_t bytes = 0;     ///< how many came for what is there: it without holes
+  std::optional<OldFile> old;  ///< only what differs from this one is there
+  /// Those that are there (blocks.h), each with its patch if there is an `old` one; none of a file that is complete.
+  std::map<std::uint32_t, std::string> extents;
 
   bool operator==(const FileProgress&) const = default;
   bool same_version(const Entry& entry) const {
     return inode == entry.inode && size == entry.size && ctime_ns == entry.ctime_ns;
   }
+};
+
+/// A version of which nothing has come.
+FileProgress version_of(const Entry& entry, std::uint64_t stable_before_ns);
+
+/// One extent that has come.
+struct ExtentProgress {
+  std::uint32_t number = 0;
+  Digest digest{};
+  std::uint64_t bytes = 0;
+  bool torn = false;  ///< it may be of another version than the rest, so that the file is not stable
+  std::string patch;  ///< encode(patch.h), if there is an old version
 };
 
 /// Remembers what of an import is in staging, so that an interrupted one carries on. An append-only file of checksummed
@@ -45,7 +67,11 @@ class Journal {
 
   /// Counts at once, but is written together with others: a process that is killed loses 64 records at most, of 4 MiB
   /// of content together.
+  /// The extents of `progress` are none; record_extent() adds them.
   Result<> record(std::string_view path, const FileProgress& progress);
+
+  /// As record, for one extent more of a file of which record() has told.
+  Result<> record_extent(std::string_view path, const ExtentProgress& extent);
 
   /// Records that nothing of the file is there, before something else takes its name: what was recorded of it may come
   /// true again at the sender (a directory renamed away and back), but no more here. True if anything was known; then
@@ -67,6 +93,7 @@ class Journal {
   };
   Journal(Fd file, std::string boot_id) : file_(std::move(file)), boot_id_(std::move(boot_id)) {}
   Result<> load(const std::string& content);
+  Result<> append(std::string_view body, std::uint64_t content);  // with mutex_ held
   Result<> write_pending();
   class Loader;
 

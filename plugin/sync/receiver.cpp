@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/periodic.h"
+#include "base/random.h"
 #include "base/time.h"
 #include "sync/content.h"
 #include "sync/file_writer.h"
@@ -38,7 +39,7 @@ class Batches {
     const std::lock_guard guard(mutex_);
     const std::size_t begin = at_;
     for (std::uint64_t bytes = 0; at_ < wants_.size() && at_ - begin < batch_files && bytes < batch_bytes; ++at_)
-      bytes += entries_[wants_[at_].entry].data;
+      bytes += std::min(entries_[wants_[at_].entry].data, extent_size(entries_[wants_[at_].entry].size));
     return std::span(wants_).subspan(begin, at_ - begin);
   }
 
@@ -149,9 +150,10 @@ Result<Receiver::Round> Receiver::round(int root, Journal& journal) {
   FERRY_ASSIGN(round.manifest, receive_manifest());
   FERRY_TRY(check_features(journal_.parent_path(), round.manifest.entries));
   progress_.phase = "diff";
-  Staging staging(root, round.manifest.entries, journal, cancelled_);
+  Staging staging(root, round.manifest, journal, cancelled_);
   FERRY_ASSIGN(const auto wants, staging.prepare());
   FERRY_TRY(check_room(root, staging.room()));
+  FERRY_TRY(staging.make_large_files());
   if (staging.forgot()) FERRY_TRY(make_durable(root, journal));
   progress_.phase = "content";
   FERRY_TRY(fetch(root, journal, round, wants));
@@ -194,30 +196,37 @@ Result<> Receiver::check_room(int root, const Staging::Room& wanted) const {
   return {};
 }
 
-/// Takes the digests of the files that are not fetched from the journal, and counts them as done.
-void Receiver::collect_known(Round& round, const Journal& journal, const std::vector<Want>& wants) {
+/// Takes from the journal what is there, and counts it as done.
+void Receiver::collect_known(Round& round, const Journal& journal, const std::vector<Want>& wants, Assembly& assembly) {
   const auto& entries = round.manifest.entries;
   progress_.bytes_done = 0;
   progress_.files_done = 0;
   std::size_t next = 0;
   for (std::uint32_t index = 0; index < entries.size() && !cancelled_; ++index) {
-    if (next < wants.size() && wants[next].entry == index) {
-      ++next;
-      continue;
-    }
+    const std::size_t first = next;
+    while (next < wants.size() && wants[next].entry == index) ++next;
     if (!is_file(entries[index])) continue;
-    if (const auto known = journal.find(Directories::path(entries, index))) round.digests[index] = known->digest;
-    progress_.bytes_done += entries[index].data;
-    ++progress_.files_done;
+    const auto missing = static_cast<std::uint32_t>(next - first);
+    if (missing == 1 && extent_count(entries[index].size) == 1) continue;  // all of it
+    const auto known = journal.find(Directories::path(entries, index)).value_or(FileProgress{});
+    if (missing != 0) {
+      assembly.expect(index, {missing, known.bytes, known.digest});
+      progress_.bytes_done += known.bytes;
+    } else {
+      round.digests[index] = known.digest;
+      progress_.bytes_done += entries[index].data;
+      ++progress_.files_done;
+    }
   }
 }
 
 Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::vector<Want>& wants) {
   round.digests.assign(round.manifest.entries.size(), Digest{});
-  collect_known(round, journal, wants);
+  Assembly assembly(round.manifest.entries.size());
+  collect_known(round, journal, wants, assembly);
   FERRY_TRY(check_cancelled());
-  Findings findings(round.manifest.entries.size());
-  const FileWriter::Shared shared{root, round.manifest, options_.writers, journal, progress_, cancelled_, findings};
+  const FileWriter::Shared shared{round.manifest, Places::Shape::tree, root,       nullptr, options_.writers,
+                                  journal,        progress_,           cancelled_, assembly};
   Batches batches(wants, round.manifest.entries);
   std::mutex mutex;
   Result<> outcome;  // protected by mutex: the first error
@@ -227,18 +236,9 @@ Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::ve
     if (outcome) outcome = std::move(reason);
   };
   const auto work = [&] {
-    for (auto batch = batches.next(); !batch.empty(); batch = batches.next()) {
-      std::string request;
-      append_wants(request, batch);
-      FileWriter writer(shared, batch);
-      FrameDecoder decoder(round.manifest.entries, batch, writer);
-      Result<> done = source_.content(request, [&](std::string_view bytes) -> Result<> {
-        count_received(bytes.size());
-        return decoder.feed(bytes);
-      });
-      if (done) done = decoder.finish();
-      if (!done) failed(std::move(done));
-    }
+    FileWriter writer(shared);
+    for (auto batch = batches.next(); !batch.empty(); batch = batches.next())
+      if (auto done = fetch_batch(batch, writer, round.manifest.entries); !done) failed(std::move(done));
   };
   {
     // Linux tells a writeback error once (syncfs(2)): the next call would succeed over lost pages.
@@ -253,10 +253,24 @@ Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::ve
     for (auto& worker : workers) worker.join();
   }
   if (!outcome) return pass(outcome);
-  std::vector<Digest> fetched;
-  findings.take(fetched, round.torn, round.lost);
-  for (const auto& want : wants) round.digests[want.entry] = fetched[want.entry];
+  for (const auto& want : wants) round.digests[want.entry] = assembly.digest(want.entry);
+  round.torn = assembly.torn();
+  round.lost = assembly.lost();
   return {};
+}
+
+Result<> Receiver::fetch_batch(std::span<const Want> batch, FileWriter& writer, const std::vector<Entry>& entries) {
+  std::vector<Want> wants(batch.begin(), batch.end());
+  const std::uint64_t seed = random_number();
+  FERRY_TRY(writer.begin(seed, wants));
+  std::string request;
+  append_wants(request, seed, wants);
+  FrameDecoder decoder(entries, wants, writer);
+  FERRY_TRY(source_.content(request, [&](std::string_view bytes) -> Result<> {
+    count_received(bytes.size());
+    return decoder.feed(bytes);
+  }));
+  return decoder.finish();
 }
 
 Result<> Receiver::make_durable(int root, Journal& journal) const {

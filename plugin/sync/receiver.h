@@ -25,6 +25,9 @@ struct Seal {
   std::string warning;  ///< empty, or what stands behind the consistency
 };
 
+class Assembly;
+class FileWriter;
+
 /// The sender of one migration as the receiver sees it, wherever it is. A Code::unavailable error means that the same
 /// may work again later. content() is called from several threads at once.
 class Source {
@@ -59,8 +62,7 @@ struct ReceiverOptions {
 
 /// What was received and verified.
 struct Receipt {
-  /// Of the whole tree as the manifest has it, metadata and content, as hex. Trees that are equal down to how extents
-  /// cut their files have equal digests; see docs/protocol.md.
+  /// Of the whole tree as the manifest has it, metadata and content, as hex; see docs/protocol.md.
   std::string digest;
   std::uint64_t files = 0;  ///< regular files that are in the copy, hard links counted once
   std::uint64_t bytes = 0;  ///< their content without holes
@@ -93,7 +95,8 @@ class Receiver {
   Result<Manifest> receive_manifest();
   Result<> check_room(int root, const Staging::Room& wanted) const;
   Result<> fetch(int root, Journal& journal, Round& round, const std::vector<Want>& wants);
-  void collect_known(Round& round, const Journal& journal, const std::vector<Want>& wants);
+  Result<> fetch_batch(std::span<const Want> batch, FileWriter& writer, const std::vector<Entry>& entries);
+  void collect_known(Round& round, const Journal& journal, const std::vector<Want>& wants, Assembly& assembly);
   static std::vector<std::string> warnings(const Round& round);
   Receipt receipt(const Round& round, std::uint64_t rounds) const;
   Result<> make_durable(int root, Journal& journal) const;

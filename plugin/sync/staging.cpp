@@ -24,6 +24,7 @@ Result<> Staging::check_cancelled() const {
 Result<std::vector<Want>> Staging::prepare() {
   fresh_.assign(entries_.size(), false);
   wants_.clear();
+  large_.clear();
   FERRY_ASSIGN(const auto names, names_in(root_));
   fresh_[0] = names.empty();
   FERRY_TRY(prepare_directories());
@@ -119,10 +120,9 @@ Result<> Staging::prepare_entry(int directory, std::uint32_t index) {
 
 Result<> Staging::prepare_new_file(std::uint32_t index) {
   FERRY_TRY(forget(index));
-  wants_.push_back({index, 0});
   ++room_.new_files;
   room_.bytes += static_cast<std::int64_t>(entries_[index].data);
-  return {};
+  return want_all(index);
 }
 
 Result<> Staging::prepare_used_file(int directory, std::uint32_t index, const struct stat& info) {
@@ -133,11 +133,47 @@ Result<> Staging::prepare_used_file(int directory, std::uint32_t index, const st
     FERRY_ASSIGN(const Fd file, open_at(directory, entry.name, O_RDWR | O_NOFOLLOW));
     return apply_metadata(file.get(), entry);
   }
-  if (!same) FERRY_TRY(forget(index));
-  const std::uint64_t offset = same && !known->complete && known->stable ? known->offset : 0;
-  wants_.push_back({index, offset});
   constexpr std::int64_t block = 512;  // unit of st_blocks, stat(2)
   room_.bytes += static_cast<std::int64_t>(entry.data) - static_cast<std::int64_t>(info.st_blocks) * block;
+  if (same && !known->complete && known->stable) return want_missing(directory, index, *known);
+  if (!same) FERRY_TRY(forget(index));
+  return want_all(index);
+}
+
+Result<> Staging::want_all(std::uint32_t index) {
+  const std::uint32_t count = extent_count(entries_[index].size);
+  for (std::uint32_t extent = 0; extent < count; ++extent) wants_.push_back({index, extent, {}});
+  if (count > 1) large_.push_back(index);
+  return {};
+}
+
+Result<> Staging::make_large_files() {
+  for (const std::uint32_t index : large_)
+    if (auto made = make_large_file(index); !made) return at(index, made.error());
+  return {};
+}
+
+Result<> Staging::make_large_file(std::uint32_t index) {
+  const Entry& entry = entries_[index];
+  FERRY_ASSIGN(const int directory, directories_.open(entry.parent));
+  FERRY_ASSIGN(const Fd file, open_at(directory, entry.name, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  if (::ftruncate(file.get(), 0) != 0 || ::ftruncate(file.get(), static_cast<off_t>(entry.size)) != 0)
+    return fail_errno("set the size");
+  return journal_.record(Directories::path(entries_, index), version_of(entry, stable_before_ns_));
+}
+
+/// What has come of an extent that is not complete goes away: it was not verified.
+Result<> Staging::want_missing(int directory, std::uint32_t index, const FileProgress& known) {
+  const Entry& entry = entries_[index];
+  FERRY_ASSIGN(const Fd file, open_at(directory, entry.name, O_RDWR | O_NOFOLLOW));
+  for (std::uint32_t number = 0; number < extent_count(entry.size); ++number) {
+    if (known.extents.contains(number)) continue;
+    const Extent extent = extent_of(entry.size, number);
+    if (::fallocate(file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(extent.begin),
+                    static_cast<off_t>(extent.end - extent.begin)) != 0)
+      return fail_errno("punch a hole");
+    wants_.push_back({index, number, {}});
+  }
   return {};
 }
 

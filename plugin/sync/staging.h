@@ -21,8 +21,13 @@ class Staging {
  public:
   /// All must outlive this object. `root` is the open staging directory. Once `cancelled` is set, prepare() and
   /// finish() end after the next entry with Code::cancelled.
-  Staging(int root, const std::vector<Entry>& entries, Journal& journal, const std::atomic<bool>& cancelled)
-      : root_(root), entries_(entries), journal_(journal), cancelled_(cancelled), directories_(root, entries) {}
+  Staging(int root, const Manifest& manifest, Journal& journal, const std::atomic<bool>& cancelled)
+      : root_(root),
+        entries_(manifest.entries),
+        stable_before_ns_(manifest.info.stable_before_ns),
+        journal_(journal),
+        cancelled_(cancelled),
+        directories_(root, manifest.entries) {}
 
   /// What is still to be written.
   struct Room {
@@ -37,8 +42,13 @@ class Staging {
   /// After prepare().
   const Room& room() const { return room_; }
 
-  /// After prepare(): the journal was told to forget something, which must be durable before anything is written.
+  /// After prepare(): the journal was told to forget something, or of a file that is there in part, which must be
+  /// durable before anything is written.
   bool forgot() const { return forgot_; }
+
+  /// After prepare(), when there is room: makes the files that several threads are going to write, with their final
+  /// size.
+  Result<> make_large_files();
 
   /// Makes the hard links and gives directories their metadata, deepest first. Entries in `lost` (files that vanished
   /// at the sender before their content was read) and links to them are left out.
@@ -52,6 +62,9 @@ class Staging {
   Result<> remove_unwanted(std::uint32_t parent, std::uint32_t begin, std::uint32_t end);
   Result<> prepare_entry(int directory, std::uint32_t index);
   Result<> prepare_new_file(std::uint32_t index);
+  Result<> make_large_file(std::uint32_t index);
+  Result<> want_all(std::uint32_t index);
+  Result<> want_missing(int directory, std::uint32_t index, const FileProgress& known);
   Result<> prepare_used_file(int directory, std::uint32_t index, const struct stat& info);
   Result<> forget(std::uint32_t index);
   Result<Existing> examine(int directory, const Entry& entry, struct stat& info) const;
@@ -62,11 +75,13 @@ class Staging {
 
   const int root_;
   const std::vector<Entry>& entries_;
+  const std::uint64_t stable_before_ns_;
   Journal& journal_;
   const std::atomic<bool>& cancelled_;
   Directories directories_;
   std::vector<bool> fresh_;  // by entry: a directory that this object created, so nothing is in it
   std::vector<Want> wants_;
+  std::vector<std::uint32_t> large_;  // files of several extents of which nothing is there
   Room room_;
   bool forgot_ = false;
 };

@@ -22,6 +22,10 @@ void Writer::string(std::string_view value) {
   raw(value);
 }
 
+void Writer::fixed64(std::uint64_t value) {
+  for (int i = 0; i < 8; ++i) byte(static_cast<std::uint8_t>(value >> (8 * i)));
+}
+
 void Writer::digest(const Digest& value) { out_.append(reinterpret_cast<const char*>(value.data()), value.size()); }
 
 std::string_view Reader::take(std::size_t count) {
@@ -67,6 +71,14 @@ std::string_view Reader::string(std::size_t longest) {
   const std::uint64_t length = number();
   if (length > longest) ok_ = false;
   return take(static_cast<std::size_t>(length));
+}
+
+std::uint64_t Reader::fixed64() {
+  std::uint64_t value = 0;
+  const std::string_view bytes = take(8);
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    value |= static_cast<std::uint64_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
+  return value;
 }
 
 Digest Reader::digest() {

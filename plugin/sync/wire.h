@@ -20,6 +20,7 @@ class Writer {
   void number(std::uint64_t value);
   void signed_number(std::int64_t value);  ///< zigzag
   void string(std::string_view value);
+  void fixed64(std::uint64_t value);  ///< 8 bytes, little-endian
   void digest(const Digest& value);
   void raw(std::string_view value) { out_.append(value); }
 
@@ -37,6 +38,7 @@ class Reader {
   std::uint32_t number32();
   std::int64_t signed_number();
   std::string_view string(std::size_t longest);
+  std::uint64_t fixed64();
   Digest digest();
   std::string_view rest();  ///< all that is left
   bool ok() const { return ok_; }

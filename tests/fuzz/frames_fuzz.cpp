@@ -7,19 +7,23 @@ namespace {
 
 using namespace ferry::sync;
 
-constexpr std::uint64_t sizes[] = {100, 0, 3 << 20};
+constexpr std::uint64_t sizes[] = {100, 0, 3 << 20};  // one extent each
 
 /// Aborts if more comes through than was asked for.
 class Judge : public FrameHandler {
  public:
-  ferry::Result<> data(std::uint32_t entry, std::uint64_t offset, const Digest&, std::string_view payload) override {
-    if (entry != done_ + 1 || offset < end_ || payload.size() > sizes[entry - 1] - offset || offset > sizes[entry - 1])
+  ferry::Result<> data(std::uint32_t entry, std::uint64_t offset, std::string_view payload) override {
+    return check(entry, {offset, offset + payload.size()});
+  }
+  ferry::Result<> hole(std::uint32_t entry, Extent hole) override { return check(entry, hole); }
+  ferry::Result<> check(std::uint32_t entry, const Extent& range) {
+    if (entry != done_ + 1 || range.begin < end_ || range.end <= range.begin || range.end > sizes[entry - 1])
       std::abort();
-    end_ = offset + payload.size();
+    end_ = range.end;
     return {};
   }
-  ferry::Result<> end(std::uint32_t entry, Outcome, const Digest&) override {
-    if (entry != ++done_) std::abort();
+  ferry::Result<> end(const Want& want, Outcome, const Digest&) override {
+    if (want.entry != ++done_) std::abort();
     end_ = 0;
     return {};
   }
@@ -36,7 +40,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   entries[0].type = Type::directory;
   std::vector<Want> wants;
   for (const std::uint64_t bytes : sizes) {
-    wants.push_back({static_cast<std::uint32_t>(entries.size()), 0});
+    wants.push_back({static_cast<std::uint32_t>(entries.size()), 0, std::vector<std::uint64_t>(bytes / page_size, 1)});
     entries.emplace_back().size = bytes;
   }
   Judge judge;

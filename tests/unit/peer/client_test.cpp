@@ -28,8 +28,8 @@ class DrippingPeer : public testing::Test {
         return ended_ || sink.write(piece_.data(), piece_.size());
       });
     };
-    server_.routes().Get("/ferry/v1/hello", drip);
-    server_.routes().Post("/ferry/v1/describe", drip);
+    server_.routes().Get("/ferry/v2/hello", drip);
+    server_.routes().Post("/ferry/v2/describe", drip);
     ASSERT_TRUE(server_.start());
   }
   void TearDown() override { ended_ = true; }

@@ -194,10 +194,10 @@ TEST_F(Loopback, OddRequestsAreAnsweredAndHarmNobody) {
   EXPECT_FALSE(post(*link, "/describe", std::string(8 << 20, 'x')));
   const auto fresh = connection();
   EXPECT_EQ(post(*fresh, source + "/content", "\xff\xff").error().code, Code::corrupt);
-  EXPECT_EQ(post(*fresh, source + "/content", std::string("\1\1\0", 3)).error().code,
+  EXPECT_EQ(post(*fresh, source + "/content", std::string(8, '\0') + std::string("\1\1\0\0", 4)).error().code,
             Code::corrupt);  // before any manifest
   EXPECT_TRUE(post(*fresh, source + "/manifest"));
-  EXPECT_TRUE(post(*fresh, source + "/content", std::string(1, '\0')));
+  EXPECT_TRUE(post(*fresh, source + "/content", std::string(9, '\0')));
   EXPECT_TRUE(post(*fresh, source + "/seal"));
 }
 
@@ -234,7 +234,7 @@ TEST_F(Loopback, WhatFollowsAWalkWaitsForItsEnd) {
       link->stream({"POST", source + "/manifest", "", seconds(5), seconds(30)}, [&](std::string_view) -> Result<> {
         if (asking.joinable()) return {};
         asking = std::thread([&] {
-          const auto read = post(*other, source + "/content", std::string(1, '\0'));
+          const auto read = post(*other, source + "/content", std::string(9, '\0'));
           EXPECT_TRUE(read) << read.error().message;
         });
         std::this_thread::sleep_for(milliseconds(100));  // most likely it is waiting by then
@@ -263,7 +263,7 @@ TEST_F(Loopback, ASourceThatIsBeingReadIsNotClosed) {
   const std::string source = open_source(*link);
   ASSERT_TRUE(post(*link, source + "/manifest"));
   std::string wants;
-  sync::append_wants(wants, std::vector<sync::Want>{{1, 0}, {2, 0}, {3, 0}, {4, 0}});
+  sync::append_wants(wants, 0, std::vector<sync::Want>{{1, 0, {}}, {2, 0, {}}, {3, 0, {}}, {4, 0, {}}});
   bool waited = false;
   const auto read =
       link->stream({"POST", source + "/content", wants, seconds(5), seconds(30)}, [&](std::string_view) -> Result<> {
@@ -276,8 +276,8 @@ TEST_F(Loopback, ASourceThatIsBeingReadIsNotClosed) {
 
 TEST_F(Loopback, BodiesWithoutLengthAreBoundedWhereverTheyAreSentTo) {
   const auto transport = transport::make_tls_transport(request_.peer, keys_);
-  for (const char* path : {"/ferry/v1/describe", "/ferry/v1/sources/00ff/content", "/ferry/v1/sources/00ff/manifest",
-                           "/ferry/v1/nothing", "/"})
+  for (const char* path : {"/ferry/v2/describe", "/ferry/v2/sources/00ff/content", "/ferry/v2/sources/00ff/manifest",
+                           "/ferry/v2/nothing", "/"})
     for (const char* method : {"POST", "PUT", "PATCH", "DELETE"}) {
       auto client = transport->connect(seconds(5));
       ASSERT_TRUE(client) << client.error().message;
@@ -322,7 +322,7 @@ TEST_F(Loopback, AbortBreaksWhatIsUnderWayAtOnce) {
   const auto manifest = decoder.finish();
   ASSERT_TRUE(manifest);
   std::string wants;
-  sync::append_wants(wants, std::vector<sync::Want>{{1, 0}, {2, 0}, {3, 0}, {4, 0}});
+  sync::append_wants(wants, 0, std::vector<sync::Want>{{1, 0, {}}, {2, 0, {}}, {3, 0, {}}, {4, 0, {}}});
   std::thread aborter;
   const auto answered = (*opened)->content(wants, [&](std::string_view) -> Result<> {
     if (!aborter.joinable()) aborter = std::thread([&] { source->abort(); });

@@ -53,7 +53,7 @@ inline std::vector<sync::Entry> sample_entries() {
                                       entry("s\xff", 0, Type::block_device),
                                       entry("sub", 1, Type::directory),
                                       file("x", 1, 5),
-                                      file("y", 7, 3 << 20),
+                                      file("y", 7, 20 << 20),
                                       hard_link("z", 7, 3)};
   entries[0].mode = 01777;
   entries[0].xattrs = {{"security.x", std::string("\0\1", 2)}, {"user.a", ""}};
@@ -73,21 +73,29 @@ inline std::string sample_manifest() {
   return bytes;
 }
 
-/// The frames of one file, as the sender makes them.
+/// The frames of wants, as the sender makes them.
 class Frames {
  public:
   Frames& data(std::uint64_t offset, const std::string& payload) {
-    const auto digest = sync::digest_of(payload);
-    chain_ = sync::chain(chain_, offset, payload.size(), digest);
-    return raw_data(offset, digest, payload);
+    digest_.add(offset, payload);
+    return raw_data(offset, payload);
   }
-  Frames& raw_data(std::uint64_t offset, const sync::Digest& digest, const std::string& payload) {
+  /// Of which the digest at the end knows nothing.
+  Frames& raw_data(std::uint64_t offset, const std::string& payload) {
     std::string body;
     sync::Writer writer(body);
     writer.byte(static_cast<std::uint8_t>(sync::FrameKind::data));
     writer.number(offset);
-    writer.digest(digest);
     writer.raw(payload);
+    sync::append_record(bytes_, body);
+    return *this;
+  }
+  Frames& hole(std::uint64_t offset, std::uint64_t length) {
+    std::string body;
+    sync::Writer writer(body);
+    writer.byte(static_cast<std::uint8_t>(sync::FrameKind::hole));
+    writer.number(offset);
+    writer.number(length);
     sync::append_record(bytes_, body);
     return *this;
   }
@@ -97,16 +105,15 @@ class Frames {
     sync::Writer writer(body);
     writer.byte(static_cast<std::uint8_t>(sync::FrameKind::end));
     writer.byte(outcome);
-    writer.digest(chain_);
+    writer.digest(digest_.finish());
     sync::append_record(bytes_, body);
-    chain_ = {};
     return *this;
   }
   const std::string& bytes() const { return bytes_; }
 
  private:
   std::string bytes_;
-  sync::Digest chain_{};
+  sync::ContentDigest digest_;
 };
 
 }  // namespace ferry::test

@@ -17,19 +17,28 @@ class Recorder : public FrameHandler {
  public:
   Recorder(const std::vector<Entry>& entries, std::vector<Want> wants) : entries_(entries), wants_(std::move(wants)) {}
 
-  Result<> data(std::uint32_t entry, std::uint64_t offset, const Digest&, std::string_view payload) override {
+  Result<> data(std::uint32_t entry, std::uint64_t offset, std::string_view payload) override {
+    EXPECT_FALSE(payload.empty());
+    EXPECT_EQ(offset / block_size, (offset + payload.size() - 1) / block_size);
+    return check(entry, {offset, offset + payload.size()});
+  }
+  Result<> hole(std::uint32_t entry, Extent hole) override {
+    EXPECT_FALSE(wants_[done_].held.empty());
+    return check(entry, hole);
+  }
+  Result<> check(std::uint32_t entry, const Extent& range) {
     EXPECT_LT(done_, wants_.size());
     EXPECT_EQ(entry, wants_[done_].entry);
-    EXPECT_GE(offset, std::max(wants_[done_].offset, end_));
-    EXPECT_LE(offset + payload.size(), entries_[entry].size);
-    EXPECT_GE(offset + payload.size(), offset);
-    EXPECT_LE(payload.size(), block_size);
-    EXPECT_FALSE(payload.empty());
-    end_ = offset + payload.size();
+    const Extent extent = extent_of(entries_[entry].size, wants_[done_].extent);
+    EXPECT_GE(range.begin, std::max(extent.begin, end_));
+    EXPECT_LT(range.begin, range.end);
+    EXPECT_LE(range.end, extent.end);
+    end_ = range.end;
     return {};
   }
-  Result<> end(std::uint32_t entry, Outcome, const Digest&) override {
-    EXPECT_EQ(entry, wants_[done_].entry);
+  Result<> end(const Want& want, Outcome, const Digest&) override {
+    EXPECT_EQ(want.entry, wants_[done_].entry);
+    EXPECT_EQ(want.extent, wants_[done_].extent);
     ++done_;
     end_ = 0;
     return {};
@@ -58,24 +67,28 @@ class ContentTest : public testing::Test {
     Frames frames;
     frames.data(0, std::string(100, 'a')).data(1 << 20, "b").end();
     frames.data(0, "12345").end(Outcome::changed);
-    frames.data(1 << 20, "x").data((3 << 20) - 1, "y").end();
+    frames.data(second, "x").hole(second + 4096, 8192).data((20 << 20) - 1, "y").end();
     return frames;
   }
 
+  static constexpr std::uint64_t second = 16U << 20;  // where the second extent begins
+
   const std::vector<Entry> entries_ = test::sample_entries();
-  const std::vector<Want> wants_ = {{3, 0}, {8, 0}, {9, 1 << 20}};
+  const std::vector<Want> wants_ = {{3, 0, {}}, {8, 0, {}}, {9, 1, {1, 2, UINT64_MAX}}};
 };
 
 TEST_F(ContentTest, GoldenStreams) {
   test::expect_golden("sync", "frames", good().bytes());
   std::string wants;
-  append_wants(wants, wants_);
+  append_wants(wants, 0x0123456789abcdef, wants_);
   test::expect_golden("sync", "wants", wants);
   for (const std::size_t piece : {1U, 3U, 100U}) EXPECT_TRUE(decode(test::read_golden("sync", "frames"), piece));
   const auto read = read_wants(test::read_golden("sync", "wants"), entries_);
   ASSERT_TRUE(read);
-  ASSERT_EQ(read->size(), 3U);
-  EXPECT_EQ((*read)[2].offset, 1U << 20);
+  EXPECT_EQ(read->seed, 0x0123456789abcdefU);
+  ASSERT_EQ(read->wants.size(), 3U);
+  EXPECT_EQ(read->wants[2].extent, 1U);
+  EXPECT_EQ(read->wants[2].held, (std::vector<std::uint64_t>{1, 2, UINT64_MAX}));
 }
 
 TEST_F(ContentTest, NoTruncationAndNoAdditionIsAccepted) {
@@ -100,7 +113,21 @@ TEST_F(ContentTest, FramesOutOfOrderOrPlaceAreRefused) {
   EXPECT_TRUE(refused(Frames().data(0, std::string(block_size + 1, 'x')).end().end().end()));
   EXPECT_TRUE(refused(Frames().raw_end(0).end().end()));
   EXPECT_TRUE(refused(Frames().raw_end(4).end().end()));
+  EXPECT_TRUE(refused(Frames().data(1, std::string(block_size, 'x')).end().end().end()));  // across two blocks
+  EXPECT_TRUE(refused(Frames().end().end().data(second - 1, "x").end()));                  // in another extent
   EXPECT_FALSE(refused(Frames().data(0, std::string(block_size, 'x')).end().end().end(Outcome::vanished)));
+}
+
+TEST_F(ContentTest, HolesAreOfWholePagesThatWereHeld) {
+  EXPECT_TRUE(refused(Frames().hole(0, 4096).end().end().end()));  // nothing is held of this file
+  EXPECT_TRUE(refused(Frames().end().end().hole(second, 0).end()));
+  EXPECT_TRUE(refused(Frames().end().end().hole(second, 100).end()));
+  EXPECT_TRUE(refused(Frames().end().end().hole(second + 1, 4096).end()));
+  EXPECT_TRUE(refused(Frames().end().end().hole(second - 4096, 8192).end()));
+  EXPECT_TRUE(refused(Frames().end().end().hole(second, (4U << 20) + 4096).end()));
+  EXPECT_TRUE(refused(Frames().end().end().hole(second, UINT64_MAX - 4095).end()));
+  EXPECT_TRUE(refused(Frames().end().end().hole(second, 8192).hole(second + 4096, 4096).end()));
+  EXPECT_FALSE(refused(Frames().end().end().hole(second, 4U << 20).end()));
 }
 
 TEST_F(ContentTest, AFailureEndsTheStream) {
@@ -136,31 +163,35 @@ TEST_F(ContentTest, MutatedStreamsAreRefusedOrHarmless) {
   }
 }
 
-TEST_F(ContentTest, WantsNameFilesInOrder) {
+TEST_F(ContentTest, WantsNameExtentsOfFilesInOrder) {
   const auto refused_wants = [&](const std::vector<Want>& wants) {
     std::string bytes;
-    append_wants(bytes, wants);
+    append_wants(bytes, 0, wants);
     const auto read = read_wants(bytes, entries_);
     return !read && read.error().code == Code::corrupt;
   };
   EXPECT_FALSE(refused_wants({}));
-  EXPECT_FALSE(refused_wants({{3, 1 << 20}, {8, 0}, {9, 3 << 20}}));
-  EXPECT_TRUE(refused_wants({{8, 0}, {3, 0}}));
-  EXPECT_TRUE(refused_wants({{3, 0}, {3, 0}}));
-  EXPECT_TRUE(refused_wants({{3, 1}}));
-  EXPECT_TRUE(refused_wants({{3, 2 << 20}}));
-  EXPECT_TRUE(refused_wants({{3, UINT64_MAX - block_size + 1}}));
+  EXPECT_FALSE(refused_wants({{3, 0, {}}, {8, 0, {}}, {9, 0, {}}, {9, 1, {}}}));
+  EXPECT_TRUE(refused_wants({{8, 0, {}}, {3, 0, {}}}));
+  EXPECT_TRUE(refused_wants({{3, 0, {}}, {3, 0, {}}}));
+  EXPECT_TRUE(refused_wants({{9, 1, {}}, {9, 0, {}}}));
+  EXPECT_TRUE(refused_wants({{3, 1, {}}}));
+  EXPECT_TRUE(refused_wants({{9, 2, {}}}));
+  EXPECT_TRUE(refused_wants({{9, UINT32_MAX, {}}}));
+  EXPECT_FALSE(refused_wants({{8, 0, {7}}}));
+  EXPECT_TRUE(refused_wants({{8, 0, {7, 8}}}));  // it has one page
   for (const std::uint32_t other : {0U, 1U, 2U, 4U, 5U, 6U, 7U, 10U, 11U, UINT32_MAX})
-    EXPECT_TRUE(refused_wants({{other, 0}})) << other;
+    EXPECT_TRUE(refused_wants({{other, 0, {}}})) << other;
 }
 
 TEST_F(ContentTest, DamagedWantsAreRefusedOrHarmless) {
   std::string bytes;
-  append_wants(bytes, wants_);
+  append_wants(bytes, 0, wants_);
   for (std::size_t cut = 0; cut < bytes.size(); ++cut)
     EXPECT_FALSE(read_wants(std::string_view(bytes).substr(0, cut), entries_));
   EXPECT_FALSE(read_wants(bytes + "x", entries_));
   std::string lying;
+  Writer(lying).fixed64(0);
   Writer(lying).number(UINT64_MAX);
   EXPECT_FALSE(read_wants(lying, entries_));
   const std::uint64_t seed = test::seed();
@@ -171,10 +202,10 @@ TEST_F(ContentTest, DamagedWantsAreRefusedOrHarmless) {
     random.pick(damaged) = static_cast<char>(random.below(256));
     random.pick(damaged) = static_cast<char>(random.below(256));
     const auto read = read_wants(damaged, entries_);
-    for (const auto& want : read ? *read : std::vector<Want>()) {
+    for (const auto& want : read ? read->wants : std::vector<Want>()) {
       ASSERT_LT(want.entry, entries_.size());
       ASSERT_EQ(entries_[want.entry].type, Type::regular);
-      ASSERT_LE(want.offset, entries_[want.entry].size);
+      ASSERT_LT(want.extent, extent_count(entries_[want.entry].size));
     }
   }
 }

@@ -110,9 +110,7 @@ TEST_F(HostileSource, ASecondNameIsNotWrittenThrough) {
 
 TEST_F(HostileSource, ContentThatIsNotWhatItsDigestSaysIsRefused) {
   liar_.entries = {file("a", 0, 4)};
-  liar_.frames = Frames().raw_data(0, digest_of("good"), "evil").end().bytes();
-  EXPECT_EQ(receive(liar_).error().code, Code::corrupt);
-  liar_.frames = Frames().raw_data(0, digest_of("evil"), "evil").end().bytes();  // a wrong chain at the end
+  liar_.frames = Frames().raw_data(0, "evil").end().bytes();
   EXPECT_EQ(receive(liar_).error().code, Code::corrupt);
 }
 
@@ -133,7 +131,7 @@ TEST_F(HostileSource, AnImpossibleSizeIsAnError) {
 }
 
 TEST_F(HostileSource, NoMoreComesThanWasAnnounced) {
-  Entry sparse = file("a", 0, 1ULL << 40);
+  Entry sparse = file("a", 0, 16U << 20);
   sparse.data = block_size;
   liar_.entries = {sparse};
   Frames frames;
@@ -142,19 +140,19 @@ TEST_F(HostileSource, NoMoreComesThanWasAnnounced) {
   const auto receipt = receive(liar_);
   ASSERT_FALSE(receipt);
   EXPECT_EQ(receipt.error().code, Code::busy);
-  EXPECT_THAT(receipt.error().message, testing::HasSubstr("a: the source sends more than the 1048576 bytes"));
+  EXPECT_THAT(receipt.error().message, testing::HasSubstr("a: the source sends more than the 262144 bytes"));
   EXPECT_LE(allocated(staging_ / "a"), 2 * block_size);
   options_.writers = Writers::allowed;  // then a file may have been filled since
   EXPECT_TRUE(receive(liar_));
 }
 
 TEST_F(HostileSource, NoMoreComesInManyAttemptsEither) {
-  Entry sparse = file("a", 0, 1ULL << 40);
+  Entry sparse = file("a", 0, 160U << 20);  // of several extents
   sparse.data = 16 * block_size;
   liar_.entries = {sparse};
   for (std::uint64_t attempt = 0; attempt < 4; ++attempt) {
     Frames frames;
-    for (std::uint64_t i = 0; i < 16; ++i) frames.data((attempt * 16 + i) * block_size, std::string(block_size, 'x'));
+    for (std::uint64_t i = 0; i < 15; ++i) frames.data((attempt * 15 + i) * block_size, std::string(block_size, 'x'));
     liar_.frames = frames.bytes();
     EXPECT_FALSE(receive(liar_));
   }

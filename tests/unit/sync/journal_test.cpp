@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "support/golden.h"
 #include "support/temporary_directory.h"
+#include "sync/blocks.h"
 #include "sync/wire.h"
 
 namespace ferry::sync {
@@ -17,7 +18,6 @@ FileProgress progress(std::uint64_t n, bool complete = true) {
   made.inode = n;
   made.size = 1000 * n;
   made.ctime_ns = 1'700'000'000'000'000'000 + n;
-  made.offset = complete ? made.size : 0;
   made.complete = complete;
   made.stable = true;
   made.digest = digest_of(std::to_string(n));
@@ -244,11 +244,29 @@ TEST_F(JournalTest, GoldenFile) {
   EXPECT_EQ(journal->find(name(3)), std::nullopt);  // not durable, and of another boot
 }
 
-TEST_F(JournalTest, GoldenFileOfAVersionThatDidNotNoteBytes) {
-  write(test::read_golden("sync", "journal-without-bytes"));
-  FileProgress expected = progress(1);
+TEST_F(JournalTest, ExtentsAddUp) {
+  FileProgress expected = progress(1, false);
+  expected.digest = {};
   expected.bytes = 0;
+  expected.old = OldFile{7, 8};
+  {
+    const auto journal = open();
+    ASSERT_TRUE(journal->record(name(1), expected));
+    ASSERT_TRUE(journal->record_extent(name(1), {2, digest_of("b"), 20, false, "patch"}));
+    ASSERT_TRUE(journal->record_extent(name(1), {0, digest_of("a"), 10, false, ""}));
+    ASSERT_TRUE(journal->record_extent(name(1), {0, digest_of("a"), 10, false, ""}));  // once more
+  }
+  expected.extents = {{0, ""}, {2, "patch"}};
+  expected.digest = add(digest_of("a"), digest_of("b"));
+  expected.bytes = 30;
   EXPECT_EQ(open()->find(name(1)), expected);
+  ASSERT_TRUE(open()->record_extent(name(1), {1, {}, 0, true, ""}));
+  EXPECT_FALSE(open()->find(name(1))->stable);
+}
+
+TEST_F(JournalTest, OneOfAVersionWithoutExtentsIsStartedAnew) {
+  write(test::read_golden("sync", "journal-without-extents"));
+  EXPECT_TRUE(open()->empty());
 }
 
 }  // namespace

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "sync/directories.h"
+
+namespace ferry::sync {
+
+/// Where the content of a file is put while it is received.
+struct Place {
+  int directory = -1;  ///< valid until the next place is asked for
+  std::string name;
+  std::uint32_t group = 0;  ///< equal ones are in the same directory
+};
+
+/// Tells where. Not thread-safe: one object per thread.
+class Places {
+ public:
+  enum class Shape {
+    tree,  ///< where the manifest has it
+    flat,  ///< all in one directory, each named after the digest of its path
+  };
+
+  /// `root` and `entries` must outlive this object.
+  Places(Shape shape, int root, const std::vector<Entry>& entries)
+      : shape_(shape), root_(root), entries_(entries), directories_(root, entries) {}
+
+  Result<Place> of(std::uint32_t entry);
+
+  /// Of an entry in a flat directory.
+  static std::string flat_name(const std::vector<Entry>& entries, std::uint32_t entry);
+
+ private:
+  const Shape shape_;
+  const int root_;
+  const std::vector<Entry>& entries_;
+  Directories directories_;
+};
+
+/// An older version of a tree, of which files are compared with the sender's.
+struct OldTree {
+  static constexpr std::uint32_t none = UINT32_MAX;
+  int root = -1;
+  std::vector<Entry> entries;
+  std::vector<std::uint32_t> of;  ///< by entry of the new manifest: which of `entries` is to be patched, or none
+};
+
+}  // namespace ferry::sync
