@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "sync/digest.h"
 
 namespace ferry::sync {
 
@@ -52,6 +53,9 @@ struct ManifestInfo {
   /// 0 if ctimes show nothing (tmpfs does not update them for writes through mmap). See docs/protocol.md.
   std::uint64_t stable_before_ns = 0;
   std::vector<std::string> warnings;  ///< what was left out, e.g. sockets; one sentence each
+  std::string host = {};              ///< UUID of the sender's catalogue
+  std::string origin = {};            ///< UUID of that from which the sender has its volume; empty: none
+  Digest origin_stamp{};              ///< stamp_of() what that one sent, see sync/baseline.h
 };
 
 /// Takes an entry of which name and target may be anything that a peer sends, and the one before it (none for the

@@ -111,6 +111,12 @@ bool counts_data_in_blocks(std::int64_t type) {
   }
 }
 
+std::uint64_t stable_before(std::int64_t synced_ns, std::int64_t type) {
+  // The kernel stamps inodes with a coarse clock (ktime_get_coarse_real_ts64): up to a tick, 10 ms at HZ=100, behind.
+  constexpr std::int64_t granularity = 20'000'000;
+  return type == TMPFS_MAGIC ? 0 : static_cast<std::uint64_t>(synced_ns - granularity);
+}
+
 std::uint64_t ctime_ns(const struct stat& info) {
   constexpr std::uint64_t second = 1'000'000'000;
   return static_cast<std::uint64_t>(info.st_ctim.tv_sec) * second + static_cast<std::uint64_t>(info.st_ctim.tv_nsec);

@@ -40,6 +40,10 @@ class Inspector {
 /// statfs(2).
 bool counts_data_in_blocks(std::int64_t type);
 
+/// What of the past shows in the ctimes of a file system of that type that was written back (syncfs) from `synced_ns`
+/// on: see ManifestInfo::stable_before_ns.
+std::uint64_t stable_before(std::int64_t synced_ns, std::int64_t type);
+
 /// The stat(2) fields that tell whether a file may have changed, in an Entry's units.
 std::uint64_t ctime_ns(const struct stat& info);
 

@@ -11,9 +11,12 @@ namespace {
 enum Kind : std::uint8_t {
   kind_entry = 1,
   kind_trailer = 2,
-  kind_failure = 3
-};  // kind_failure is FrameKind::failure too
+  kind_failure = 3,  // FrameKind::failure too
+  kind_header = 4,
+  kind_origin = 5
+};
 
+constexpr std::size_t longest_uuid = 64;
 constexpr std::size_t longest_name = 255;
 constexpr std::size_t longest_target = 4096;
 constexpr std::size_t longest_xattr = 65536;  // XATTR_SIZE_MAX, xattr(7)
@@ -101,6 +104,27 @@ void append_entry(std::string& out, const Entry& entry) {
   append_record(out, body);
 }
 
+void append_header(std::string& out, const ManifestInfo& info) {
+  std::string body;
+  Writer writer(body);
+  writer.byte(kind_header);
+  writer.string(info.host);
+  writer.string(info.origin);
+  writer.digest(info.origin_stamp);
+  append_record(out, body);
+}
+
+void append_origin(std::string& out, const Origin& origin) {
+  std::string body;
+  Writer writer(body);
+  writer.byte(kind_origin);
+  writer.number(origin.entry);
+  writer.number(origin.inode);
+  writer.number(origin.ctime_ns);
+  writer.digest(origin.digest);
+  append_record(out, body);
+}
+
 void append_trailer(std::string& out, const ManifestInfo& info, std::uint64_t entries) {
   std::string body;
   Writer writer(body);
@@ -136,6 +160,8 @@ Result<> ManifestDecoder::record(std::string_view body) {
   Reader reader(body);
   switch (reader.byte()) {
     case kind_entry: return entry(reader);
+    case kind_header: return header(reader);
+    case kind_origin: return origin(reader);
     case kind_trailer: return trailer(reader);
     case kind_failure: return read_failure(reader);
     default: return fail(Code::corrupt, "the peer's manifest has a record of an unknown kind");
@@ -183,6 +209,32 @@ Result<> ManifestDecoder::keep(Entry entry) {
                                        std::to_string(manifest_.entries.size()) + " takes " + std::to_string(memory_) +
                                        " bytes of memory, and no more than half of this host's may be used");
   manifest_.entries.push_back(std::move(entry));
+  return {};
+}
+
+Result<> ManifestDecoder::header(Reader& reader) {
+  auto& info = manifest_.info;
+  const bool first = manifest_.entries.empty() && info.host.empty();
+  info.host = reader.string(longest_uuid);
+  info.origin = reader.string(longest_uuid);
+  info.origin_stamp = reader.digest();
+  if (first && reader.at_end()) return {};
+  return fail(Code::corrupt, "the peer's manifest has a malformed header");
+}
+
+Result<> ManifestDecoder::origin(Reader& reader) {
+  Origin origin;
+  origin.entry = reader.number32();
+  origin.inode = reader.number();
+  origin.ctime_ns = reader.number();
+  origin.digest = reader.digest();
+  const auto& entries = manifest_.entries;
+  const bool fits = reader.at_end() && !entries.empty() && origin.entry == entries.size() - 1 &&
+                    entries.back().type == Type::regular &&
+                    (manifest_.origins.empty() || manifest_.origins.back().entry < origin.entry);
+  if (!fits) return fail(Code::corrupt, "the peer's manifest has a malformed origin");
+  used_ += 2 * sizeof(Origin);
+  manifest_.origins.push_back(origin);
   return {};
 }
 

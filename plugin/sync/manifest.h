@@ -7,12 +7,24 @@
 #include "sync/entry.h"
 #include "sync/wire.h"
 
-/// The manifest on the wire: records of kind header?, entry and trailer; grammar in docs/protocol.md.
+/// The manifest on the wire: records of kind header, entry, origin and trailer; grammar in docs/protocol.md.
 namespace ferry::sync {
 
 constexpr std::size_t longest_manifest_record = 4U << 20;
 
+/// The file from which a regular file of the sender was copied, with which it is still equal, as it is or was there.
+struct Origin {
+  std::uint32_t entry = 0;
+  std::uint64_t inode = 0;
+  std::uint64_t ctime_ns = 0;
+  Digest digest{};  ///< its ContentDigest
+};
+
 void append_entry(std::string& out, const Entry& entry);
+/// Before the entries: ManifestInfo's host, origin and origin_stamp.
+void append_header(std::string& out, const ManifestInfo& info);
+/// Behind its entry.
+void append_origin(std::string& out, const Origin& origin);
 /// The last record: the number of entries sent, against which the receiver checks that none is missing.
 void append_trailer(std::string& out, const ManifestInfo& info, std::uint64_t entries);
 /// Instead of the trailer, when the walk failed.
@@ -21,6 +33,7 @@ void append_failure(std::string& out, const Error& error);
 struct Manifest {
   ManifestInfo info;
   std::vector<Entry> entries;
+  std::vector<Origin> origins;  ///< in ascending order of `entry`
 };
 
 /// Half of the physical memory.
@@ -41,6 +54,8 @@ class ManifestDecoder {
   Result<> record(std::string_view body);
   Result<> entry(Reader& reader);
   Result<> keep(Entry entry);
+  Result<> header(Reader& reader);
+  Result<> origin(Reader& reader);
   Result<> trailer(Reader& reader);
 
   const std::size_t most_;

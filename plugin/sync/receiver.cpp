@@ -15,6 +15,8 @@
 #include "sync/content.h"
 #include "sync/file_writer.h"
 #include "sync/metadata.h"
+#include "sync/plan.h"
+#include "sync/staging.h"
 
 namespace ferry::sync {
 
@@ -121,11 +123,16 @@ Result<> Receiver::check_cancelled() const {
 }
 
 Result<Receipt> Receiver::run() {
-  FERRY_ASSIGN(const Fd root, open_at(AT_FDCWD, staging_.string(), O_RDONLY | O_DIRECTORY));
+  const auto content = options_.update ? UpdatePaths(staging_).content : staging_;
+  FERRY_ASSIGN(root_, open_at(AT_FDCWD, content.string(), O_RDONLY | O_DIRECTORY));
   FERRY_ASSIGN(const auto journal, Journal::open(journal_));
+  if (options_.update)  // while the sender walks
+    looking_ = std::async(std::launch::async | std::launch::deferred, [this] {
+      return Version::look(options_.update->data, options_.baseline, options_.update->host);
+    });
   for (unsigned number = 1;; ++number) {
     progress_.round = number;
-    auto result = round(root.get(), *journal);
+    auto result = round(*journal);
     const bool again = !result && result.error().code == Code::busy;  // more content came than was announced
     if (again && number < options_.rounds) continue;
     if (!result) return pass(result);
@@ -137,28 +144,55 @@ Result<Receipt> Receiver::run() {
                   "the source volume changed while it was read, " + std::to_string(options_.rounds) +
                       " times in a row; stop what writes to it, or pass -o freeze=none for a copy that may be torn");
     progress_.phase = "commit";
-    FERRY_TRY(make_durable(root.get(), *journal));
+    FERRY_TRY(make_durable(*journal));
     Receipt made = receipt(done, number);
     FERRY_TRY(check_cancelled());
+    FERRY_TRY(conclude(done));
     return made;
   }
 }
 
-Result<Receiver::Round> Receiver::round(int root, Journal& journal) {
+/// What a later update begins with or, for an update, what turns the volume into the new version.
+Result<> Receiver::conclude(Round& round) {
+  if (auto* changes = dynamic_cast<Changes*>(round.target.get()))
+    return write_plan(UpdatePaths(staging_).plan, changes->plan(std::move(*round.manifest), round.digests, round.torn));
+  if (options_.baseline.empty()) return {};
+  const auto& entries = round.manifest->entries;
+  std::vector<Baseline::File> files(entries.size());
+  for (std::uint32_t index = 0; index < entries.size(); ++index) {
+    files[index].digest = round.digests[index];
+    files[index].stable =
+        entries[index].ctime_ns < round.manifest->info.stable_before_ns && !round.torn.contains(index);
+  }
+  auto written = write_baseline(options_.baseline, root_.get(), *round.manifest, std::move(files));
+  if (!written) spdlog::warn("{}; an update will have to compare everything", written.error().message);
+  return {};
+}
+
+Result<std::unique_ptr<Target>> Receiver::make_target(const Manifest& manifest, Journal& journal) {
+  if (!options_.update) return std::make_unique<Staging>(root_.get(), manifest, journal, cancelled_);
+  if (!version_) {
+    FERRY_ASSIGN(version_, looking_.get());
+  }
+  return std::make_unique<Changes>(*version_, manifest, root_.get(), options_.update->replace, journal, cancelled_);
+}
+
+Result<Receiver::Round> Receiver::round(Journal& journal) {
   Round round;
   progress_.phase = "manifest";
-  FERRY_ASSIGN(round.manifest, receive_manifest());
-  FERRY_TRY(check_features(journal_.parent_path(), round.manifest.entries));
+  FERRY_ASSIGN(auto manifest, receive_manifest());
+  round.manifest = std::make_unique<Manifest>(std::move(manifest));
+  FERRY_TRY(check_features(journal_.parent_path(), round.manifest->entries));
   progress_.phase = "diff";
-  Staging staging(root, round.manifest, journal, cancelled_);
-  FERRY_ASSIGN(const auto wants, staging.prepare());
-  FERRY_TRY(check_room(root, staging.room()));
-  FERRY_TRY(staging.make_large_files());
-  if (staging.forgot()) FERRY_TRY(make_durable(root, journal));
+  FERRY_ASSIGN(round.target, make_target(*round.manifest, journal));
+  FERRY_ASSIGN(const auto wants, round.target->prepare());
+  FERRY_TRY(check_room(round.target->room()));
+  FERRY_TRY(round.target->make_large_files());
+  if (round.target->forgot()) FERRY_TRY(make_durable(journal));
   progress_.phase = "content";
-  FERRY_TRY(fetch(root, journal, round, wants));
+  FERRY_TRY(fetch(journal, round, wants));
   progress_.phase = "seal";
-  FERRY_TRY(staging.finish(round.lost));
+  FERRY_TRY(round.target->finish(round.lost));
   FERRY_ASSIGN(round.seal, source_.seal());
   FERRY_TRY(check_cancelled());
   return round;
@@ -183,9 +217,9 @@ Result<Manifest> Receiver::receive_manifest() {
   return manifest;
 }
 
-Result<> Receiver::check_room(int root, const Staging::Room& wanted) const {
+Result<> Receiver::check_room(const Target::Room& wanted) const {
   struct statvfs room {};
-  if (::fstatvfs(root, &room) != 0) return fail_errno("statvfs");
+  if (::fstatvfs(root_.get(), &room) != 0) return fail_errno("statvfs");
   const std::uint64_t free_bytes = static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
   if (wanted.bytes > 0 && static_cast<std::uint64_t>(wanted.bytes) > free_bytes)
     return fail(Code::no_space, "too little space in " + staging_.string() + ": " + std::to_string(wanted.bytes) +
@@ -198,7 +232,7 @@ Result<> Receiver::check_room(int root, const Staging::Room& wanted) const {
 
 /// Takes from the journal what is there, and counts it as done.
 void Receiver::collect_known(Round& round, const Journal& journal, const std::vector<Want>& wants, Assembly& assembly) {
-  const auto& entries = round.manifest.entries;
+  const auto& entries = round.manifest->entries;
   progress_.bytes_done = 0;
   progress_.files_done = 0;
   std::size_t next = 0;
@@ -208,26 +242,27 @@ void Receiver::collect_known(Round& round, const Journal& journal, const std::ve
     if (!is_file(entries[index])) continue;
     const auto missing = static_cast<std::uint32_t>(next - first);
     if (missing == 1 && extent_count(entries[index].size) == 1) continue;  // all of it
-    const auto known = journal.find(Directories::path(entries, index)).value_or(FileProgress{});
     if (missing != 0) {
+      const auto known = journal.find(Directories::path(entries, index)).value_or(FileProgress{});
       assembly.expect(index, {missing, known.bytes, known.digest});
       progress_.bytes_done += known.bytes;
     } else {
-      round.digests[index] = known.digest;
+      round.digests[index] = round.target->known_digest(index);
       progress_.bytes_done += entries[index].data;
       ++progress_.files_done;
     }
   }
 }
 
-Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::vector<Want>& wants) {
-  round.digests.assign(round.manifest.entries.size(), Digest{});
-  Assembly assembly(round.manifest.entries.size());
+Result<> Receiver::fetch(Journal& journal, Round& round, const std::vector<Want>& wants) {
+  round.digests.assign(round.manifest->entries.size(), Digest{});
+  Assembly assembly(round.manifest->entries.size());
   collect_known(round, journal, wants, assembly);
   FERRY_TRY(check_cancelled());
-  const FileWriter::Shared shared{round.manifest, Places::Shape::tree, root,       nullptr, options_.writers,
-                                  journal,        progress_,           cancelled_, assembly};
-  Batches batches(wants, round.manifest.entries);
+  const Target& target = *round.target;
+  const FileWriter::Shared shared{*round.manifest, target.shape(), target.root(), target.old(), options_.writers,
+                                  journal,         progress_,      cancelled_,    assembly};
+  Batches batches(wants, round.manifest->entries);
   std::mutex mutex;
   Result<> outcome;  // protected by mutex: the first error
   const auto failed = [&](Result<> reason) {
@@ -238,14 +273,14 @@ Result<> Receiver::fetch(int root, Journal& journal, Round& round, const std::ve
   const auto work = [&] {
     FileWriter writer(shared);
     for (auto batch = batches.next(); !batch.empty(); batch = batches.next())
-      if (auto done = fetch_batch(batch, writer, round.manifest.entries); !done) failed(std::move(done));
+      if (auto done = fetch_batch(batch, writer, round.manifest->entries); !done) failed(std::move(done));
   };
   {
     // Linux tells a writeback error once (syncfs(2)): the next call would succeed over lost pages.
     const Periodic durable(durable_check, [&, clock = DurabilityClock(progress_)]() mutable {
       if (!clock.is_due()) return;
       clock.restart();
-      if (auto synced = make_durable(root, journal); !synced) failed(std::move(synced));
+      if (auto synced = make_durable(journal); !synced) failed(std::move(synced));
     });
     std::vector<std::thread> workers;
     for (unsigned i = 1; i < options_.connections; ++i) workers.emplace_back(work);
@@ -273,10 +308,10 @@ Result<> Receiver::fetch_batch(std::span<const Want> batch, FileWriter& writer, 
   return decoder.finish();
 }
 
-Result<> Receiver::make_durable(int root, Journal& journal) const {
+Result<> Receiver::make_durable(Journal& journal) const {
   FERRY_TRY(check_cancelled());
   const std::uint64_t position = journal.position();
-  if (::syncfs(root) != 0) return fail_errno("sync " + staging_.string());
+  if (::syncfs(root_.get()) != 0) return fail_errno("sync " + staging_.string());
   return journal.mark_durable(position);
 }
 
@@ -287,9 +322,9 @@ std::vector<std::string> Receiver::warnings(const Round& round) {
   const auto add = [&all](std::string text) {
     if (all.size() < most) all.push_back(std::move(text));
   };
-  const auto name = [&round](std::uint32_t index) { return quote(Directories::path(round.manifest.entries, index)); };
+  const auto name = [&round](std::uint32_t index) { return quote(Directories::path(round.manifest->entries, index)); };
   if (!round.seal.warning.empty()) add(round.seal.warning);
-  for (const auto& warning : round.manifest.info.warnings) add(warning);
+  for (const auto& warning : round.manifest->info.warnings) add(warning);
   for (const auto index : round.torn) add("changed while it was read: " + name(index));
   for (const auto index : round.lost) add("vanished while it was read: " + name(index));
   return all;
@@ -297,12 +332,12 @@ std::vector<std::string> Receiver::warnings(const Round& round) {
 
 Receipt Receiver::receipt(const Round& round, std::uint64_t rounds) const {
   Receipt receipt;
-  receipt.digest = to_hex(tree_digest(round.manifest, round.digests, cancelled_));
+  receipt.digest = to_hex(tree_digest(*round.manifest, round.digests, cancelled_));
   receipt.rounds = rounds;
   receipt.changed = round.seal.changed + round.torn.size() + round.lost.size();
   receipt.consistency = receipt.changed == 0 ? round.seal.consistency : "live";
-  for (std::uint32_t index = 0; index < round.manifest.entries.size(); ++index) {
-    const Entry& entry = round.manifest.entries[index];
+  for (std::uint32_t index = 0; index < round.manifest->entries.size(); ++index) {
+    const Entry& entry = round.manifest->entries[index];
     if (!is_file(entry) || round.lost.contains(index)) continue;
     ++receipt.files;
     receipt.bytes += entry.data;

@@ -3,17 +3,21 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <future>
+#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "sync/changes.h"
 #include "sync/journal.h"
 #include "sync/manifest.h"
 #include "sync/pace.h"
-#include "sync/staging.h"
 #include "sync/stream.h"
+#include "sync/target.h"
 
 namespace ferry::sync {
 
@@ -53,11 +57,21 @@ struct Progress {
 /// Whether the source may change while it is read.
 enum class Writers { none, allowed };
 
+/// What is updated instead of a new tree being made.
+struct UpdateOf {
+  std::filesystem::path data;
+  std::string host;  ///< UUID of this host's catalogue
+  Replace replace = Replace::refuse;
+};
+
 struct ReceiverOptions {
   unsigned connections = 2;  ///< parallel content requests, at least 1
   unsigned rounds = 4;       ///< how often to look again for what changed meanwhile, at least 1
   Writers writers = Writers::none;
   std::uint64_t limit = 0;  ///< bytes per second over all connections; 0: none
+  /// Where the Baseline is kept: of what is updated, or to be written for a new tree. Empty: nowhere.
+  std::filesystem::path baseline;
+  std::optional<UpdateOf> update;
 };
 
 /// What was received and verified.
@@ -72,11 +86,13 @@ struct Receipt {
   std::vector<std::string> warnings;  ///< 20 at most
 };
 
-/// The receiving end: makes the staging directory equal to the source's tree, carrying on from what the journal says is
-/// there. Run it again after an error to carry on. One thread calls run(); it starts and joins others.
+/// The receiving end: makes the staging directory equal to the source's tree or, for an update, a directory with a Plan
+/// (sync/plan.h) of all that has to change, carrying on from what the journal says is there. Run it again after an
+/// error to carry on. One thread calls run(); it starts and joins others.
 class Receiver {
  public:
-  /// `staging` must exist; `journal` is a file's path beside it. The references must outlive this object.
+  /// `staging` must exist, for an update with what UpdatePaths names; `journal` is a file's path beside it. The
+  /// references must outlive this object.
   Receiver(Source& source, std::filesystem::path staging, std::filesystem::path journal, ReceiverOptions options,
            Progress& progress, const std::atomic<bool>& cancelled);
 
@@ -85,21 +101,24 @@ class Receiver {
 
  private:
   struct Round {
-    Manifest manifest;
-    std::vector<Digest> digests;   // by entry: of regular files
-    std::set<std::uint32_t> torn;  // files whose content changed while it was read
-    std::set<std::uint32_t> lost;  // files that vanished before it was read
+    std::unique_ptr<Manifest> manifest;  // the target refers to it
+    std::vector<Digest> digests;         // by entry: of regular files
+    std::set<std::uint32_t> torn;        // files whose content changed while it was read
+    std::set<std::uint32_t> lost;        // files that vanished before it was read
     Seal seal;
+    std::unique_ptr<Target> target;
   };
-  Result<Round> round(int root, Journal& journal);
+  Result<Round> round(Journal& journal);
+  Result<std::unique_ptr<Target>> make_target(const Manifest& manifest, Journal& journal);
+  Result<> conclude(Round& round);
   Result<Manifest> receive_manifest();
-  Result<> check_room(int root, const Staging::Room& wanted) const;
-  Result<> fetch(int root, Journal& journal, Round& round, const std::vector<Want>& wants);
+  Result<> check_room(const Target::Room& wanted) const;
+  Result<> fetch(Journal& journal, Round& round, const std::vector<Want>& wants);
   Result<> fetch_batch(std::span<const Want> batch, FileWriter& writer, const std::vector<Entry>& entries);
   void collect_known(Round& round, const Journal& journal, const std::vector<Want>& wants, Assembly& assembly);
   static std::vector<std::string> warnings(const Round& round);
   Receipt receipt(const Round& round, std::uint64_t rounds) const;
-  Result<> make_durable(int root, Journal& journal) const;
+  Result<> make_durable(Journal& journal) const;
   void count_received(std::size_t bytes);
   Result<> check_cancelled() const;
 
@@ -110,6 +129,9 @@ class Receiver {
   Progress& progress_;
   const std::atomic<bool>& cancelled_;
   Pace pace_;
+  Fd root_;                               // of staging
+  std::future<Result<Version>> looking_;  // at what is updated
+  std::optional<Version> version_;
 };
 
 }  // namespace ferry::sync

@@ -2,11 +2,13 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "sync/baseline.h"
 #include "sync/content.h"
 #include "sync/stream.h"
 
@@ -17,8 +19,10 @@ namespace ferry::sync {
 /// nothing else may be called.
 class Sender {
  public:
-  /// Takes an open directory, the tree's root.
-  explicit Sender(Fd root) : root_(std::move(root)) {}
+  /// Takes an open directory, the tree's root. `host` is the UUID of this host's catalogue; `baseline` that of the
+  /// tree, if it is a copy.
+  explicit Sender(Fd root, std::string host = {}, std::shared_ptr<const Baseline> baseline = {})
+      : root_(std::move(root)), host_(std::move(host)), baseline_(std::move(baseline)) {}
 
   /// Begins a round with a fresh walk. The source must be read to its end and must not outlive this object.
   std::unique_ptr<ByteSource> manifest();
@@ -34,6 +38,8 @@ class Sender {
   std::uint64_t count_changed(std::uint32_t begin, std::uint32_t end) const;
 
   const Fd root_;
+  const std::string host_;
+  const std::shared_ptr<const Baseline> baseline_;
   std::vector<Entry> entries_;
 };
 

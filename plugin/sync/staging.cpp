@@ -162,19 +162,11 @@ Result<> Staging::make_large_file(std::uint32_t index) {
   return journal_.record(Directories::path(entries_, index), version_of(entry, stable_before_ns_));
 }
 
-/// What has come of an extent that is not complete goes away: it was not verified.
 Result<> Staging::want_missing(int directory, std::uint32_t index, const FileProgress& known) {
-  const Entry& entry = entries_[index];
-  FERRY_ASSIGN(const Fd file, open_at(directory, entry.name, O_RDWR | O_NOFOLLOW));
-  for (std::uint32_t number = 0; number < extent_count(entry.size); ++number) {
-    if (known.extents.contains(number)) continue;
-    const Extent extent = extent_of(entry.size, number);
-    if (::fallocate(file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(extent.begin),
-                    static_cast<off_t>(extent.end - extent.begin)) != 0)
-      return fail_errno("punch a hole");
+  FERRY_ASSIGN(const Fd file, open_at(directory, entries_[index].name, O_RDWR | O_NOFOLLOW));
+  return for_missing_extents(file.get(), entries_[index].size, known, [&](std::uint32_t number) {
     wants_.push_back({index, number, {}});
-  }
-  return {};
+  });
 }
 
 /// What is about to happen under the name must not be taken for what the journal knows of it.
@@ -183,6 +175,10 @@ Result<> Staging::forget(std::uint32_t index) {
   FERRY_ASSIGN(const bool known, journal_.forget(Directories::path(entries_, index)));
   forgot_ = forgot_ || known;
   return {};
+}
+
+Digest Staging::known_digest(std::uint32_t entry) const {
+  return journal_.find(Directories::path(entries_, entry)).value_or(FileProgress{}).digest;
 }
 
 Result<> Staging::link(std::uint32_t index) {

@@ -13,11 +13,12 @@
 #include "sync/directories.h"
 #include "sync/journal.h"
 #include "sync/manifest.h"
+#include "sync/target.h"
 
 namespace ferry::sync {
 
-/// The receiver's tree while it grows: makes it match a manifest, but for the content of files. Not thread-safe.
-class Staging {
+/// A new tree while it grows: makes it match a manifest, but for the content of files.
+class Staging : public Target {
  public:
   /// All must outlive this object. `root` is the open staging directory. Once `cancelled` is set, prepare() and
   /// finish() end after the next entry with Code::cancelled.
@@ -29,30 +30,17 @@ class Staging {
         cancelled_(cancelled),
         directories_(root, manifest.entries) {}
 
-  /// What is still to be written.
-  struct Room {
-    std::uint64_t new_files = 0;  ///< each needs an inode
-    std::int64_t bytes = 0;       ///< more than what the files to be replaced occupy; less than zero if they shrink
-  };
-
-  /// Removes what the manifest does not have, creates directories and special files, and returns the content that is
-  /// wanted: everything but what the journal knows to be there in the same version.
-  Result<std::vector<Want>> prepare();
-
-  /// After prepare().
-  const Room& room() const { return room_; }
-
-  /// After prepare(): the journal was told to forget something, or of a file that is there in part, which must be
-  /// durable before anything is written.
-  bool forgot() const { return forgot_; }
-
-  /// After prepare(), when there is room: makes the files that several threads are going to write, with their final
-  /// size.
-  Result<> make_large_files();
-
-  /// Makes the hard links and gives directories their metadata, deepest first. Entries in `lost` (files that vanished
-  /// at the sender before their content was read) and links to them are left out.
-  Result<> finish(const std::set<std::uint32_t>& lost);
+  /// Removes what the manifest does not have, and creates directories and special files.
+  Result<std::vector<Want>> prepare() override;
+  const Room& room() const override { return room_; }
+  bool forgot() const override { return forgot_; }
+  Result<> make_large_files() override;
+  /// Makes the hard links and gives directories their metadata, deepest first.
+  Result<> finish(const std::set<std::uint32_t>& lost) override;
+  Digest known_digest(std::uint32_t entry) const override;
+  Places::Shape shape() const override { return Places::Shape::tree; }
+  int root() const override { return root_; }
+  const OldTree* old() const override { return nullptr; }
 
  private:
   enum class Existing { none, usable };

@@ -1,7 +1,6 @@
 #include "sync/walk.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -16,9 +15,6 @@ namespace ferry::sync {
 
 namespace {
 
-/// The kernel stamps inodes with a coarse clock (ktime_get_coarse_real_ts64): up to one tick, 10 ms at HZ=100, behind.
-constexpr std::uint64_t timestamp_granularity = 20'000'000;
-
 /// Names are dealt out so many at a time, to so many threads, and so many such batches are under way: enough that none
 /// waits, and few enough that they take little memory.
 constexpr std::size_t batch_names = 256;
@@ -30,8 +26,15 @@ bool has_gone(const Error& error) { return error.code == Code::not_found; }
 
 }  // namespace
 
-ManifestSource::ManifestSource(int root, std::vector<Entry>& entries)
-    : root_(root), entries_(entries), directories_(root, entries), pool_(threads) {}
+ManifestSource::ManifestSource(int root, std::vector<Entry>& entries, std::string host,
+                               std::shared_ptr<const Baseline> baseline)
+    : root_(root), entries_(entries), baseline_(std::move(baseline)), directories_(root, entries), pool_(threads) {
+  info_.host = std::move(host);
+  if (!baseline_) return;
+  info_.origin = baseline_->manifest.info.host;
+  info_.origin_stamp = stamp_of(baseline_->manifest.entries);
+  copied_.emplace(baseline_->manifest.entries);
+}
 
 bool ManifestSource::next(std::string& out) {
   if (step_ == Step::done) return false;
@@ -50,12 +53,13 @@ bool ManifestSource::next(std::string& out) {
 }
 
 Result<> ManifestSource::begin(std::string& out) {
-  const auto now = static_cast<std::uint64_t>(realtime_ns());
+  const std::int64_t now = realtime_ns();
   if (::syncfs(root_) != 0) return fail_errno("sync the source's file system");
   struct statfs file_system {};
   if (::fstatfs(root_, &file_system) != 0) return fail_errno("statfs");
   inspector_ = Inspector(counts_data_in_blocks(file_system.f_type));
-  if (file_system.f_type != TMPFS_MAGIC) info_.stable_before_ns = now - timestamp_granularity;
+  info_.stable_before_ns = stable_before(now, file_system.f_type);
+  append_header(out, info_);
   auto root = inspector_.inspect(root_, "");
   if (!root) return fail(root.error().code, "the volume's root: " + root.error().message);
   keep(std::move(*root), out);
@@ -160,10 +164,24 @@ void ManifestSource::keep(Inspected found, std::string& out) {
     }
   }
   append_entry(out, entry);
+  const bool is_file = entry.type == Type::regular;
   if (entry.type == Type::directory) pending_.push_back(index);
   entry.target = std::string();
   entry.xattrs = {};
   entries_.push_back(std::move(entry));
+  if (!baseline_) return;
+  copied_from_.push_back(index == 0 ? 0 : copied_->find(copied_from_[entries_[index].parent], entries_[index].name));
+  if (is_file) add_origin(index, out);
+}
+
+/// Tells of which file it is a copy, if it has not been written to since.
+void ManifestSource::add_origin(std::uint32_t index, std::string& out) {
+  const std::uint32_t from = copied_from_[index];
+  if (from == TreeIndex::none) return;
+  const Baseline::File& file = baseline_->files[from];
+  const Entry& copied = baseline_->manifest.entries[from];
+  if (file.stable && is_unwritten(*baseline_, from, entries_[index]))
+    append_origin(out, {index, copied.inode, copied.ctime_ns, file.digest});
 }
 
 }  // namespace ferry::sync

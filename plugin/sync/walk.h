@@ -5,15 +5,18 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/thread_pool.h"
+#include "sync/baseline.h"
 #include "sync/directories.h"
 #include "sync/entry.h"
 #include "sync/inspect.h"
 #include "sync/stream.h"
+#include "sync/tree_index.h"
 
 namespace ferry::sync {
 
@@ -24,8 +27,9 @@ namespace ferry::sync {
 class ManifestSource : public ByteSource {
  public:
   /// Walks below `root`, an open directory that must outlive this object. `entries` receives every entry without
-  /// target and xattrs, which only the receiver needs; it must outlive this object too.
-  ManifestSource(int root, std::vector<Entry>& entries);
+  /// target and xattrs, which only the receiver needs; it must outlive this object too. `host`: see ManifestInfo.
+  /// `baseline`: of the tree, if it is a copy.
+  ManifestSource(int root, std::vector<Entry>& entries, std::string host, std::shared_ptr<const Baseline> baseline);
   bool next(std::string& out) override;
 
  private:
@@ -50,8 +54,13 @@ class ManifestSource : public ByteSource {
   Result<> add(Found& found, std::string& out);
   void keep(Inspected found, std::string& out);
 
+  void add_origin(std::uint32_t index, std::string& out);
+
   const int root_;
   std::vector<Entry>& entries_;
+  const std::shared_ptr<const Baseline> baseline_;
+  std::optional<TreeIndex> copied_;         // names of the baseline
+  std::vector<std::uint32_t> copied_from_;  // by entry: that of the baseline, or none
   Directories directories_;
   Inspector inspector_{false};
   std::deque<std::uint32_t> pending_;                                        // directories still to be read

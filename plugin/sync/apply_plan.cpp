@@ -1,0 +1,209 @@
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/files.h"
+#include "base/time.h"
+#include "sync/baseline.h"
+#include "sync/blocks.h"
+#include "sync/directories.h"
+#include "sync/metadata.h"
+#include "sync/places.h"
+#include "sync/plan.h"
+
+namespace ferry::sync {
+
+namespace {
+
+Result<> copy_range(int from, int to, const Extent& range) {
+  std::string buffer;
+  for (std::uint64_t at = range.begin; at < range.end;) {
+    buffer.resize(static_cast<std::size_t>(std::min(block_size, range.end - at)));
+    const ssize_t got = ::pread(from, buffer.data(), buffer.size(), static_cast<off_t>(at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail_errno("read what was received");
+    if (got == 0) return fail(Code::corrupt, "what was received of it is not there any more");
+    for (ssize_t put = 0; put < got;) {
+      const ssize_t count =
+          ::pwrite(to, buffer.data() + put, static_cast<std::size_t>(got - put), static_cast<off_t>(at) + put);
+      if (count < 0 && errno != EINTR) return fail_errno("write");
+      if (count > 0) put += count;
+    }
+    at += static_cast<std::uint64_t>(got);
+  }
+  return {};
+}
+
+bool exists(int directory, const std::string& name, struct stat& info) {
+  return ::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/// Every step may have been done before. Nothing is deleted: what has to go is renamed into `gone`, so that it can be
+/// told from what came in its place.
+class Applier {
+ public:
+  Applier(const Plan& plan, int data, int content, int gone)
+      : plan_(plan),
+        entries_(plan.manifest.entries),
+        data_(data),
+        content_(content),
+        gone_(gone),
+        directories_(data, entries_) {}
+
+  Result<> run() {
+    FERRY_TRY(take_away());
+    if (::syncfs(data_) != 0) return fail_errno("sync");  // before anything comes in its place
+    FERRY_TRY(each(&Applier::make_directory));
+    FERRY_TRY(each(&Applier::change));
+    FERRY_TRY(each(&Applier::link));
+    for (auto index = static_cast<std::uint32_t>(entries_.size()); index-- > 0;)
+      if (auto done = finish_directory(index); !done) return at(index, done.error());
+    return {};
+  }
+
+ private:
+  using Step = Plan::Step;
+
+  tl::unexpected<Error> at(std::uint32_t index, const Error& error) const {
+    return fail(error.code, Directories::path(entries_, index) + ": " + error.message);
+  }
+
+  Result<> each(Result<> (Applier::*action)(std::uint32_t)) {
+    for (std::uint32_t index = 0; index < entries_.size(); ++index)
+      if (auto done = (this->*action)(index); !done) return at(index, done.error());
+    return {};
+  }
+
+  Step step(std::uint32_t index) const { return plan_.entries[index].step; }
+
+  Result<> take_away() {
+    for (std::size_t number = 0; number < plan_.removals.size(); ++number) {
+      const auto& removal = plan_.removals[number];
+      const std::string place = std::to_string(number);
+      struct stat info {};
+      if (exists(gone_, place, info)) continue;
+      FERRY_ASSIGN(const int directory, directories_.open(removal.directory));
+      if (::renameat(directory, removal.name.c_str(), gone_, place.c_str()) != 0 && errno != ENOENT)
+        return fail_errno("take away " + removal.name);
+    }
+    return {};
+  }
+
+  Result<> make_directory(std::uint32_t index) {
+    if (entries_[index].type != Type::directory || step(index) != Step::make) return {};
+    FERRY_ASSIGN(const int parent, directories_.open(entries_[index].parent));
+    if (::mkdirat(parent, entries_[index].name.c_str(), 0700) != 0 && errno != EEXIST)
+      return fail_errno("create directory");
+    return {};
+  }
+
+  Result<> change(std::uint32_t index) {
+    const Entry& entry = entries_[index];
+    if (entry.type == Type::directory || entry.type == Type::hard_link) return {};
+    switch (step(index)) {
+      case Step::keep:
+      case Step::absent: return {};
+      case Step::metadata: return patch(index);
+      case Step::patch: return patch(index);
+      case Step::replace: return replace(index);
+      case Step::make: return make_special(index);
+    }
+    return {};
+  }
+
+  Result<> make_special(std::uint32_t index) {
+    FERRY_ASSIGN(const int parent, directories_.open(entries_[index].parent));
+    if (::unlinkat(parent, entries_[index].name.c_str(), 0) != 0 && errno != ENOENT) return fail_errno("remove");
+    return create_special(parent, entries_[index]);
+  }
+
+  Result<> replace(std::uint32_t index) {
+    FERRY_ASSIGN(const int parent, directories_.open(entries_[index].parent));
+    const std::string received = Places::flat_name(entries_, index);
+    struct stat info {};
+    if (::renameat(content_, received.c_str(), parent, entries_[index].name.c_str()) == 0) return {};
+    const int error = errno;
+    if (error == ENOENT && exists(parent, entries_[index].name, info) && S_ISREG(info.st_mode)) return {};
+    return fail_errno("put it in its place", error);
+  }
+
+  Result<> patch(std::uint32_t index) {
+    const Entry& entry = entries_[index];
+    FERRY_ASSIGN(const int parent, directories_.open(entry.parent));
+    FERRY_ASSIGN(const Fd file, open_at(parent, entry.name, O_RDWR | O_NOFOLLOW));
+    if (step(index) == Step::patch) FERRY_TRY(patch_content(index, file.get()));
+    return apply_metadata(file.get(), entry);
+  }
+
+  Result<> patch_content(std::uint32_t index, int file) {
+    const Entry& entry = entries_[index];
+    if (::ftruncate(file, static_cast<off_t>(entry.size)) != 0) return fail_errno("set the size");
+    FERRY_ASSIGN(const Fd received, open_at(content_, Places::flat_name(entries_, index), O_RDONLY | O_NOFOLLOW));
+    while (next_patch_ < plan_.patches.size() && plan_.patches[next_patch_].entry < index) ++next_patch_;
+    for (; next_patch_ < plan_.patches.size() && plan_.patches[next_patch_].entry == index; ++next_patch_) {
+      const auto& of_extent = plan_.patches[next_patch_];
+      FERRY_ASSIGN(const Patch patch, Patch::decode(of_extent.patch, extent_of(entry.size, of_extent.extent)));
+      for (const auto& change : patch.changes()) FERRY_TRY(apply(change, received.get(), file));
+    }
+    return {};
+  }
+
+  static Result<> apply(const Change& change, int received, int file) {
+    if (!change.hole) return copy_range(received, file, change.range);
+    if (::fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(change.range.begin),
+                    static_cast<off_t>(change.range.end - change.range.begin)) != 0)
+      return fail_errno("punch a hole");
+    return {};
+  }
+
+  Result<> link(std::uint32_t index) {
+    const Entry& entry = entries_[index];
+    if (entry.type != Type::hard_link || step(index) != Step::make) return {};
+    const Entry& target = entries_[entry.link];
+    FERRY_ASSIGN(const int found, directories_.open(target.parent));
+    const Fd from(::fcntl(found, F_DUPFD_CLOEXEC, 0));  // the next open() may close it
+    if (!from) return fail_errno("dup");
+    FERRY_ASSIGN(const int to, directories_.open(entry.parent));
+    if (::unlinkat(to, entry.name.c_str(), 0) != 0 && errno != ENOENT) return fail_errno("remove");
+    if (::linkat(from.get(), target.name.c_str(), to, entry.name.c_str(), 0) != 0) return fail_errno("link");
+    return {};
+  }
+
+  Result<> finish_directory(std::uint32_t index) {
+    if (entries_[index].type != Type::directory || step(index) == Step::keep) return {};
+    FERRY_ASSIGN(const int directory, directories_.open(index));
+    return apply_metadata(directory, entries_[index]);
+  }
+
+  const Plan& plan_;
+  const std::vector<Entry>& entries_;
+  const int data_;
+  const int content_;
+  const int gone_;
+  Directories directories_;
+  std::size_t next_patch_ = 0;
+};
+
+}  // namespace
+
+Result<> apply_plan(const std::filesystem::path& update, const std::filesystem::path& data,
+                    const std::filesystem::path& baseline) {
+  const UpdatePaths paths(update);
+  FERRY_ASSIGN(const Plan plan, read_plan(paths.plan));
+  FERRY_ASSIGN(const Fd root, open_at(AT_FDCWD, data.string(), O_RDONLY | O_DIRECTORY));
+  FERRY_ASSIGN(const Fd content, open_at(AT_FDCWD, paths.content.string(), O_RDONLY | O_DIRECTORY));
+  FERRY_ASSIGN(const Fd gone, open_at(AT_FDCWD, paths.gone.string(), O_RDONLY | O_DIRECTORY));
+  FERRY_TRY(Applier(plan, root.get(), content.get(), gone.get()).run());
+  if (::syncfs(root.get()) != 0) return fail_errno("sync");
+  std::vector<Baseline::File> files(plan.entries.size());
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    files[i].digest = plan.entries[i].digest;
+    files[i].stable = plan.entries[i].stable;
+  }
+  return write_baseline(baseline, root.get(), plan.manifest, std::move(files));
+}
+
+}  // namespace ferry::sync

@@ -1,0 +1,173 @@
+#include "sync/baseline.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <thread>
+
+#include "base/files.h"
+#include "base/time.h"
+#include "sync/directories.h"
+#include "sync/inspect.h"
+#include "sync/state_file.h"
+#include "sync/tree_index.h"
+
+namespace ferry::sync {
+
+namespace {
+
+constexpr std::uint8_t kind_begin = 16;  // the manifest's records have kinds of their own
+constexpr std::uint8_t kind_file = 17;
+constexpr std::uint64_t format = 1;
+
+void write_file(std::string& out, std::uint32_t index, const Baseline::File& file) {
+  Writer writer(out);
+  writer.byte(kind_file);
+  writer.number(index);
+  writer.number(file.inode);
+  writer.number(file.ctime_ns);
+  writer.digest(file.digest);
+  writer.byte(file.stable ? 1 : 0);
+}
+
+/// Fills in what the files are here now.
+Result<> look_up(int root, const std::vector<Entry>& entries, std::vector<Baseline::File>& files) {
+  Directories directories(root, entries);
+  for (std::uint32_t index = 0; index < entries.size(); ++index) {
+    if (entries[index].type != Type::regular) continue;
+    struct stat info {};
+    FERRY_ASSIGN(const int directory, directories.open(entries[index].parent));
+    if (::fstatat(directory, entries[index].name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    files[index].inode = info.st_ino;
+    files[index].ctime_ns = ctime_ns(info);
+  }
+  return {};
+}
+
+/// Since when, at the latest, a write to one of the files shows in its ctime. All of them are written back and nobody
+/// else can reach them yet: so it takes no more than that the kernel's clock has moved on since they were written.
+Result<std::uint64_t> settle(int root, const std::vector<Baseline::File>& files) {
+  struct statfs file_system {};
+  if (::fstatfs(root, &file_system) != 0) return fail_errno("statfs");
+  std::uint64_t newest = 0;
+  for (const auto& file : files) newest = std::max(newest, file.ctime_ns);
+  const auto now = [&] { return stable_before(realtime_ns(), file_system.f_type); };
+  const auto deadline = after(std::chrono::milliseconds(100));  // unless a clock was set back
+  while (now() != 0 && now() <= newest && SteadyClock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return now();
+}
+
+}  // namespace
+
+Digest stamp_of(const std::vector<Entry>& entries) {
+  Digest stamp{};
+  std::string bytes;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    Entry entry = entries[i];
+    entry.data = 0;  // a file system may allocate late
+    bytes.clear();
+    append_entry(bytes, entry);
+    stamp = chain(stamp, i, bytes.size(), digest_of(bytes));
+  }
+  return stamp;
+}
+
+Result<> write_baseline(const std::filesystem::path& path, int root, const Manifest& manifest,
+                        std::vector<Baseline::File> files) {
+  FERRY_TRY(look_up(root, manifest.entries, files));
+  FERRY_ASSIGN(const std::uint64_t stable_before_ns, settle(root, files));
+  FERRY_ASSIGN(StateWriter state, StateWriter::create(path));
+  std::string body;
+  Writer writer(body);
+  writer.byte(kind_begin);
+  writer.number(format);
+  writer.number(stable_before_ns);
+  FERRY_TRY(state.record(body));
+  FERRY_TRY(state.manifest(manifest));
+  for (std::uint32_t index = 0; index < files.size(); ++index) {
+    if (manifest.entries[index].type != Type::regular) continue;
+    body.clear();
+    write_file(body, index, files[index]);
+    FERRY_TRY(state.record(body));
+  }
+  return state.finish();
+}
+
+Result<Baseline> read_baseline(const std::filesystem::path& path) {
+  Baseline baseline;
+  ManifestDecoder decoder;
+  std::string again;
+  std::uint64_t stable_before_ns = 0;
+  std::vector<std::pair<std::uint32_t, Baseline::File>> files;
+  FERRY_TRY(read_state(path, [&](std::string_view body) -> Result<> {
+    Reader reader(body);
+    switch (reader.byte()) {
+      case kind_begin:
+        if (reader.number() != format) return fail(Code::unsupported, path.string() + " is of another version");
+        stable_before_ns = reader.number();
+        return {};
+      case kind_file: {
+        auto& [index, file] = files.emplace_back();
+        index = reader.number32();
+        file.inode = reader.number();
+        file.ctime_ns = reader.number();
+        file.digest = reader.digest();
+        file.stable = reader.byte() != 0;
+        return reader.at_end() ? Result<>() : fail(Code::corrupt, path.string() + " is damaged");
+      }
+      default:
+        again.clear();
+        append_record(again, body);
+        return decoder.feed(again);
+    }
+  }));
+  FERRY_ASSIGN(baseline.manifest, decoder.finish());
+  baseline.stable_before_ns = stable_before_ns;
+  baseline.files.resize(baseline.manifest.entries.size());
+  for (const auto& [index, file] : files) {
+    if (index >= baseline.files.size()) return fail(Code::corrupt, path.string() + " is damaged");
+    baseline.files[index] = file;
+  }
+  return baseline;
+}
+
+bool same_metadata(const Entry& a, const Entry& b) {
+  return a.type == b.type && a.mode == b.mode && a.uid == b.uid && a.gid == b.gid && a.mtime_s == b.mtime_s &&
+         a.mtime_ns == b.mtime_ns && a.size == b.size && a.device == b.device && a.target == b.target &&
+         a.xattrs == b.xattrs;
+}
+
+bool is_unwritten(const Baseline& baseline, std::uint32_t index, const Entry& now) {
+  const Baseline::File& file = baseline.files[index];
+  return now.type == Type::regular && baseline.manifest.entries[index].type == Type::regular && file.inode != 0 &&
+         file.inode == now.inode && file.ctime_ns == now.ctime_ns && file.ctime_ns < baseline.stable_before_ns &&
+         now.size == baseline.manifest.entries[index].size;
+}
+
+std::string difference(const Baseline& baseline, const std::vector<Entry>& now) {
+  const auto& then = baseline.manifest.entries;
+  const auto is_here = [&](std::uint32_t index) {
+    const std::uint32_t file = then[index].type == Type::hard_link ? then[index].link : index;
+    return then[file].type != Type::regular || baseline.files[file].inode != 0;
+  };
+  std::vector<bool> found(then.size(), false);
+  const auto matches = match_paths(now, then);
+  for (std::uint32_t i = 0; i < now.size(); ++i) {
+    const std::uint32_t match = matches[i];
+    bool same = match != TreeIndex::none && now[i].type == then[match].type;
+    if (same && now[i].type == Type::hard_link)
+      same = matches[now[i].link] == then[match].link;
+    else if (same)
+      same =
+          same_metadata(now[i], then[match]) && (now[i].type != Type::regular || is_unwritten(baseline, match, now[i]));
+    if (!same) return Directories::path(now, i);
+    found[match] = true;
+  }
+  for (std::uint32_t i = 0; i < then.size(); ++i)
+    if (!found[i] && is_here(i)) return Directories::path(then, i);
+  return {};
+}
+
+}  // namespace ferry::sync

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "sync/manifest.h"
+
+namespace ferry::sync {
+
+/// What a volume was when it was last copied from elsewhere: the sender's manifest, and which file here is which of its
+/// files. So an update knows without reading what is still equal, at either end, and whether the copy has been written
+/// to since. Stored beside the volume; one that is missing or damaged costs time only.
+struct Baseline {
+  /// A regular file as it is here.
+  struct File {
+    std::uint64_t inode = 0;  ///< 0: it did not arrive
+    std::uint64_t ctime_ns = 0;
+    Digest digest{};      ///< its ContentDigest
+    bool stable = false;  ///< the sender's inode, size and ctime prove that its content is this
+    bool operator==(const File&) const = default;
+  };
+
+  Manifest manifest;
+  /// Files whose ctime is older cannot be written without their ctime showing it; as ManifestInfo::stable_before_ns.
+  std::uint64_t stable_before_ns = 0;
+  std::vector<File> files;  ///< by entry of the manifest
+};
+
+/// Of a tree as a walk found it: equal if and only if no inode of it has been changed, added or removed since.
+Digest stamp_of(const std::vector<Entry>& entries);
+
+/// Looks up what the files of a manifest are below `root` now that they are complete and written back (syncfs), and
+/// stores it. Nobody else may be able to write to them before it returns: up to 20 ms later.
+Result<> write_baseline(const std::filesystem::path& path, int root, const Manifest& manifest,
+                        std::vector<Baseline::File> files);
+
+/// Code::not_found: there is none.
+Result<Baseline> read_baseline(const std::filesystem::path& path);
+
+/// The path of the first entry in which a tree differs from the copy that was made of its baseline's; empty if it was
+/// not changed since. `now` is a walk of it.
+std::string difference(const Baseline& baseline, const std::vector<Entry>& now);
+
+/// Whether the file `index` of the baseline is, here, still what it was: `now` is the entry that a walk found.
+bool is_unwritten(const Baseline& baseline, std::uint32_t index, const Entry& now);
+
+/// Whether everything of two entries of the same path is equal but for content, place and time of change.
+bool same_metadata(const Entry& a, const Entry& b);
+
+}  // namespace ferry::sync

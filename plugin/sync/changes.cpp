@@ -1,0 +1,314 @@
+#include "sync/changes.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "sync/blocks.h"
+#include "sync/directories.h"
+#include "sync/tree_index.h"
+#include "sync/walk.h"
+
+namespace ferry::sync {
+
+namespace {
+
+constexpr std::uint32_t none = TreeIndex::none;
+
+Result<Manifest> walk(int root) {
+  std::vector<Entry> ignored;
+  ManifestSource source(root, ignored, {}, {});
+  ManifestDecoder decoder;
+  std::string bytes;
+  while (source.next(bytes)) {
+    FERRY_TRY(decoder.feed(bytes));
+    bytes.clear();
+  }
+  return decoder.finish();
+}
+
+}  // namespace
+
+Result<Version> Version::look(const std::filesystem::path& data, const std::filesystem::path& baseline,
+                              const std::string& host) {
+  Version version;
+  version.host = host;
+  FERRY_ASSIGN(version.root, open_at(AT_FDCWD, data.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  FERRY_ASSIGN(version.manifest, walk(version.root.get()));
+  auto known = read_baseline(baseline);
+  if (known)
+    version.baseline = std::move(*known);
+  else if (known.error().code != Code::not_found)
+    spdlog::warn("{}: everything is compared instead", known.error().message);
+  return version;
+}
+
+Changes::Changes(const Version& version, const Manifest& manifest, int content, Replace replace, Journal& journal,
+                 const std::atomic<bool>& cancelled)
+    : version_(version),
+      manifest_(manifest),
+      entries_(manifest.entries),
+      old_entries_(version.manifest.entries),
+      content_(content),
+      replace_(replace),
+      journal_(journal),
+      cancelled_(cancelled) {}
+
+tl::unexpected<Error> Changes::at(std::uint32_t index, const Error& error) const {
+  return fail(error.code, Directories::path(entries_, index) + ": " + error.message);
+}
+
+Result<std::vector<Want>> Changes::prepare() {
+  FERRY_TRY(check_unchanged());
+  decide_all();
+  wants_.clear();
+  large_.clear();
+  for (std::uint32_t index = 0; index < entries_.size(); ++index) {
+    if (cancelled_) return fail(Code::cancelled, "cancelled");
+    const Step step = plan_[index].step;
+    if (step != Step::replace && step != Step::patch) continue;
+    if (auto wanted = want(index); !wanted) return at(index, wanted.error());
+  }
+  return std::move(wants_);
+}
+
+/// Whatever was written here since the last copy, either way, would be lost.
+Result<> Changes::check_unchanged() const {
+  if (replace_ == Replace::allowed) return {};
+  std::string first = "its list of what it was is missing";
+  if (version_.baseline) first = difference(*version_.baseline, old_entries_);
+  if (first.empty()) return {};
+  const auto& info = manifest_.info;
+  if (!info.origin.empty() && info.origin == version_.host && info.origin_stamp == stamp_of(old_entries_)) return {};
+  return fail(Code::already_exists,
+              "the volume has been changed here since it was last copied (" +
+                  (version_.baseline ? "first difference: " + quote(first) : "it never was, as far as is known") +
+                  "); pass -o replace=true to lose those changes, or remove the volume");
+}
+
+void Changes::decide_all() {
+  old_of_ = match_paths(entries_, old_entries_);
+  copy_of_.clear();
+  if (version_.baseline) copy_of_ = match_paths(old_entries_, version_.baseline->manifest.entries);
+  taken_.assign(old_entries_.size(), false);
+  plan_.assign(entries_.size(), {});
+  old_.root = version_.root.get();
+  if (old_.entries.empty()) old_.entries = old_entries_;
+  old_.of.assign(entries_.size(), none);
+  room_ = {};
+  for (std::uint32_t index = 0; index < entries_.size(); ++index) plan_[index].step = decide(index);
+}
+
+Changes::Step Changes::decide(std::uint32_t index) {
+  const Entry& entry = entries_[index];
+  const std::uint32_t old = old_of_[index];
+  if (entry.type == Type::regular) return decide_file(index);
+  if (old == none) return Step::make;
+  if (entry.type == Type::hard_link) return same_link(index) ? Step::keep : Step::make;
+  if (entry.type != old_entries_[old].type) return Step::make;
+  if (same_metadata(entry, old_entries_[old])) return Step::keep;
+  return entry.type == Type::directory ? Step::metadata : Step::make;
+}
+
+/// A file of several names is one old entry's.
+std::uint32_t Changes::inode_of(std::uint32_t old_entry) const {
+  const Entry& old = old_entries_[old_entry];
+  return old.type == Type::hard_link ? old.link : old_entry;
+}
+
+/// Whether it is a name already of what it links to, and that stays the inode that it is.
+bool Changes::same_link(std::uint32_t index) const {
+  const std::uint32_t target = entries_[index].link;
+  const std::uint32_t old_target = old_of_[target];
+  const Step step = plan_[target].step;
+  const bool inode_stays = step == Step::keep || step == Step::metadata || step == Step::patch;
+  return inode_stays && old_target != none && inode_of(old_of_[index]) == inode_of(old_target);
+}
+
+Changes::Step Changes::decide_file(std::uint32_t index) {
+  const Entry& entry = entries_[index];
+  if (old_of_[index] == none) return Step::replace;
+  const std::uint32_t old = inode_of(old_of_[index]);
+  // Two files that were one: only the first can stay the inode.
+  if (old_entries_[old].type != Type::regular || taken_[old]) return Step::replace;
+  if (find_equal_content(index, old)) {
+    taken_[old] = true;
+    return same_metadata(entry, old_entries_[old]) ? Step::keep : Step::metadata;
+  }
+  if (entry.size == 0 || old_entries_[old].size == 0) return Step::replace;
+  taken_[old] = true;
+  old_.of[index] = old_of_[index];
+  return Step::patch;
+}
+
+/// Whether the old file is known to have the content of the new one, without reading either; then notes its digest.
+bool Changes::find_equal_content(std::uint32_t index, std::uint32_t old) {
+  const Entry& entry = entries_[index];
+  const Entry& here = old_entries_[old];
+  if (entry.size != here.size) return false;
+  plan_[index].stable = entry.ctime_ns < manifest_.info.stable_before_ns;
+  if (entry.size == 0) return true;
+  const Origin* origin = origin_of(index);
+  if (origin != nullptr && manifest_.info.origin == version_.host && origin->inode == here.inode &&
+      origin->ctime_ns == here.ctime_ns) {  // the sender has it from here
+    plan_[index].digest = origin->digest;
+    return true;
+  }
+  if (copy_of_.empty() || copy_of_[old] == none) return false;
+  const Baseline& baseline = *version_.baseline;
+  const Entry& name = baseline.manifest.entries[copy_of_[old]];
+  const std::uint32_t copy = name.type == Type::hard_link ? name.link : copy_of_[old];
+  if (!is_unwritten(baseline, copy, here)) return false;
+  const Entry& copied = baseline.manifest.entries[copy];
+  const bool same_version = baseline.files[copy].stable && manifest_.info.host == baseline.manifest.info.host &&
+                            copied.inode == entry.inode && copied.ctime_ns == entry.ctime_ns;
+  if (!same_version && (origin == nullptr || origin->digest != baseline.files[copy].digest)) return false;
+  plan_[index].digest = baseline.files[copy].digest;
+  return true;
+}
+
+const Origin* Changes::origin_of(std::uint32_t index) const {
+  const auto& all = manifest_.origins;
+  const auto found = std::lower_bound(all.begin(), all.end(), index,
+                                      [](const Origin& origin, std::uint32_t entry) { return origin.entry < entry; });
+  return found == all.end() || found->entry != index ? nullptr : &*found;
+}
+
+/// What the file that is to be patched is now; none if it is to be received as a whole.
+std::optional<OldFile> Changes::old_file(std::uint32_t index) const {
+  if (old_.of[index] == none) return std::nullopt;
+  const Entry& old = old_entries_[inode_of(old_.of[index])];
+  return OldFile{old.inode, old.ctime_ns};
+}
+
+Result<> Changes::want(std::uint32_t index) {
+  const Entry& entry = entries_[index];
+  const std::string path = Directories::path(entries_, index);
+  const auto known = journal_.find(path);
+  if (known && known->same_version(entry) && known->stable && known->old == old_file(index)) {
+    if (is_received(index, *known)) return {};
+    if (extent_count(entry.size) > 1 && !known->extents.empty()) return want_missing(index, *known);
+  }
+  FERRY_ASSIGN(const bool forgotten, journal_.forget(path));
+  forgot_ = forgot_ || forgotten;
+  for (std::uint32_t extent = 0; extent < extent_count(entry.size); ++extent) wants_.push_back({index, extent, {}});
+  if (extent_count(entry.size) > 1 || old_file(index)) large_.push_back(index);
+  ++room_.new_files;
+  if (!old_file(index)) room_.bytes += static_cast<std::int64_t>(entry.data);
+  return {};
+}
+
+/// Whether all of it is there.
+bool Changes::is_received(std::uint32_t index, const FileProgress& known) const {
+  struct stat info {};
+  const std::string name = Places::flat_name(entries_, index);
+  if (::fstatat(content_, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) return false;
+  if (known.old) return known.extents.size() == extent_count(entries_[index].size);
+  return known.complete && static_cast<std::uint64_t>(info.st_size) == entries_[index].size;
+}
+
+Result<> Changes::want_missing(std::uint32_t index, const FileProgress& known) {
+  const Entry& entry = entries_[index];
+  FERRY_ASSIGN(const Fd file, open_at(content_, Places::flat_name(entries_, index), O_RDWR | O_NOFOLLOW));
+  return for_missing_extents(file.get(), entry.size, known, [&](std::uint32_t number) {
+    wants_.push_back({index, number, {}});
+  });
+}
+
+Result<> Changes::make_large_files() {
+  for (const std::uint32_t index : large_)
+    if (auto made = make_large_file(index); !made) return at(index, made.error());
+  return {};
+}
+
+Result<> Changes::make_large_file(std::uint32_t index) {
+  const Entry& entry = entries_[index];
+  FERRY_ASSIGN(const Fd file,
+               open_at(content_, Places::flat_name(entries_, index), O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  if (::ftruncate(file.get(), 0) != 0 || ::ftruncate(file.get(), static_cast<off_t>(entry.size)) != 0)
+    return fail_errno("set the size");
+  FileProgress version = version_of(entry, manifest_.info.stable_before_ns);
+  version.old = old_file(index);
+  return journal_.record(Directories::path(entries_, index), version);
+}
+
+Result<> Changes::finish(const std::set<std::uint32_t>& lost) {
+  for (std::uint32_t index = 0; index < entries_.size(); ++index) {
+    const bool link = entries_[index].type == Type::hard_link;
+    if (lost.contains(link ? entries_[index].link : index)) plan_[index].step = Step::absent;
+  }
+  return take_away();
+}
+
+/// Finds the names that have to go, because the manifest has none such or something comes in their place that cannot
+/// replace them by itself, and the directories that change thereby. What is below one of them goes with it.
+Result<> Changes::take_away() {
+  removals_.clear();
+  std::vector<std::uint32_t> new_of(old_entries_.size(), none);
+  for (std::uint32_t index = 0; index < entries_.size(); ++index) {
+    const std::uint32_t old = old_of_[index];
+    const Step step = plan_[index].step;
+    const bool replaces = step == Step::replace && (old == none || old_entries_[old].type != Type::directory);
+    if (step == Step::make || step == Step::replace || step == Step::absent) touch(entries_[index].parent);
+    if (old != none && (step == Step::keep || step == Step::metadata || step == Step::patch || replaces))
+      new_of[old] = index;
+  }
+  std::vector<bool> gone(old_entries_.size(), false);
+  for (std::uint32_t old = 1; old < old_entries_.size(); ++old) {
+    if (cancelled_) return fail(Code::cancelled, "cancelled");
+    const std::uint32_t parent = old_entries_[old].parent;
+    gone[old] = gone[parent] || new_of[old] == none;
+    if (!gone[old] || gone[parent]) continue;
+    removals_.push_back({new_of[parent], old_entries_[old].name});
+    touch(new_of[parent]);
+  }
+  return {};
+}
+
+/// Its times change with its names.
+void Changes::touch(std::uint32_t directory) {
+  if (plan_[directory].step == Step::keep) plan_[directory].step = Step::metadata;
+}
+
+Digest Changes::known_digest(std::uint32_t entry) const {
+  const Step step = plan_[entry].step;
+  if (step == Step::keep || step == Step::metadata) return plan_[entry].digest;
+  return journal_.find(Directories::path(entries_, entry)).value_or(FileProgress{}).digest;
+}
+
+Plan Changes::plan(Manifest&& manifest, const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) const {
+  Plan plan;
+  plan.entries = plan_;
+  plan.removals = removals_;
+  for (std::uint32_t index = 0; index < entries_.size(); ++index) {
+    Plan::Entry& entry = plan.entries[index];
+    if (entries_[index].type != Type::regular || entry.step == Step::absent) continue;
+    entry.digest = digests[index];
+    if (entry.step != Step::replace && entry.step != Step::patch) continue;
+    const auto received = journal_.find(Directories::path(entries_, index)).value_or(FileProgress{});
+    entry.stable = received.stable && !torn.contains(index);
+    if (entry.step == Step::patch) entry.step = add_patches(index, received, plan.patches);
+  }
+  plan.manifest = std::move(manifest);
+  return plan;
+}
+
+/// Less is left to be done if nothing differs in the end.
+Changes::Step Changes::add_patches(std::uint32_t index, const FileProgress& received,
+                                   std::vector<Plan::FilePatch>& patches) const {
+  const Entry& old = old_entries_[inode_of(old_of_[index])];
+  bool differs = old.size != entries_[index].size;
+  for (const auto& [extent, patch] : received.extents) {
+    if (patch.empty()) continue;
+    differs = true;
+    patches.push_back({index, extent, patch});
+  }
+  if (differs) return Step::patch;
+  return same_metadata(entries_[index], old) ? Step::keep : Step::metadata;
+}
+
+}  // namespace ferry::sync

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "sync/baseline.h"
+#include "sync/journal.h"
+#include "sync/plan.h"
+#include "sync/target.h"
+
+namespace ferry::sync {
+
+/// The version of a volume that an update begins with. Nothing writes to it meanwhile.
+struct Version {
+  Fd root;
+  Manifest manifest;                 ///< of a walk of it
+  std::optional<Baseline> baseline;  ///< of the copy that it is
+  std::string host;                  ///< UUID of this host's catalogue
+
+  static Result<Version> look(const std::filesystem::path& data, const std::filesystem::path& baseline,
+                              const std::string& host);
+};
+
+/// Whether changes at the destination since the last copy may be lost.
+enum class Replace { refuse, allowed };
+
+/// The changes that make a volume's version equal to a manifest, while they are received beside it; they become a Plan.
+class Changes : public Target {
+ public:
+  /// All must outlive this object. `content` is the open directory for what is received.
+  Changes(const Version& version, const Manifest& manifest, int content, Replace replace, Journal& journal,
+          const std::atomic<bool>& cancelled);
+
+  /// Code::already_exists: the volume was changed at the destination (Replace::refuse).
+  Result<std::vector<Want>> prepare() override;
+  const Room& room() const override { return room_; }
+  bool forgot() const override { return forgot_; }
+  Result<> make_large_files() override;
+  Result<> finish(const std::set<std::uint32_t>& lost) override;
+  Digest known_digest(std::uint32_t entry) const override;
+  Places::Shape shape() const override { return Places::Shape::flat; }
+  int root() const override { return content_; }
+  const OldTree* old() const override { return &old_; }
+
+  /// After finish(), once. `digests` by entry, of all regular files; those in `torn` may be of no one version. Takes
+  /// the manifest that the constructor was given.
+  Plan plan(Manifest&& manifest, const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) const;
+
+ private:
+  using Step = Plan::Step;
+
+  Result<> check_unchanged() const;
+  void decide_all();
+  Step decide(std::uint32_t index);
+  Step decide_file(std::uint32_t index);
+  bool same_link(std::uint32_t index) const;
+  std::uint32_t inode_of(std::uint32_t old_entry) const;
+  bool find_equal_content(std::uint32_t index, std::uint32_t old);
+  const Origin* origin_of(std::uint32_t index) const;
+  std::optional<OldFile> old_file(std::uint32_t index) const;
+  Result<> want(std::uint32_t index);
+  Result<> want_missing(std::uint32_t index, const FileProgress& known);
+  bool is_received(std::uint32_t index, const FileProgress& known) const;
+  Result<> make_large_file(std::uint32_t index);
+  Result<> take_away();
+  void touch(std::uint32_t directory);
+  Step add_patches(std::uint32_t index, const FileProgress& received, std::vector<Plan::FilePatch>& patches) const;
+  tl::unexpected<Error> at(std::uint32_t index, const Error& error) const;
+
+  const Version& version_;
+  const Manifest& manifest_;
+  const std::vector<Entry>& entries_;
+  const std::vector<Entry>& old_entries_;
+  const int content_;
+  const Replace replace_;
+  Journal& journal_;
+  const std::atomic<bool>& cancelled_;
+  std::vector<std::uint32_t> old_of_;   // by entry: the old one of the same path, or none
+  std::vector<std::uint32_t> copy_of_;  // by old entry: that of the baseline, or none
+  std::vector<bool> taken_;             // by old entry: its inode is a file's already
+  std::vector<Plan::Entry> plan_;
+  std::vector<Plan::Removal> removals_;
+  OldTree old_;  // `of`: only of files that are patched
+  std::vector<Want> wants_;
+  std::vector<std::uint32_t> large_;
+  Room room_;
+  bool forgot_ = false;
+};
+
+}  // namespace ferry::sync

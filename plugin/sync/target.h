@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <set>
+#include <vector>
+
+#include "base/result.h"
+#include "sync/content.h"
+#include "sync/journal.h"
+#include "sync/places.h"
+
+namespace ferry::sync {
+
+/// What one round of a receiver writes to: a new tree, or the changes of one that is there. Not thread-safe. Once the
+/// receiver is cancelled, prepare() and finish() end after the next entry with Code::cancelled.
+class Target {
+ public:
+  virtual ~Target() = default;
+
+  /// What is still to be written.
+  struct Room {
+    std::uint64_t new_files = 0;  ///< each needs an inode
+    std::int64_t bytes = 0;       ///< more than what the files to be replaced occupy; less than zero if they shrink
+  };
+
+  /// Makes it ready for content and returns what is wanted: everything but what is known to be there in the same
+  /// version.
+  virtual Result<std::vector<Want>> prepare() = 0;
+
+  /// After prepare().
+  virtual const Room& room() const = 0;
+  /// After prepare(): the journal was told to forget something, which must be durable before anything is written.
+  virtual bool forgot() const = 0;
+  /// After prepare(), when there is room: makes the files that several threads are going to write, with their final
+  /// size.
+  virtual Result<> make_large_files() = 0;
+  /// After the content. Entries in `lost` (files that vanished at the sender before their content was read) and links
+  /// to them are left out.
+  virtual Result<> finish(const std::set<std::uint32_t>& lost) = 0;
+
+  /// The ContentDigest of a regular file that was not wanted.
+  virtual Digest known_digest(std::uint32_t entry) const = 0;
+
+  /// Where content goes; see Places and OldTree.
+  virtual Places::Shape shape() const = 0;
+  virtual int root() const = 0;
+  virtual const OldTree* old() const = 0;
+};
+
+/// Calls `want` for each extent that is not there of a file of which some are. What has come of those goes away: it was
+/// not verified.
+Result<> for_missing_extents(int file, std::uint64_t size, const FileProgress& known,
+                             const std::function<void(std::uint32_t extent)>& want);
+
+}  // namespace ferry::sync

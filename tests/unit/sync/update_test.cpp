@@ -1,0 +1,275 @@
+#include <sys/wait.h>
+
+#include <csignal>
+
+#include "support/seed.h"
+#include "sync/migration_fixture.h"
+#include "sync/plan.h"
+#include "sync/random_tree.h"
+
+namespace ferry::sync {
+namespace {
+
+/// Two hosts with a volume each, which is copied and updated to and fro.
+class UpdateTest : public MigrationTest {
+ protected:
+  struct Host {
+    std::string uuid;
+    fs::path volume;
+    fs::path data() const { return volume / "data"; }
+    fs::path update() const { return volume / "update"; }
+    fs::path journal() const { return volume / "journal"; }
+    fs::path baseline() const { return volume / "baseline"; }
+  };
+
+  void SetUp() override { start_again(); }
+
+  void start_again() {
+    for (const auto& host : {a_, b_}) {
+      ASSERT_TRUE(remove_tree(host.volume));
+      fs::create_directories(host.data());
+    }
+  }
+
+  static test::LocalSource open(const Host& host) {
+    auto baseline = read_baseline(host.baseline());
+    return test::LocalSource(*open_at(AT_FDCWD, host.data().string(), O_RDONLY | O_DIRECTORY), host.uuid,
+                             baseline ? std::make_shared<const Baseline>(std::move(*baseline)) : nullptr);
+  }
+
+  Result<Receipt> import(Source& source, const Host& to) {
+    progress_.bytes_sent = 0;
+    options_.update.reset();
+    options_.baseline = to.baseline();
+    auto receipt = Receiver(source, to.data(), to.journal(), options_, progress_, cancelled_).run();
+    if (receipt) fs::remove(to.journal());
+    return receipt;
+  }
+
+  /// Receives the update; apply() makes it so.
+  Result<Receipt> receive_update(Source& source, const Host& to, Replace replace = Replace::refuse) {
+    progress_.bytes_sent = 0;
+    const UpdatePaths paths(to.update());
+    for (const auto& path : {paths.content, paths.gone}) fs::create_directories(path);
+    options_.update = UpdateOf{to.data(), to.uuid, replace};
+    options_.baseline = to.baseline();
+    return Receiver(source, to.update(), to.journal(), options_, progress_, cancelled_).run();
+  }
+
+  static Result<> apply(const Host& to) {
+    FERRY_TRY(apply_plan(to.update(), to.data(), to.baseline()));
+    FERRY_TRY(remove_tree(to.update()));
+    return remove_tree(to.journal());
+  }
+
+  void copy(const Host& from, const Host& to) {
+    auto source = open(from);
+    const auto receipt = import(source, to);
+    ASSERT_TRUE(receipt) << receipt.error().message;
+    expect_equal(from, to);
+  }
+
+  void update(const Host& from, const Host& to, Replace replace = Replace::refuse) {
+    auto source = open(from);
+    const auto receipt = receive_update(source, to, replace);
+    ASSERT_TRUE(receipt) << receipt.error().message;
+    const auto applied = apply(to);
+    ASSERT_TRUE(applied) << applied.error().message;
+    expect_equal(from, to);
+    digest_ = receipt->digest;
+  }
+
+  static void expect_equal(const Host& from, const Host& to) {
+    ASSERT_EQ(test::tree_difference(from.data(), to.data()), "");
+  }
+
+  /// That of a copy that begins with nothing.
+  std::string digest_of_fresh_copy(const Host& from) {
+    const Host fresh{"fresh", directory_ / "fresh"};
+    fs::create_directories(fresh.data());
+    auto source = open(from);
+    const auto receipt = import(source, fresh);
+    EXPECT_TRUE(remove_tree(fresh.volume));
+    return receipt ? receipt->digest : receipt.error().message;
+  }
+
+  static void write_at(const fs::path& path, off_t offset, const std::string& bytes) {
+    const Fd file = *open_at(AT_FDCWD, path.string(), O_WRONLY);
+    ASSERT_EQ(::pwrite(file.get(), bytes.data(), bytes.size(), offset), static_cast<ssize_t>(bytes.size()));
+  }
+
+  const Host a_{"a", directory_ / "a"};
+  const Host b_{"b", directory_ / "b"};
+  std::string digest_;
+};
+
+TEST_F(UpdateTest, NothingIsSentOfWhatIsEqual) {
+  for (int i = 0; i < 100; ++i) write(a_.data() / std::to_string(i), std::string(50'000, static_cast<char>(i)));
+  write(a_.data() / "large", std::string(40 << 20, 'x'));
+  let_ctimes_settle();
+  copy(a_, b_);
+  let_ctimes_settle();
+  update(a_, b_);
+  EXPECT_LT(sent(), 100 * 120U + 1000);
+  EXPECT_EQ(digest_, digest_of_fresh_copy(a_));
+  update(b_, a_);  // and back
+  EXPECT_LT(sent(), 100 * 160U + 1000);
+  update(a_, b_);
+  EXPECT_LT(sent(), 100 * 160U + 1000);
+  EXPECT_EQ(digest_, digest_of_fresh_copy(a_));
+}
+
+TEST_F(UpdateTest, OnlyThePagesThatDifferAreSent) {
+  constexpr std::size_t size = 64U << 20;
+  constexpr std::size_t page = 4096;
+  test::Random random(test::seed());
+  write(a_.data() / "database", random.bytes(size));
+  let_ctimes_settle();
+  copy(a_, b_);
+  const Host* hosts[] = {&a_, &b_, &a_};
+  for (int i = 0; i < 2; ++i) {
+    constexpr std::size_t pages = size / page / 100;
+    for (std::size_t n = 0; n < pages; ++n)
+      write_at(hosts[i]->data() / "database", static_cast<off_t>(random.below(size / page) * page), "changed");
+    let_ctimes_settle();
+    update(*hosts[i], *hosts[i + 1]);
+    EXPECT_LT(sent(), 2 * pages * page);
+    EXPECT_EQ(digest_, digest_of_fresh_copy(*hosts[i]));
+  }
+}
+
+TEST_F(UpdateTest, SizesAndHolesChangeToo) {
+  const auto file = a_.data() / "file";
+  const auto change = [&](const std::function<void(int)>& how) {
+    how(open_at(AT_FDCWD, file.string(), O_RDWR)->get());
+    update(a_, b_);
+    let_ctimes_settle();
+  };
+  write(file, std::string(40 << 20, 'x'));
+  copy(a_, b_);
+  let_ctimes_settle();
+  change([](int fd) { ASSERT_EQ(::ftruncate(fd, 33'333'333), 0); });
+  change([](int fd) { ASSERT_EQ(::ftruncate(fd, 50'000'001), 0); });
+  change([](int fd) { ASSERT_EQ(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 20'000'000), 0); });
+  change([](int fd) { ASSERT_EQ(::pwrite(fd, std::string(8192, '\0').data(), 8192, 8192), 8192); });
+  change([](int fd) { ASSERT_EQ(::pwrite(fd, "x", 1, 49'999'999), 1); });
+  change([](int fd) { ASSERT_EQ(::ftruncate(fd, 0), 0); });
+  change([](int fd) { ASSERT_EQ(::pwrite(fd, "x", 1, 5), 1); });
+}
+
+TEST_F(UpdateTest, WhatWasChangedHereIsNotLost) {
+  write(a_.data() / "file", "one");
+  fs::create_directory(a_.data() / "directory");
+  copy(a_, b_);
+  let_ctimes_settle();
+  const std::vector<std::function<void(const fs::path&)>> changes = {
+      [](const fs::path& data) { write(data / "file", "two"); },
+      [](const fs::path& data) { write(data / "directory" / "new", "new"); },
+      [](const fs::path& data) { fs::remove(data / "file"); },
+      [](const fs::path& data) { ASSERT_EQ(::chmod((data / "directory").c_str(), 0700), 0); },
+      [](const fs::path& data) { ASSERT_EQ(::chmod(data.c_str(), 0700), 0); },
+  };
+  for (const auto& change : changes) {
+    change(b_.data());
+    const test::TreeSnapshot before(b_.data());
+    auto source = open(a_);
+    const auto refused = receive_update(source, b_);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Code::already_exists);
+    EXPECT_THAT(refused.error().message, testing::HasSubstr("replace=true"));
+    EXPECT_EQ(before.difference(test::TreeSnapshot(b_.data())), "");
+    update(a_, b_, Replace::allowed);
+    let_ctimes_settle();
+  }
+}
+
+TEST_F(UpdateTest, OnTheWayBackItIsNotLostEither) {
+  write(a_.data() / "file", "one");
+  copy(a_, b_);
+  write(b_.data() / "file", "two");
+  let_ctimes_settle();
+  write(a_.data() / "other", "three");
+  auto source = open(b_);
+  EXPECT_EQ(receive_update(source, a_).error().code, Code::already_exists);
+  update(b_, a_, Replace::allowed);
+}
+
+TEST_F(UpdateTest, WithoutABaselineEverythingIsCompared) {
+  test::Random random(test::seed());
+  for (int i = 0; i < 50; ++i) write(a_.data() / std::to_string(i), random.bytes(20'000));
+  copy(a_, b_);
+  fs::remove(b_.baseline());
+  auto source = open(a_);
+  EXPECT_EQ(receive_update(source, b_).error().code, Code::already_exists);
+  update(a_, b_, Replace::allowed);
+  EXPECT_LT(sent(), 20'000U);
+  write(b_.baseline(), "damaged");
+  update(a_, b_, Replace::allowed);
+}
+
+/// Versions that follow each other at random, brought to and fro, with interruptions at every stage.
+class RandomUpdates : public UpdateTest {
+ protected:
+  void attempt(test::Random& random, const Host& from, const Host& to) {
+    auto source = open(from);
+    source.piece = 1 + random.below(300'000);
+    options_.connections = static_cast<unsigned>(1 + random.below(4));
+    std::atomic<std::int64_t> left = static_cast<std::int64_t>(random.below(random.one_in(2) ? 40'000 : 8 << 20));
+    source.on_content = source.on_manifest = [&left](std::string& bytes) -> Result<> {
+      left -= static_cast<std::int64_t>(bytes.size());
+      return left < 0 ? fail(Code::unavailable, "cut") : Result<>();
+    };
+    const auto receipt = receive_update(source, to);
+    EXPECT_TRUE(receipt || receipt.error().code == Code::unavailable) << receipt.error().message;
+  }
+
+  /// Kills a process while it applies the update.
+  static void apply_in_part(test::Random& random, const Host& to) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      (void)apply_plan(to.update(), to.data(), to.baseline());
+      ::_exit(0);
+    }
+    ::usleep(static_cast<useconds_t>(random.below(random.one_in(2) ? 300 : 6000)));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+  }
+};
+
+TEST_F(RandomUpdates, AlwaysEndInTheNewVersion) {
+  const std::uint64_t seed = test::seed();
+  const char* given = std::getenv("FERRY_TEST_CASES");
+  const int cases = given == nullptr ? 60 : std::stoi(given);
+  for (int number = 0; number < cases && !HasFailure(); ++number) {
+    if (const char* only = std::getenv("FERRY_TEST_CASE"); only != nullptr && std::stoi(only) != number) continue;
+    SCOPED_TRACE("FERRY_TEST_SEED=" + std::to_string(seed) + " FERRY_TEST_CASE=" + std::to_string(number));
+    test::Random random(seed + static_cast<std::uint64_t>(number) * 1'000'003);
+    start_again();
+    const Host *from = &a_, *to = &b_;
+    test::RandomTree trees[] = {test::RandomTree(a_.data(), random), test::RandomTree(b_.data(), random)};
+    trees[0].change(5 + random.below(60));
+    if (random.one_in(2)) let_ctimes_settle();
+    copy(*from, *to);
+    for (std::size_t versions = 1 + random.below(4); versions > 0 && !HasFailure(); --versions) {
+      if (random.one_in(3)) std::swap(from, to);
+      let_ctimes_settle();  // otherwise a change of the same instant as the copy may look like it
+      trees[from == &a_ ? 0 : 1].change(random.below(30));
+      if (random.one_in(2)) let_ctimes_settle();
+      for (std::size_t attempts = random.below(3); attempts > 0; --attempts) attempt(random, *from, *to);
+      auto source = open(*from);
+      options_ = {};
+      const auto receipt = receive_update(source, *to);
+      ASSERT_TRUE(receipt) << receipt.error().message;
+      for (std::size_t crashes = random.below(3); crashes > 0; --crashes) apply_in_part(random, *to);
+      const auto applied = apply(*to);
+      ASSERT_TRUE(applied) << applied.error().message;
+      expect_equal(*from, *to);
+      if (random.one_in(3)) {
+        EXPECT_EQ(receipt->digest, digest_of_fresh_copy(*from));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ferry::sync
