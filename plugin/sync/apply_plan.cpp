@@ -5,8 +5,8 @@
 
 #include <cstdio>
 
+#include "base/directory.h"
 #include "base/files.h"
-#include "base/time.h"
 #include "sync/baseline.h"
 #include "sync/blocks.h"
 #include "sync/directories.h"
@@ -37,16 +37,23 @@ Result<> copy_range(int from, int to, const Extent& range) {
   return {};
 }
 
+Result<> empty_directory(int directory) {
+  FERRY_ASSIGN(const auto names, names_in(directory));
+  for (const auto& name : names) FERRY_TRY(remove_tree_at(directory, name));
+  return {};
+}
+
 bool exists(int directory, const std::string& name, struct stat& info) {
   return ::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/// Every step may have been done before. Nothing is deleted: what has to go is renamed into `gone`, so that it can be
-/// told from what came in its place.
+/// Every step may have been done before. What has to go is renamed into `gone` first, so that it can be told from what
+/// comes in its place.
 class Applier {
  public:
-  Applier(const Plan& plan, int data, int content, int gone)
+  Applier(const Plan& plan, const UpdatePaths& paths, int data, int content, int gone)
       : plan_(plan),
+        paths_(paths),
         entries_(plan.manifest.entries),
         data_(data),
         content_(content),
@@ -55,7 +62,6 @@ class Applier {
 
   Result<> run() {
     FERRY_TRY(take_away());
-    if (::syncfs(data_) != 0) return fail_errno("sync");  // before anything comes in its place
     FERRY_TRY(each(&Applier::make_directory));
     FERRY_TRY(each(&Applier::change));
     FERRY_TRY(each(&Applier::link));
@@ -80,6 +86,8 @@ class Applier {
   Step step(std::uint32_t index) const { return plan_.entries[index].step; }
 
   Result<> take_away() {
+    std::error_code ignored;
+    if (std::filesystem::exists(paths_.taken, ignored)) return {};
     for (std::size_t number = 0; number < plan_.removals.size(); ++number) {
       const auto& removal = plan_.removals[number];
       const std::string place = std::to_string(number);
@@ -89,7 +97,8 @@ class Applier {
       if (::renameat(directory, removal.name.c_str(), gone_, place.c_str()) != 0 && errno != ENOENT)
         return fail_errno("take away " + removal.name);
     }
-    return {};
+    if (::syncfs(data_) != 0) return fail_errno("sync");  // before anything comes in its place
+    return write_file_atomically(paths_.taken, "");
   }
 
   Result<> make_directory(std::uint32_t index) {
@@ -179,6 +188,7 @@ class Applier {
   }
 
   const Plan& plan_;
+  const UpdatePaths& paths_;
   const std::vector<Entry>& entries_;
   const int data_;
   const int content_;
@@ -196,7 +206,9 @@ Result<> apply_plan(const std::filesystem::path& update, const std::filesystem::
   FERRY_ASSIGN(const Fd root, open_at(AT_FDCWD, data.string(), O_RDONLY | O_DIRECTORY));
   FERRY_ASSIGN(const Fd content, open_at(AT_FDCWD, paths.content.string(), O_RDONLY | O_DIRECTORY));
   FERRY_ASSIGN(const Fd gone, open_at(AT_FDCWD, paths.gone.string(), O_RDONLY | O_DIRECTORY));
-  FERRY_TRY(Applier(plan, root.get(), content.get(), gone.get()).run());
+  FERRY_TRY(Applier(plan, paths, root.get(), content.get(), gone.get()).run());
+  // The ctimes of what stays change with that, and the baseline has to have the last ones.
+  if (plan.splits_inodes) FERRY_TRY(empty_directory(gone.get()));
   if (::syncfs(root.get()) != 0) return fail_errno("sync");
   std::vector<Baseline::File> files(plan.entries.size());
   for (std::size_t i = 0; i < files.size(); ++i) {

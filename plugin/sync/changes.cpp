@@ -266,6 +266,9 @@ Result<> Changes::take_away() {
     removals_.push_back({new_of[parent], old_entries_[old].name});
     touch(new_of[parent]);
   }
+  splits_inodes_ = false;
+  for (std::uint32_t old = 1; old < old_entries_.size(); ++old)
+    if (old_entries_[old].type == Type::hard_link && gone[old] != gone[old_entries_[old].link]) splits_inodes_ = true;
   return {};
 }
 
@@ -284,6 +287,7 @@ Plan Changes::plan(Manifest&& manifest, const std::vector<Digest>& digests, cons
   Plan plan;
   plan.entries = plan_;
   plan.removals = removals_;
+  plan.splits_inodes = splits_inodes_;
   for (std::uint32_t index = 0; index < entries_.size(); ++index) {
     Plan::Entry& entry = plan.entries[index];
     if (entries_[index].type != Type::regular || entry.step == Step::absent) continue;

@@ -85,6 +85,7 @@ class Changes : public Target {
   std::vector<bool> taken_;             // by old entry: its inode is a file's already
   std::vector<Plan::Entry> plan_;
   std::vector<Plan::Removal> removals_;
+  bool splits_inodes_ = false;
   OldTree old_;  // `of`: only of files that are patched
   std::vector<Want> wants_;
   std::vector<std::uint32_t> large_;

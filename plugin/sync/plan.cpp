@@ -54,7 +54,10 @@ class PlanReader {
   Result<> record(std::string_view body) {
     Reader reader(body);
     switch (reader.byte()) {
-      case kind_begin: return check(reader.number() == format && reader.at_end());
+      case kind_begin:
+        FERRY_TRY(check(reader.number() == format));
+        plan_.splits_inodes = reader.byte() != 0;
+        return check(reader.at_end());
       case kind_entry: return entry(reader);
       case kind_removal:
         plan_.removals.push_back({reader.number32(), std::string(reader.string(longest_name))});
@@ -112,6 +115,7 @@ Result<> write_plan(const std::filesystem::path& path, const Plan& plan) {
   Writer writer(begin);
   writer.byte(kind_begin);
   writer.number(format);
+  writer.byte(plan.splits_inodes ? 1 : 0);
   FERRY_TRY(state.record(begin));
   FERRY_TRY(state.manifest(plan.manifest));
   for (std::uint32_t index = 0; index < plan.entries.size(); ++index)

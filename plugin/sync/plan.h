@@ -43,6 +43,7 @@ struct Plan {
   std::vector<Entry> entries;     ///< by entry of the manifest
   std::vector<Removal> removals;  ///< none is below another
   std::vector<FilePatch> patches;
+  bool splits_inodes = false;  ///< something that is taken away is another name of something that stays
 
   /// Nothing is to be done.
   bool empty() const;
@@ -51,9 +52,10 @@ struct Plan {
 /// What an update has on disk while it is received and applied, below a directory of its own beside the volume's data.
 struct UpdatePaths {
   explicit UpdatePaths(const std::filesystem::path& update)
-      : content(update / "content"), gone(update / "gone"), plan(update / "plan") {}
+      : content(update / "content"), gone(update / "gone"), taken(update / "taken"), plan(update / "plan") {}
   std::filesystem::path content;  ///< files that were received, see Places::Shape::flat
   std::filesystem::path gone;     ///< what was taken away
+  std::filesystem::path taken;    ///< exists when all of that is there
   std::filesystem::path plan;
 };
 
