@@ -118,8 +118,13 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   const migration::Sources sources(catalogue, mounts, client, tracker, data_root, propagated);
   const auto peers = peer::make_peer_factory(keys);
   migration::Imports imports(catalogue, *peers);
+  migration::Tickets tickets({catalogue, *peers, imports, mounts, client, [&] {
+                                labels.wake();
+                                trash.wake();
+                              }});
+  tickets.resume();  // before a volume that one of them holds can be mounted
 
-  driver::VolumeService service({catalogue, mounts, trash, imports, labels, tracker, marker});
+  driver::VolumeService service({catalogue, mounts, trash, imports, tickets, labels, tracker, marker});
   driver::RpcServer rpc(service, plugin_socket);
   FERRY_TRY(rpc.start());
   tracker.start();
@@ -137,6 +142,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   client.stop();
   listener.reset();
   imports.abandon_all();
+  tickets.abandon_all();
   rpc.stop();
   tls.stop();
   labels.stop();

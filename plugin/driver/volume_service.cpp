@@ -18,8 +18,8 @@ Error explain(const volumes::VolumeRecord& record) {
   const auto why = record.migration.is_object() ? record.migration.value("error", nlohmann::json()) : nlohmann::json();
   const std::string reason = why.is_string() ? why.get<std::string>() : "the reason is not known";
   if (record.state == volumes::State::quarantined) return {Code::corrupt, reason};
-  return {Code::io,
-          "the import of volume " + record.name + " failed: " + reason + "; remove the volume and create it again"};
+  return {Code::io, "the import of volume " + record.name + " failed: " + reason +
+                        "; start it again with a ticket: -o retry=" + record.name + ", or remove the volume"};
 }
 
 }  // namespace
@@ -32,12 +32,25 @@ Result<VolumeService::Snapshot> VolumeService::find(const std::string& name) con
 
 Result<> VolumeService::create(const std::string& name, const std::map<std::string, std::string>& options) {
   FERRY_ASSIGN(const auto request, migration::parse_options(name, options));
-  if (!request.import && parts_.labels.is_own_create(name))
-    return fail(Code::busy, "volume " + name + " has just been removed; create it again");
-  FERRY_TRY(request.import ? parts_.imports.begin(name, request) : create_plain(name, request));
+  FERRY_TRY(start(name, request));
   update_marker();
-  if (request.import) parts_.labels.wake();
   return {};
+}
+
+Result<> VolumeService::start(const std::string& name, const migration::CreateRequest& request) {
+  Result<> begun;
+  if (request.import)
+    begun = parts_.imports.begin(name, request);
+  else if (request.ticket)
+    begun = parts_.tickets.begin(name, *request.ticket);
+  else if (!request.retry.empty())
+    begun = parts_.tickets.begin_retry(name, request.retry);
+  else if (parts_.labels.is_own_create(name))
+    return fail(Code::busy, "volume " + name + " has just been removed; create it again");
+  else
+    return create_plain(name, request);
+  if (begun) parts_.labels.wake();
+  return begun;
 }
 
 void VolumeService::update_marker() {
@@ -60,10 +73,22 @@ Result<> VolumeService::remove(const std::string& name) {
     spdlog::debug("volume {} is being registered anew: the Engine forgets it now, nothing is deleted", name);
     return {};
   }
+  if (record->kind == volumes::Kind::ticket) return remove_ticket(name);
+  if (const std::string ticket = parts_.tickets.holder(name); !ticket.empty())
+    return fail(Code::busy, "volume " + name + " is being made or changed by ticket " + ticket +
+                                "; `docker volume rm " + ticket + "` cancels that");
   parts_.imports.abandon(name);
   FERRY_ASSIGN(record, find(name));  // the import may have come to its end meanwhile
   FERRY_TRY(parts_.mounts.release(name));
   FERRY_TRY(parts_.marker.remove([&] { return discard(*record); }));
+  parts_.trash.wake();
+  return {};
+}
+
+/// Its new volumes go before it does: see MarkerKeeper::remove.
+Result<> VolumeService::remove_ticket(const std::string& name) {
+  FERRY_TRY(parts_.tickets.cancel(name));
+  FERRY_TRY(parts_.marker.remove([&] { return parts_.catalogue.remove(name); }));
   parts_.trash.wake();
   return {};
 }
@@ -78,16 +103,30 @@ Result<> VolumeService::discard(const volumes::VolumeRecord& record) {
   return parts_.catalogue.remove(record.name);
 }
 
+Result<> VolumeService::wait_for_content(const std::string& name) {
+  const Deadline deadline = after(mount_wait);
+  FERRY_TRY(parts_.imports.wait(name, deadline));
+  return parts_.tickets.wait(name, deadline);
+}
+
 Result<std::string> VolumeService::mount(const std::string& name, const std::string& id) {
   FERRY_ASSIGN(auto record, find(name));
-  if (record->state == volumes::State::importing) {
-    FERRY_TRY(parts_.imports.wait(name, after(mount_wait)));
-    FERRY_ASSIGN(record, find(name));
-  }
+  if (record->kind == volumes::Kind::ticket)
+    return fail(Code::invalid_argument,
+                name + " is a ticket: it stands for a migration and has no content; mount the volumes that it brings");
+  FERRY_TRY(wait_for_content(name));
+  FERRY_ASSIGN(record, find(name));
   if (record->state == volumes::State::importing)
     return fail(Code::busy, "the import of volume " + name + " is being stopped");
   if (record->state != volumes::State::ready) return tl::unexpected(explain(*record));
-  return parts_.mounts.mount(name, id, parts_.catalogue.layout().data(name), record->mode);
+  FERRY_ASSIGN(auto mountpoint, parts_.mounts.mount(name, id, parts_.catalogue.layout().data(name), record->mode));
+  // A ticket that took the volume at this instant may have seen it unmounted, or sees it mounted now and fails: it is
+  // this Mount that gives way.
+  if (const std::string ticket = parts_.tickets.holder(name); !ticket.empty()) {
+    FERRY_TRY(parts_.mounts.unmount(name, id));
+    return fail(Code::busy, "volume " + name + " is being changed by ticket " + ticket + "; try again then");
+  }
+  return mountpoint;
 }
 
 Result<> VolumeService::unmount(const std::string& name, const std::string& id) {
@@ -110,9 +149,15 @@ VolumeInfo VolumeService::info(const volumes::VolumeRecord& record) const {
 Result<VolumeInfo> VolumeService::get(const std::string& name) {
   FERRY_ASSIGN(const auto record, find(name));
   VolumeInfo found = info(*record);
-  const bool running = record->state == volumes::State::importing;
-  const auto migration = running ? parts_.imports.status(name) : nlohmann::json(nullptr);
+  if (record->kind == volumes::Kind::ticket) {
+    found.status = parts_.tickets.status(*record);
+    return found;
+  }
+  auto migration = parts_.tickets.volume_status(name);
+  const bool changing = !migration.is_null();
+  if (!changing && record->state == volumes::State::importing) migration = parts_.imports.status(name);
   found.status = status_of(*record, migration, parts_.tracker.facts(name), parts_.tracker.connected());
+  if (changing) found.status["state"] = to_string(volumes::State::importing);
   return found;
 }
 

@@ -6,6 +6,7 @@
 #include "engine/tracker.h"
 #include "migration/imports.h"
 #include "migration/label_keeper.h"
+#include "migration/tickets.h"
 #include "volumes/catalogue.h"
 #include "volumes/marker_keeper.h"
 #include "volumes/mounts.h"
@@ -22,6 +23,7 @@ class VolumeService : public VolumeDriver {
     volumes::Mounts& mounts;
     volumes::Trash& trash;
     migration::Imports& imports;
+    migration::Tickets& tickets;
     migration::LabelKeeper& labels;
     const engine::Tracker& tracker;
     volumes::MarkerKeeper& marker;
@@ -41,6 +43,9 @@ class VolumeService : public VolumeDriver {
   using Snapshot = volumes::Catalogue::Snapshot;
   Result<Snapshot> find(const std::string& name) const;
   void update_marker();
+  Result<> start(const std::string& name, const migration::CreateRequest& request);
+  Result<> wait_for_content(const std::string& name);
+  Result<> remove_ticket(const std::string& name);
   Result<> create_plain(const std::string& name, const migration::CreateRequest& request);
   Result<> discard(const volumes::VolumeRecord& record);
   VolumeInfo info(const volumes::VolumeRecord& record) const;

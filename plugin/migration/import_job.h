@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -11,7 +10,7 @@
 #include "base/time.h"
 #include "migration/options.h"
 #include "migration/peer.h"
-#include "sync/receiver.h"
+#include "migration/transfer.h"
 #include "volumes/catalogue.h"
 
 namespace ferry::migration {
@@ -43,36 +42,22 @@ class ImportJob {
   /// The member `migration` of Status, while it runs and after.
   nlohmann::json status() const;
 
-  /// "37 % done, about 12 s left", for whoever has to wait.
-  std::string progress_text() const;
-
  private:
   void run();
-  Result<sync::Receipt> import();
-  Result<sync::Receipt> attempt();
   Result<> commit(const sync::Receipt& receipt);
   void fail_import(const Error& error);
   Result<> store_failure(const nlohmann::json& status);
-  bool pause(std::chrono::milliseconds duration);
-  void note(const Error& error);
-  std::uint64_t rate() const;
-  nlohmann::json status_locked() const;
 
   volumes::Catalogue& catalogue_;
   const std::string name_;
-  const ImportRequest request_;
-  const std::shared_ptr<Peer> peer_;
+  const std::string peer_;
   const nlohmann::json base_;  // what of the status stays the same
-  sync::Progress progress_;
-  std::atomic<bool> cancelled_{false};
+  Transfer transfer_;
 
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  bool ended_ = false;   // protected by mutex_, as are the following
-  std::string trouble_;  // why the last attempt failed, while the next is under way
-  SteadyClock::time_point content_began_;
-  std::uint64_t content_before_ = 0;  // bytes that were there before this attempt
-  nlohmann::json outcome_ = nullptr;  // final status
+  bool ended_ = false;                // protected by mutex_
+  nlohmann::json outcome_ = nullptr;  // protected by mutex_: final status
   std::thread thread_;
 };
 

@@ -16,8 +16,8 @@ namespace {
 constexpr std::chrono::milliseconds identify_time{2000};
 constexpr std::chrono::milliseconds describe_time{2500};
 
-volumes::VolumeRecord new_record(const std::string& name, const CreateRequest& request,
-                                 const VolumeDescription& source) {
+volumes::VolumeRecord new_record(const std::string& name, const CreateRequest& request, const VolumeDescription& source,
+                                 const std::string& peer_uuid) {
   volumes::VolumeRecord record;
   record.name = name;
   record.created = now_rfc3339();
@@ -29,6 +29,7 @@ volumes::VolumeRecord new_record(const std::string& name, const CreateRequest& r
   record.labels = source.labels;
   record.labels_pending = true;
   record.import = to_json(*request.import);
+  record.import["uuid"] = peer_uuid;
   record.migration = new_import_status(*request.import);
   if (!source.labels_known)
     record.migration["warnings"].push_back(
@@ -40,15 +41,6 @@ volumes::VolumeRecord new_record(const std::string& name, const CreateRequest& r
 nlohmann::json without_limit(nlohmann::json request) {
   request.erase("limit");
   return request;
-}
-
-Result<> check_room(const std::filesystem::path& directory, std::uint64_t bytes) {
-  struct statvfs room {};
-  if (::statvfs(directory.c_str(), &room) != 0) return fail_errno("statvfs " + directory.string());
-  const std::uint64_t free_bytes = static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
-  if (bytes <= free_bytes) return {};
-  return fail(Code::no_space, "too little space: the source has at least " + std::to_string(bytes) + " bytes, " +
-                                  directory.string() + " has " + std::to_string(free_bytes) + " free");
 }
 
 /// An import that can never be carried on must not look as if it were.
@@ -64,9 +56,19 @@ void give_up(volumes::Catalogue& catalogue, const std::string& name, const Error
 
 }  // namespace
 
+Result<> check_room(const std::filesystem::path& directory, std::uint64_t bytes) {
+  struct statvfs room {};
+  if (::statvfs(directory.c_str(), &room) != 0) return fail_errno("statvfs " + directory.string());
+  const std::uint64_t free_bytes = static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
+  if (bytes <= free_bytes) return {};
+  return fail(Code::no_space, "too little space: the source has at least " + std::to_string(bytes) + " bytes, " +
+                                  directory.string() + " has " + std::to_string(free_bytes) + " free");
+}
+
 void Imports::resume() {
   for (const auto& record : catalogue_.list()) {
-    if (record->state != volumes::State::importing) continue;
+    const bool own = record->kind == volumes::Kind::volume && !record->import.contains("ticket");
+    if (record->state != volumes::State::importing || !own) continue;
     if (const auto request = import_request(record->import)) {
       spdlog::info("carrying on the import of {} from {}", record->name, request->peer.text());
       start(record->name, *request);
@@ -79,11 +81,11 @@ void Imports::resume() {
 Result<> Imports::begin(const std::string& name, const CreateRequest& request) {
   if (catalogue_.find(name)) return fail(Code::already_exists, "volume " + name + " exists already");
   const auto peer = peers_.peer(request.import->peer);
-  FERRY_ASSIGN(const auto source, check(name, *request.import, *peer));
-  auto record = new_record(name, request, source);
+  FERRY_ASSIGN(const auto checked, check(name, *request.import, *peer));
+  auto record = new_record(name, request, checked.source, checked.peer_uuid);
   FERRY_ASSIGN(const std::string orphan, find_orphan(record));
   if (orphan.empty()) {
-    FERRY_TRY(check_room(catalogue_.layout().volumes(), source.bytes));
+    FERRY_TRY(check_room(catalogue_.layout().volumes(), checked.source.bytes));
     FERRY_TRY(catalogue_.create(std::move(record)));
   } else {
     FERRY_TRY(catalogue_.adopt(std::move(record), orphan));
@@ -92,13 +94,38 @@ Result<> Imports::begin(const std::string& name, const CreateRequest& request) {
   return {};
 }
 
-Result<VolumeDescription> Imports::check(const std::string& name, const ImportRequest& request, Peer& peer) const {
+Result<Imports::Checked> Imports::check(const std::string& name, const ImportRequest& request, Peer& peer) const {
   FERRY_ASSIGN(const std::string uuid, peer.identify(identify_time));
   if (uuid == catalogue_.uuid() && request.volume == name)
     return fail(Code::invalid_argument, "from=" + request.peer.text() +
                                             " is this host: a volume cannot be imported from itself; "
                                             "name another volume as from=HOST/VOLUME");
-  return peer.describe(request, describe_time);
+  FERRY_ASSIGN(auto source, peer.describe(request, describe_time));
+  return Checked{std::move(source), uuid};
+}
+
+Result<> Imports::restart(const std::string& name) {
+  const auto failed = catalogue_.find(name);
+  if (!failed || failed->kind != volumes::Kind::volume)
+    return fail(Code::not_found, "option retry: there is no volume " + name + " here");
+  if (failed->state != volumes::State::failed)
+    return fail(Code::invalid_argument, "option retry: the import of volume " + name + " has not failed: it is " +
+                                            std::string(to_string(failed->state)));
+  FERRY_ASSIGN(const ImportRequest request, import_request(failed->import));
+  FERRY_ASSIGN(const auto checked, check(name, request, *peers_.peer(request.peer)));
+  FERRY_TRY(check_room(catalogue_.layout().volumes(), checked.source.bytes));
+  abandon(name);
+  FERRY_TRY(catalogue_.restart_import(name, [&](volumes::VolumeRecord& record) {
+    CreateRequest again;
+    again.mode = record.mode;
+    again.import = request;
+    auto next = new_record(name, again, checked.source, checked.peer_uuid);
+    next.created = record.created;
+    next.superseded = volumes::Superseded{record.labels, record.options};
+    record = std::move(next);
+  }));
+  start(name, request);
+  return {};
 }
 
 /// An anonymous import that was removed while it ran left its staging for an hour: the same import takes it over.
@@ -148,7 +175,8 @@ void Imports::abandon_all() {
 Result<> Imports::wait(const std::string& name, Deadline deadline) const {
   const Job job = find(name);
   if (!job || job->wait(deadline)) return {};
-  return fail(Code::busy, "volume " + name + " is still being imported: " + job->progress_text() + "; try again then");
+  return fail(Code::busy,
+              "volume " + name + " is still being imported: " + progress_text(job->status()) + "; try again then");
 }
 
 nlohmann::json Imports::status(const std::string& name) const {

@@ -12,6 +12,9 @@
 
 namespace ferry::migration {
 
+/// Code::no_space unless the file system of `directory` has so many bytes free.
+Result<> check_room(const std::filesystem::path& directory, std::uint64_t bytes);
+
 /// The imports of this host: checks them, starts them, carries on those that a restart interrupted. Thread-safe.
 class Imports {
  public:
@@ -23,6 +26,10 @@ class Imports {
 
   /// Checks within 5 s all that can be known at once, adds the volume in State::importing and starts the import.
   Result<> begin(const std::string& name, const CreateRequest& request);
+
+  /// Starts an import that has failed again, as it was asked for, after the checks of begin(). Code::not_found or
+  /// invalid_argument: there is none.
+  Result<> restart(const std::string& name);
 
   /// Ends the import without an outcome, if one runs. What it has written stays.
   void abandon(const std::string& name);
@@ -38,7 +45,11 @@ class Imports {
   using Job = std::shared_ptr<ImportJob>;
   Job find(const std::string& name) const;
   void start(const std::string& name, const ImportRequest& request);
-  Result<VolumeDescription> check(const std::string& name, const ImportRequest& request, Peer& peer) const;
+  struct Checked {
+    VolumeDescription source;
+    std::string peer_uuid;
+  };
+  Result<Checked> check(const std::string& name, const ImportRequest& request, Peer& peer) const;
   Result<std::string> find_orphan(const volumes::VolumeRecord& record) const;
 
   volumes::Catalogue& catalogue_;

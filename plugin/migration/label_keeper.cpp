@@ -14,7 +14,16 @@ constexpr std::chrono::seconds retry_interval{1};
 constexpr std::chrono::minutes idle_interval{1};
 
 /// Options that ask for a migration and say nothing about the volume.
-constexpr std::array<const char*, 2> migration_options = {"from", "freeze"};
+constexpr std::array<const char*, 3> migration_options = {"from", "freeze", "limit"};
+
+/// What is shown but for what an older version of the volume had brought.
+volumes::StringMap without(volumes::StringMap shown, const volumes::StringMap& old) {
+  std::erase_if(shown, [&](const auto& item) {
+    const auto found = old.find(item.first);
+    return found != old.end() && found->second == item.second;
+  });
+  return shown;
+}
 
 bool shows(const engine::Volume& volume, const volumes::Reregistration& wanted) {
   return volume.labels == wanted.labels && volume.options == wanted.options;
@@ -106,9 +115,16 @@ bool LabelKeeper::settle_all() {
   return settled;
 }
 
+volumes::StringMap LabelKeeper::wanted_labels(const volumes::VolumeRecord& record, const volumes::StringMap& shown) {
+  auto wanted = without(shown, record.superseded ? record.superseded->labels : volumes::StringMap{});
+  wanted.insert(record.labels.begin(), record.labels.end());
+  return wanted;
+}
+
 volumes::StringMap LabelKeeper::wanted_options(const volumes::VolumeRecord& record, const volumes::StringMap& given) {
   volumes::StringMap wanted = record.options;
-  for (const auto& [key, value] : given) wanted[key] = value;
+  const auto old = record.superseded ? record.superseded->options : volumes::StringMap{};
+  for (const auto& [key, value] : without(given, old)) wanted[key] = value;
   for (const char* key : migration_options) wanted.erase(key);
   return wanted;
 }
@@ -119,8 +135,8 @@ Result<LabelKeeper::Outcome> LabelKeeper::settle(const std::string& name) {
   if (record->reregistration) return reregister(name, *record->reregistration);
   FERRY_ASSIGN(const auto shown, this->shown(name, *record));
   if (!shown) return Outcome::later;  // the user's own create has not come to its end yet
-  volumes::Reregistration wanted{shown->driver, record->labels, wanted_options(*record, shown->options)};
-  for (const auto& [key, value] : shown->labels) wanted.labels[key] = value;
+  const volumes::Reregistration wanted{shown->driver, wanted_labels(*record, shown->labels),
+                                       wanted_options(*record, shown->options)};
   if (shows(*shown, wanted)) return disarm(name);
   FERRY_TRY(arm(name, wanted));
   return reregister(name, wanted);
@@ -133,6 +149,7 @@ Result<> LabelKeeper::arm(const std::string& name, const volumes::Reregistration
 Result<LabelKeeper::Outcome> LabelKeeper::disarm(const std::string& name) {
   FERRY_TRY(catalogue_.update(name, [&](volumes::VolumeRecord& record) {
     record.reregistration.reset();
+    record.superseded.reset();
     record.labels_pending = false;
   }));
   const std::lock_guard guard(mutex_);

@@ -44,6 +44,8 @@ class LabelKeeper {
   /// it at that moment; then it must not come back empty. A Create that asks for an import never is one.
   bool is_own_create(const std::string& name) const;
 
+  /// The labels that the Engine shall show: the source's, and those that the user gave; `shown` are both, as of before.
+  static volumes::StringMap wanted_labels(const volumes::VolumeRecord& record, const volumes::StringMap& shown);
   /// The options that the Engine shall show: the source's, and what the user gave that is not Ferry's own.
   static volumes::StringMap wanted_options(const volumes::VolumeRecord& record, const volumes::StringMap& given);
 

@@ -12,19 +12,23 @@ namespace ferry::migration {
 
 namespace {
 
-constexpr std::string_view known = "mode, from, freeze, limit";
+constexpr std::array<std::string_view, 10> options_known = {"mode", "from",   "freeze",  "limit",   "volume",
+                                                            "as",   "rename", "replace", "dry-run", "retry"};
+constexpr std::string_view known = "mode, from, freeze, limit, volume, as, rename, replace, dry-run, retry";
 
-constexpr std::array<std::string_view, 22> of_later_versions = {
-    "to",    "volume",     "container", "as",           "rename",  "move",  "retry",  "reclaim",
-    "force", "max-freeze", "rounds",    "max-downtime", "strict",  "layer", "memory", "start",
-    "binds", "shared",     "exclude",   "compress",     "dry-run", "rest"};
+constexpr std::array<std::string_view, 17> of_later_versions = {
+    "to",    "container", "move",  "reclaim", "force",  "max-freeze", "rounds",   "max-downtime", "strict",
+    "layer", "memory",    "start", "binds",   "shared", "exclude",    "compress", "rest"};
+
+/// Options that only a ticket has, beside volume.
+constexpr std::array<const char*, 4> of_tickets = {"as", "rename", "replace", "dry-run"};
 
 constexpr std::array<std::string_view, 3> schemes_of_later_versions = {"ssh", "sftp", "file"};
 
 tl::unexpected<Error> refuse(std::string message) { return fail(Code::invalid_argument, std::move(message)); }
 
 Result<> check_option(const std::string& key) {
-  if (key == "mode" || key == "from" || key == "freeze" || key == "limit") return {};
+  if (std::find(options_known.begin(), options_known.end(), key) != options_known.end()) return {};
   if (std::find(of_later_versions.begin(), of_later_versions.end(), key) != of_later_versions.end())
     return fail(Code::unsupported, "option " + key + " is not in this version of Ferry; it has: " + std::string(known));
   return refuse("unknown option " + quote(key) + "; Ferry has: " + std::string(known));
@@ -66,9 +70,149 @@ Result<Freeze> parse_freeze(const std::string& value) {
   return refuse("freeze=" + quote(value) + " is not known: use freeze=none");
 }
 
-Result<> check_import(const CreateRequest& request, const std::string& option) {
-  if (request.import) return {};
-  return refuse("option " + option + " belongs to an import: add from=HOST[:PORT][/VOLUME] or leave it out");
+/// "A,B" as names, each of which may be checked to be one.
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> parts;
+  std::size_t begin = 0;
+  for (std::size_t end = list.find(','); end != std::string::npos; end = list.find(',', begin)) {
+    parts.push_back(list.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  parts.push_back(list.substr(begin));
+  return parts;
+}
+
+Result<> check_volume(const std::string& option, const std::string& name) {
+  if (auto checked = volumes::check_name(name); !checked)
+    return refuse("option " + option + ": " + checked.error().message);
+  return {};
+}
+
+Result<bool> parse_flag(const std::string& option, const std::string& value) {
+  if (value == "true" || value == "false") return value == "true";
+  return refuse("option " + option + ": " + quote(value) + " is neither; use " + option + "=true or " + option +
+                "=false");
+}
+
+Result<> parse_volumes(const std::string& value, TicketRequest& ticket) {
+  for (auto& name : split(value)) {
+    FERRY_TRY(check_volume("volume", name));
+    for (const auto& other : ticket.volumes)
+      if (other.source == name) return refuse("option volume: " + name + " is there twice");
+    ticket.volumes.push_back({name, name});
+  }
+  return {};
+}
+
+Result<> parse_as(const std::string& value, TicketRequest& ticket) {
+  FERRY_TRY(check_volume("as", value));
+  if (ticket.volumes.size() != 1)
+    return refuse("option as: it names the one volume of a ticket, and this one has " +
+                  std::to_string(ticket.volumes.size()) + "; use rename=OLD:NEW[,OLD:NEW…]");
+  ticket.volumes.front().target = value;
+  return {};
+}
+
+Result<> parse_rename(const std::string& value, TicketRequest& ticket) {
+  for (const auto& part : split(value)) {
+    const auto colon = part.find(':');
+    if (colon == std::string::npos)
+      return refuse("option rename: " + quote(part) + " is no OLD:NEW; use rename=OLD:NEW[,OLD:NEW…]");
+    const std::string old = part.substr(0, colon);
+    FERRY_TRY(check_volume("rename", part.substr(colon + 1)));
+    const auto found = std::find_if(ticket.volumes.begin(), ticket.volumes.end(),
+                                    [&](const TicketRequest::Volume& volume) { return volume.source == old; });
+    if (found == ticket.volumes.end())
+      return refuse("option rename: " + quote(old) + " is not among the volumes of option volume");
+    if (found->target != old) return refuse("option rename: " + old + " is given two names");
+    found->target = part.substr(colon + 1);
+  }
+  return {};
+}
+
+Result<> check_targets(const std::string& name, const TicketRequest& ticket) {
+  for (std::size_t i = 0; i < ticket.volumes.size(); ++i) {
+    const std::string& target = ticket.volumes[i].target;
+    if (target == name)
+      return refuse("volume " + target + " cannot have the ticket's own name; give the ticket another one");
+    for (std::size_t j = 0; j < i; ++j)
+      if (ticket.volumes[j].target == target)
+        return refuse("two volumes of the ticket would be named " + target + " here; use option rename");
+  }
+  return {};
+}
+
+Result<TicketRequest> parse_ticket(const std::string& name, const volumes::StringMap& options) {
+  TicketRequest ticket;
+  const auto from = options.find("from");
+  if (from == options.end())
+    return refuse("option volume belongs to a ticket that imports from a peer: add from=HOST[:PORT]");
+  FERRY_ASSIGN(const ImportRequest import, parse_from(name, from->second));
+  if (from->second.find('/') != std::string::npos)
+    return refuse("option from: with option volume it is a peer alone; use from=HOST[:PORT]");
+  if (options.contains("mode"))
+    return refuse("option mode does not belong to a ticket: its volumes have the modes that they have at the peer");
+  ticket.peer = import.peer;
+  FERRY_TRY(parse_volumes(options.at("volume"), ticket));
+  if (const auto as = options.find("as"); as != options.end()) {
+    if (options.contains("rename")) return refuse("options as and rename say the same in two ways; use one of them");
+    FERRY_TRY(parse_as(as->second, ticket));
+  }
+  if (const auto rename = options.find("rename"); rename != options.end())
+    FERRY_TRY(parse_rename(rename->second, ticket));
+  FERRY_TRY(check_targets(name, ticket));
+  if (const auto replace = options.find("replace"); replace != options.end()) {
+    FERRY_ASSIGN(ticket.replace, parse_flag("replace", replace->second));
+  }
+  if (const auto dry_run = options.find("dry-run"); dry_run != options.end()) {
+    FERRY_ASSIGN(ticket.dry_run, parse_flag("dry-run", dry_run->second));
+  }
+  return ticket;
+}
+
+Result<> check_not_of_ticket(const volumes::StringMap& options) {
+  for (const char* option : of_tickets)
+    if (options.contains(option))
+      return refuse("option " + std::string(option) +
+                    " belongs to a ticket: add from=HOST[:PORT] and volume=NAME[,NAME…], or leave it out");
+  return {};
+}
+
+/// The options that are a plain volume's, an import's and a ticket's alike.
+struct Common {
+  std::uint64_t* limit;
+  Freeze* freeze;
+};
+
+Result<> parse_common(const volumes::StringMap& options, const std::optional<Common>& into) {
+  const auto check_migration = [&](const char* option) -> Result<> {
+    if (into) return {};
+    return refuse("option " + std::string(option) +
+                  " belongs to an import: add from=HOST[:PORT][/VOLUME] or leave it out");
+  };
+  if (const auto limit = options.find("limit"); limit != options.end()) {
+    auto rate = parse_rate(limit->second);
+    if (!rate) return refuse("option limit: " + rate.error().message);
+    FERRY_TRY(check_migration("limit"));
+    *into->limit = *rate;
+  }
+  if (const auto freeze = options.find("freeze"); freeze != options.end()) {
+    FERRY_ASSIGN(const Freeze value, parse_freeze(freeze->second));
+    FERRY_TRY(check_migration("freeze"));
+    *into->freeze = value;
+  }
+  return {};
+}
+
+Result<CreateRequest> parse_retry(const std::string& name, const volumes::StringMap& options) {
+  CreateRequest request;
+  request.retry = options.at("retry");
+  FERRY_TRY(check_volume("retry", request.retry));
+  if (request.retry == name) return refuse("option retry: the ticket needs a name of its own, other than the volume's");
+  if (options.size() > 1)
+    return refuse("option retry stands alone: the import is started again as it was asked for; leave out option " +
+                  (options.begin()->first == "retry" ? std::next(options.begin()) : options.begin())->first);
+  return request;
 }
 
 }  // namespace
@@ -76,7 +220,14 @@ Result<> check_import(const CreateRequest& request, const std::string& option) {
 Result<CreateRequest> parse_options(const std::string& name, const volumes::StringMap& options) {
   FERRY_TRY(volumes::check_name(name));
   for (const auto& [key, value] : options) FERRY_TRY(check_option(key));
+  if (options.contains("retry")) return parse_retry(name, options);
   CreateRequest request;
+  if (options.contains("volume")) {
+    FERRY_ASSIGN(request.ticket, parse_ticket(name, options));
+    FERRY_TRY(parse_common(options, Common{&request.ticket->limit, &request.ticket->freeze}));
+    return request;
+  }
+  FERRY_TRY(check_not_of_ticket(options));
   if (const auto mode = options.find("mode"); mode != options.end()) {
     FERRY_ASSIGN(request.mode, volumes::parse_mode(mode->second.substr(0, 100)));
     request.own_options.insert(*mode);
@@ -84,17 +235,9 @@ Result<CreateRequest> parse_options(const std::string& name, const volumes::Stri
   if (const auto from = options.find("from"); from != options.end()) {
     FERRY_ASSIGN(request.import, parse_from(name, from->second));
   }
-  if (const auto limit = options.find("limit"); limit != options.end()) {
-    auto rate = parse_rate(limit->second);
-    if (!rate) return refuse("option limit: " + rate.error().message);
-    FERRY_TRY(check_import(request, "limit"));
-    request.import->limit = *rate;
-  }
-  if (const auto freeze = options.find("freeze"); freeze != options.end()) {
-    FERRY_ASSIGN(const Freeze value, parse_freeze(freeze->second));
-    FERRY_TRY(check_import(request, "freeze"));
-    request.import->freeze = value;
-  }
+  std::optional<Common> common;
+  if (request.import) common = Common{&request.import->limit, &request.import->freeze};
+  FERRY_TRY(parse_common(options, common));
   return request;
 }
 

@@ -42,6 +42,8 @@ bool holds_nothing(const fs::path& directory) {
 Result<Sources::Located> Sources::locate(const std::string& volume) const {
   const auto record = catalogue_.find(volume);
   if (!record) return locate_local(volume);
+  if (record->kind == volumes::Kind::ticket)
+    return fail(Code::not_found, volume + " is a ticket there, which has no content; name the volumes that it brought");
   if (record->state != volumes::State::ready)
     return fail(Code::busy, "volume " + volume + " cannot be migrated: it is " + std::string(to_string(record->state)));
   Located located;
@@ -72,7 +74,7 @@ void Sources::describe_registration(const volumes::VolumeRecord& record, VolumeD
   description.labels = facts.labels.value_or(volumes::StringMap{});
   description.options = facts.options.value_or(record.options);
   if (!record.labels_pending) return;
-  description.labels.insert(record.labels.begin(), record.labels.end());
+  description.labels = LabelKeeper::wanted_labels(record, description.labels);
   description.options = LabelKeeper::wanted_options(record, description.options);
 }
 
@@ -161,8 +163,13 @@ Result<std::unique_ptr<OpenVolume>> Sources::open(const std::string& volume, Fre
   FERRY_ASSIGN(const bool written, has_writer(volume, freeze));
   FERRY_ASSIGN(Fd root, open_at(AT_FDCWD, located.path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   const std::uint64_t inode = inode_of(located.path);
-  return std::unique_ptr<OpenVolume>(new OpenVolume{volume, located.path, located.description.driver == "local", inode,
-                                                    mark, now, written, sync::Sender(std::move(root))});
+  std::shared_ptr<const sync::Baseline> baseline;
+  if (located.description.driver == "ferry")
+    if (auto known = sync::read_baseline(catalogue_.layout().baseline(volume)))
+      baseline = std::make_shared<const sync::Baseline>(std::move(*known));
+  return std::unique_ptr<OpenVolume>(
+      new OpenVolume{volume, located.path, located.description.driver == "local", inode, mark, now, written,
+                     sync::Sender(std::move(root), catalogue_.uuid(), std::move(baseline))});
 }
 
 Result<sync::Seal> Sources::seal(const OpenVolume& volume) const {

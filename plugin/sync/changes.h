@@ -47,6 +47,9 @@ class Changes : public Target {
   int root() const override { return content_; }
   const OldTree* old() const override { return &old_; }
 
+  /// After finish(): names that go, or make room; each with what is below it.
+  std::size_t removals() const { return removals_.size(); }
+
   /// After finish(), once. `digests` by entry, of all regular files; those in `torn` may be of no one version. Takes
   /// the manifest that the constructor was given.
   Plan plan(Manifest&& manifest, const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) const;

@@ -201,7 +201,8 @@ Result<> Catalogue::create(VolumeRecord record) {
   const auto prepare = [&]() -> Result<> {
     const fs::path content = directory / (record.state == State::importing ? "staging" : "data");
     if (::mkdir(directory.c_str(), 0700) != 0) return fail_errno("mkdir " + directory.string());
-    if (::mkdir(content.c_str(), 0755) != 0) return fail_errno("mkdir " + content.string());
+    if (record.kind == Kind::volume && ::mkdir(content.c_str(), 0755) != 0)
+      return fail_errno("mkdir " + content.string());
     return install(record, directory);
   };
   Result<> created = prepare();
@@ -250,6 +251,35 @@ Result<> Catalogue::commit_staging(const std::string& name, const std::function<
   }
   publish(std::move(next));
   return {};
+}
+
+Result<> Catalogue::restart_import(const std::string& name, const std::function<void(VolumeRecord&)>& change) {
+  const auto guard = names_.lock(name);
+  const Snapshot current = find(name);
+  if (!current || current->state != State::failed) return fail(Code::not_found, "volume " + name + " has not failed");
+  for (const auto& left : {layout_.staging(name), layout_.dropped(name)})
+    if (has_directory(left)) FERRY_TRY(rename_durably(left, layout_.trash() / ("0-" + random_hex(8))));
+  FERRY_TRY(remove_tree(layout_.journal(name)));
+  FERRY_TRY(make_directories(layout_.staging(name), 0755));
+  VolumeRecord next = *current;
+  change(next);
+  FERRY_TRY(store(next));
+  publish(std::move(next));
+  return {};
+}
+
+Result<> Catalogue::prepare_update(const std::string& name) {
+  const auto guard = names_.lock(name);
+  if (!has_directory(layout_.data(name))) return fail(Code::not_found, "volume " + name + " has no data");
+  for (const char* part : {"content", "gone"}) FERRY_TRY(make_directories(layout_.update(name) / part));
+  return {};
+}
+
+Result<> Catalogue::drop_update(const std::string& name) {
+  const auto guard = names_.lock(name);
+  if (has_directory(layout_.update(name)))
+    FERRY_TRY(rename_durably(layout_.update(name), layout_.trash() / ("0-" + random_hex(8))));
+  return remove_tree(layout_.journal(name));
 }
 
 Result<> Catalogue::drop_staging(const std::string& name, const std::atomic<bool>* stop) {

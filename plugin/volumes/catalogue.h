@@ -39,7 +39,7 @@ class Catalogue {
   std::vector<Snapshot> list() const;
   std::size_t size() const;
 
-  /// Adds a volume with an empty data directory (an importing one: with an empty staging directory).
+  /// Adds a volume with an empty data directory (an importing one: with an empty staging directory; a ticket: without).
   /// Code::already_exists if the name is taken.
   Result<> create(VolumeRecord record);
 
@@ -53,6 +53,16 @@ class Catalogue {
   /// must set the state ready; it is durable before the rename, so that a crash in between is finished by open(). After
   /// an error the record is what it was, unless the disk does not even take that.
   Result<> commit_staging(const std::string& name, const std::function<void(VolumeRecord&)>& change);
+
+  /// Gives a failed import an empty staging directory again, and applies `change`, which must set the state importing.
+  Result<> restart_import(const std::string& name, const std::function<void(VolumeRecord&)>& change);
+
+  /// Makes the directories of an update of a ready volume, or keeps what is there of one that was interrupted.
+  Result<> prepare_update(const std::string& name);
+
+  /// Leaves the update's directory to the trash, at one instant, durably: what was received before it is decided upon,
+  /// what is left over after it was applied.
+  Result<> drop_update(const std::string& name);
 
   /// Deletes staging and journal of an import that has failed, until `*stop` is set (Code::cancelled; open() then
   /// leaves the rest to the trash). First of all staging loses its name, so that nothing can take a part of it for the

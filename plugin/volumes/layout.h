@@ -14,6 +14,8 @@ namespace ferry::volumes {
 ///     volumes/NAME/data/        its content; what containers see
 ///     volumes/NAME/staging/     an import that is under way; becomes data/ by rename(2)
 ///     volumes/NAME/journal      what of staging/ is complete and durable
+///     volumes/NAME/baseline     what the volume was when it was last copied from elsewhere
+///     volumes/NAME/update/      an update that is under way; see sync/plan.h
 ///     volumes/NAME/dropped/     staging of an import that has failed, which is being deleted
 ///     incoming/ID/              a volume that is being created; becomes volumes/NAME by rename(2)
 ///     trash/SECONDS-ID/         removed volumes, deleted in the background; SECONDS is the Unix time of removal
@@ -37,6 +39,8 @@ class Layout {
   std::filesystem::path data(const std::string& name) const { return volume(name) / "data"; }
   std::filesystem::path staging(const std::string& name) const { return volume(name) / "staging"; }
   std::filesystem::path journal(const std::string& name) const { return volume(name) / "journal"; }
+  std::filesystem::path baseline(const std::string& name) const { return volume(name) / "baseline"; }
+  std::filesystem::path update(const std::string& name) const { return volume(name) / "update"; }
   std::filesystem::path dropped(const std::string& name) const { return volume(name) / "dropped"; }
 
   static constexpr const char* record_name = "record.json";

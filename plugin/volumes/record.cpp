@@ -9,7 +9,7 @@ namespace {
 constexpr int format = 1;
 
 Result<State> parse_state(const std::string& text) {
-  for (const State state : {State::ready, State::importing, State::failed})
+  for (const State state : {State::ready, State::importing, State::failed, State::done})
     if (text == to_string(state)) return state;
   return fail(Code::corrupt, "state " + quote(text) + " is unknown");
 }
@@ -30,6 +30,7 @@ std::string_view to_string(State state) {
     case State::ready: return "ready";
     case State::importing: return "importing";
     case State::failed: return "failed";
+    case State::done: return "done";
     case State::quarantined: return "quarantined";
   }
   return "failed";
@@ -61,6 +62,10 @@ std::string encode(const VolumeRecord& record) {
     json["reregistration"] = {{"driver", record.reregistration->driver},
                               {"labels", record.reregistration->labels},
                               {"options", record.reregistration->options}};
+  // Left out where they say nothing, so that a version without them reads the rest.
+  if (record.kind == Kind::ticket) json["kind"] = "ticket";
+  if (record.superseded)
+    json["superseded"] = {{"labels", record.superseded->labels}, {"options", record.superseded->options}};
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -86,6 +91,13 @@ Result<VolumeRecord> decode(const std::string& text, const std::string& name) {
       record.reregistration =
           Reregistration{pending.at("driver").get<std::string>(), pending.at("labels").get<StringMap>(),
                          pending.at("options").get<StringMap>()};
+    if (json.contains("kind")) {
+      if (json["kind"] != "ticket") return fail(Code::corrupt, "kind " + quote(json["kind"].dump()) + " is unknown");
+      record.kind = Kind::ticket;
+    }
+    if (json.contains("superseded"))
+      record.superseded = Superseded{json["superseded"].at("labels").get<StringMap>(),
+                                     json["superseded"].at("options").get<StringMap>()};
     record.import = json.at("import");
     record.migration = json.at("migration");
     return record;

@@ -15,7 +15,11 @@ using StringMap = std::map<std::string, std::string>;
 enum class Mode { rw, ro };
 
 /// `quarantined` is never stored: the record of such a volume could not be read, so only its name is known.
-enum class State { ready, importing, failed, quarantined };
+/// `done` is a ticket's.
+enum class State { ready, importing, failed, done, quarantined };
+
+/// A ticket stands for a migration and has no data.
+enum class Kind { volume, ticket };
 
 /// Labels and options that the Engine has to be given anew. While it is in the record, Remove must not delete
 /// (the Engine's own DELETE is part of the procedure); see migration/label_keeper.h.
@@ -25,9 +29,17 @@ struct Reregistration {
   StringMap options;
 };
 
+/// What the Engine was told of an older version of a volume that has been updated: that much of what it shows did not
+/// come from the user.
+struct Superseded {
+  StringMap labels;
+  StringMap options;
+};
+
 /// What Ferry durably knows of a volume. A value: copies are independent.
 struct VolumeRecord {
   std::string name;
+  Kind kind = Kind::volume;
   std::string created;  ///< RFC 3339, UTC
   Mode mode = Mode::rw;
   State state = State::ready;
@@ -37,7 +49,8 @@ struct VolumeRecord {
   StringMap labels;             ///< as the source of an import had them; of a plain volume only the Engine knows them
   bool labels_pending = false;  ///< the Engine does not show the labels of the import yet
   std::optional<Reregistration> reregistration;
-  nlohmann::json import = nullptr;     ///< request of an import (owned by migration/), null for a plain volume
+  std::optional<Superseded> superseded;  ///< until the labels are not pending any more
+  nlohmann::json import = nullptr;  ///< request of an import or ticket (owned by migration/), null for a plain volume
   nlohmann::json migration = nullptr;  ///< last stored progress or receipt, as shown in Status
 };
 

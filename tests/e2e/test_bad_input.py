@@ -67,14 +67,13 @@ BAD_PEERS = {
 
 # Options and peers of the design that this version does not have, and how the line names them.
 NOT_YET = {name: (options, option(name)) for name, options in {
-    "to": ["to=a", "volume={source}"], "volume": ["from=a", "volume={source}"], "container": ["from=a", "container=x"],
-    "as": ["from=a/{source}", "as=x"], "rename": ["from=a/{source}", "rename=x:y"],
+    "to": ["to=a", "volume={source}"], "container": ["from=a", "container=x"],
     "move": ["from=a/{source}", "move=true"], "rounds": ["from=a/{source}", "rounds=3"],
-    "retry": ["retry=x"], "reclaim": ["reclaim=x"],
+    "reclaim": ["reclaim=x"],
     "max-downtime": ["from=a/{source}", "max-downtime=1s"], "strict": ["from=a/{source}", "strict=true"],
     "layer": ["from=a/{source}", "layer=true"], "memory": ["from=a/{source}", "memory=try"],
     "start": ["from=a/{source}", "start=false"], "binds": ["from=a/{source}", "binds=keep"],
-    "shared": ["from=a/{source}", "shared=copy"], "dry-run": ["from=a/{source}", "dry-run=true"],
+    "shared": ["from=a/{source}", "shared=copy"],
 }.items()} | {
     "ssh": (["from=ssh://root@a/{source}"], "from=ssh://"), "sftp": (["from=sftp://root@a/tmp/x.tar"], "from=sftp://"),
     "file": (["from=file:///tmp/x.tar"], "from=file://"),

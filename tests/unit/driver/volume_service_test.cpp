@@ -47,10 +47,11 @@ class VolumeServiceTest : public testing::Test {
   volumes::Mounts mounts_{directory_ / "propagated", directory_ / "scratch"};
   volumes::Trash trash_{catalogue_->layout(), std::chrono::hours(1)};
   engine::Client client_{directory_ / "no-engine.sock"};
+  migration::Tickets tickets_{{*catalogue_, peers_, imports_, mounts_, client_, [] {}}};
   migration::LabelKeeper labels_{*catalogue_, client_};
   engine::Tracker tracker_{client_, [] {}};
   volumes::MarkerKeeper marker_{directory_ / "propagated", *catalogue_};
-  VolumeService service_{{*catalogue_, mounts_, trash_, imports_, labels_, tracker_, marker_}};
+  VolumeService service_{{*catalogue_, mounts_, trash_, imports_, tickets_, labels_, tracker_, marker_}};
 };
 
 TEST_F(VolumeServiceTest, TheLifeOfAPlainVolume) {
@@ -160,7 +161,8 @@ TEST_F(VolumeServiceTest, AQuarantinedVolumeIsListedButNotMounted) {
     fs::copy(layout.base(), copy / "ferry", fs::copy_options::recursive);
     const auto catalogue = std::move(*volumes::Catalogue::open(volumes::Layout(copy.path())));
     migration::Imports imports(*catalogue, peers_);
-    VolumeService service({*catalogue, mounts_, trash_, imports, labels_, tracker_, marker_});
+    migration::Tickets tickets({*catalogue, peers_, imports, mounts_, client_, [] {}});
+    VolumeService service({*catalogue, mounts_, trash_, imports, tickets, labels_, tracker_, marker_});
     EXPECT_TRUE(service.get("web"));
     EXPECT_EQ(service.list().size(), 1U);
     return service.mount("web", "id");

@@ -97,20 +97,77 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
 }
 
 TEST(Options, ThoseOfTheDocumentationThatAreStillToComeSaySo) {
-  for (const auto* key : {"to",    "volume",     "container", "as",           "rename",  "move",  "retry",  "reclaim",
-                          "force", "max-freeze", "rounds",    "max-downtime", "strict",  "layer", "memory", "start",
-                          "binds", "shared",     "exclude",   "compress",     "dry-run", "rest"}) {
+  for (const auto* key : {"to", "container", "move", "reclaim", "force", "max-freeze", "rounds", "max-downtime",
+                          "strict", "layer", "memory", "start", "binds", "shared", "exclude", "compress", "rest"}) {
     const Error refused = refusal({{key, "true"}, {"from", "a"}});
     EXPECT_EQ(refused.code, Code::unsupported) << key;
     EXPECT_THAT(refused.message, AllOf(HasSubstr(std::string("option ") + key), HasSubstr("not in this version")));
   }
 }
 
+TEST(Options, ATicketNamesVolumesOfAPeer) {
+  const auto request = parse_options("tt", {{"from", "a:1"},
+                                            {"volume", "xx,yy,zz"},
+                                            {"rename", "xx:yy,yy:xx"},
+                                            {"freeze", "none"},
+                                            {"limit", "1M"},
+                                            {"replace", "true"},
+                                            {"dry-run", "false"}});
+  ASSERT_TRUE(request && request->ticket);
+  EXPECT_FALSE(request->import);
+  const auto& ticket = *request->ticket;
+  EXPECT_EQ(ticket.peer.text(), "a:1");
+  ASSERT_EQ(ticket.volumes.size(), 3U);
+  for (const auto& [i, source, target] : {std::tuple(0, "xx", "yy"), {1, "yy", "xx"}, {2, "zz", "zz"}}) {
+    EXPECT_EQ(ticket.volumes[static_cast<std::size_t>(i)].source, source);
+    EXPECT_EQ(ticket.volumes[static_cast<std::size_t>(i)].target, target);
+  }
+  EXPECT_EQ(ticket.freeze, Freeze::none);
+  EXPECT_EQ(ticket.limit, 1'000'000U);
+  EXPECT_TRUE(ticket.replace);
+  EXPECT_FALSE(ticket.dry_run);
+  const auto as = parse_options("tt", {{"from", "a"}, {"volume", "xx"}, {"as", "copy"}});
+  ASSERT_TRUE(as && as->ticket);
+  EXPECT_EQ(as->ticket->volumes.front().target, "copy");
+  EXPECT_EQ(parse_options("tt", {{"retry", "xx"}})->retry, "xx");
+}
+
+TEST(Options, ASenselessTicketIsRefused) {
+  const std::pair<StringMap, const char*> cases[] = {
+      {{{"volume", "xx"}}, "from="},
+      {{{"from", "a/xx"}, {"volume", "xx"}}, "option from"},
+      {{{"from", "a"}, {"volume", "xx,xx"}}, "twice"},
+      {{{"from", "a"}, {"volume", "xx,"}}, "option volume"},
+      {{{"from", "a"}, {"volume", "xx,../yy"}}, "option volume"},
+      {{{"from", "a"}, {"volume", "tt"}}, "ticket's own name"},
+      {{{"from", "a"}, {"volume", "xx"}, {"mode", "ro"}}, "option mode"},
+      {{{"from", "a"}, {"volume", "xx,yy"}, {"as", "zz"}}, "option as"},
+      {{{"from", "a"}, {"volume", "xx"}, {"as", "zz"}, {"rename", "xx:yy"}}, "as and rename"},
+      {{{"from", "a"}, {"volume", "xx"}, {"rename", "yy:zz"}}, "\"yy\" is not among"},
+      {{{"from", "a"}, {"volume", "xx"}, {"rename", "xx"}}, "OLD:NEW"},
+      {{{"from", "a"}, {"volume", "xx,yy"}, {"rename", "xx:yy"}}, "would be named yy"},
+      {{{"from", "a"}, {"volume", "xx"}, {"replace", "maybe"}}, "replace=true"},
+      {{{"from", "a"}, {"volume", "xx"}, {"dry-run", ""}}, "dry-run=true"},
+      {{{"from", "a"}, {"as", "zz"}}, "option as"},
+      {{{"replace", "true"}}, "option replace"},
+      {{{"retry", "xx"}, {"from", "a"}}, "option from"},
+      {{{"retry", "tt"}}, "option retry"},
+  };
+  for (const auto& [options, fragment] : cases) {
+    const Error refused = refusal(options, "tt");
+    EXPECT_EQ(refused.code, Code::invalid_argument) << fragment;
+    EXPECT_THAT(refused.message, HasSubstr(fragment));
+  }
+}
+
 TEST(Options, AnErrorIsShortWhateverIsGiven) {
   const std::string longest(1 << 20, 'x');
-  for (const StringMap& options : {StringMap{{longest, ""}}, StringMap{{"mode", longest}}, StringMap{{"from", longest}},
-                                   StringMap{{"from", "a/" + longest}}, StringMap{{"from", longest + "://"}},
-                                   StringMap{{"from", "a"}, {"freeze", longest}}})
+  for (const StringMap& options :
+       {StringMap{{longest, ""}}, StringMap{{"mode", longest}}, StringMap{{"from", longest}},
+        StringMap{{"from", "a/" + longest}}, StringMap{{"from", longest + "://"}},
+        StringMap{{"from", "a"}, {"freeze", longest}}, StringMap{{"from", "a"}, {"volume", longest}},
+        StringMap{{"from", "a"}, {"volume", "x"}, {"rename", longest}},
+        StringMap{{"from", "a"}, {"volume", "x"}, {"replace", longest}}, StringMap{{"retry", longest}}})
     EXPECT_LT(refusal(options).message.size(), 1000U);
 }
 

@@ -1,0 +1,121 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/time.h"
+#include "migration/peer.h"
+#include "migration/transfer.h"
+#include "volumes/catalogue.h"
+
+namespace ferry::migration {
+
+/// A volume of a ticket.
+struct TicketVolume {
+  std::string target;        ///< its name here
+  std::string action;        ///< "create", "update" or "replace"
+  VolumeDescription source;  ///< as the peer described it
+  bool is_update() const { return action != "create"; }
+};
+
+/// What a ticket's record keeps, so that another process carries on.
+struct TicketPlan {
+  TicketRequest request;
+  std::string peer_uuid;
+  std::vector<TicketVolume> volumes;
+  /// Not null: it is decided that the volumes become what has come, and this is what Status says of each then.
+  nlohmann::json committing = nullptr;
+};
+
+nlohmann::json to_json(const TicketPlan& plan);
+Result<TicketPlan> ticket_plan(const nlohmann::json& json);  ///< Code::corrupt unless to_json() made it
+
+/// The part of an import's request that its volume's record keeps.
+nlohmann::json import_of(const TicketPlan& plan, const TicketVolume& volume, const std::string& ticket);
+
+/// Carries out a ticket: brings all of its volumes' content, one after the other, in a thread of its own, then decides
+/// by one durable write of the ticket's record that they become so, and makes them so, all or none. Thread-safe.
+class TicketJob {
+ public:
+  /// `mounted` tells whether containers have a volume of this host; `committed` is called when volumes have become what
+  /// they are. The references must outlive this object.
+  struct Environment {
+    volumes::Catalogue& catalogue;
+    std::function<bool(const std::string& volume)> mounted;
+    std::function<void()> committed;
+  };
+
+  /// Starts. The ticket's record must be in the catalogue, in State::importing.
+  TicketJob(Environment environment, std::string name, TicketPlan plan, std::shared_ptr<Peer> peer);
+  ~TicketJob();
+
+  const std::string& name() const { return name_; }
+  /// Whether the volume is one that it makes or changes, and it has not ended.
+  bool holds(const std::string& volume) const;
+  /// Until it has ended or the deadline has passed; true in the first case.
+  bool wait(Deadline deadline) const;
+  /// Whether the volumes become what has come, whatever happens.
+  bool is_decided() const { return decided_; }
+  /// Whether it has ended as done or failed.
+  bool has_outcome() const;
+
+  /// Ends it without an outcome, so that a later process carries on. cancel() only begins to.
+  void cancel();
+  void abandon();
+
+  /// Takes back what was done for volumes of which nothing is decided; to be called after abandon().
+  Result<> undo();
+
+  nlohmann::json status() const;                                  ///< all of the ticket's Status
+  nlohmann::json volume_status(const std::string& volume) const;  ///< the `migration` of a volume that it makes
+
+ private:
+  struct Item {
+    TicketVolume volume;
+    std::optional<sync::UpdateOf> update;
+    std::unique_ptr<Transfer> transfer;
+    nlohmann::json outcome = nullptr;  // protected by mutex_: of its transfer
+    const char* state = "waiting";     // protected by mutex_
+  };
+
+  void run();
+  Result<> transfer_all();
+  Result<> bring();
+  Result<> estimate_all();
+  Result<nlohmann::json> estimate(Item& item);
+  Result<> prepare(const TicketVolume& volume);
+  Result<> decide();
+  Result<> commit();
+  Result<> commit_new(const TicketVolume& volume, const nlohmann::json& status);
+  Result<> commit_update(const TicketVolume& volume, const nlohmann::json& status);
+  void end(const char* state, const Error* error);
+  nlohmann::json item_status(const Item& item) const;
+  nlohmann::json status_locked() const;
+  void set_state(Item& item, const char* state);
+
+  const Environment environment_;
+  const std::string name_;
+  TicketPlan plan_;  // of the thread
+  const std::string peer_text_;
+  const std::string uuid_;  // of the peer
+  const nlohmann::json base_;
+  const std::shared_ptr<Peer> peer_;
+  std::vector<Item> items_;
+  std::atomic<bool> cancelled_{false};
+  std::atomic<bool> decided_{false};
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  bool ended_ = false;                // protected by mutex_
+  std::string trouble_;               // protected by mutex_: why what is decided cannot be done yet
+  nlohmann::json outcome_ = nullptr;  // protected by mutex_: the final Status
+  std::thread thread_;
+};
+
+}  // namespace ferry::migration

@@ -1,0 +1,245 @@
+#include "migration/tickets.h"
+
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <future>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "base/time.h"
+
+namespace ferry::migration {
+
+namespace {
+
+/// Together below the 5 s that a create may take.
+constexpr std::chrono::milliseconds identify_time{2000};
+constexpr std::chrono::milliseconds describe_time{2500};
+
+bool is_running(const volumes::VolumeRecord& record) {
+  return record.kind == volumes::Kind::ticket && record.state == volumes::State::importing;
+}
+
+/// A copy of the volume that the peer has now, or of what it is a copy of.
+bool same_lineage(const volumes::VolumeRecord& record, const TicketPlan& plan, const TicketVolume& volume) {
+  if (!volume.source.lineage.empty()) return volume.source.lineage == record.lineage;
+  // A local volume has none; then it is the one of that name at that host.
+  return record.import.is_object() && record.import.value("uuid", "") == plan.peer_uuid &&
+         record.import.value("volume", "") == volume.source.volume;
+}
+
+std::string why(const volumes::VolumeRecord& record) {
+  const auto error =
+      record.migration.is_object() ? record.migration.value("error", nlohmann::json()) : nlohmann::json();
+  return error.is_string() ? error.get<std::string>() : "the reason is not known";
+}
+
+}  // namespace
+
+void Tickets::resume() {
+  for (const auto& record : parts_.catalogue.list()) {
+    if (!is_running(*record)) continue;
+    auto plan = ticket_plan(record->import);
+    if (!plan) {
+      spdlog::error("ticket {}: {}", record->name, plan.error().message);
+      continue;
+    }
+    spdlog::info("carrying on ticket {} from {}", record->name, plan->request.peer.text());
+    start(record->name, std::move(*plan));
+  }
+}
+
+void Tickets::start(const std::string& name, TicketPlan plan) {
+  auto peer = parts_.peers.peer(plan.request.peer);
+  const TicketJob::Environment environment{
+      parts_.catalogue, [this](const std::string& volume) { return !parts_.mounts.mountpoint(volume).empty(); },
+      parts_.committed};
+  auto job = std::make_shared<TicketJob>(environment, name, std::move(plan), std::move(peer));
+  const std::lock_guard guard(mutex_);
+  jobs_[name] = std::move(job);
+}
+
+Result<> Tickets::begin(const std::string& name, const TicketRequest& request) {
+  if (parts_.catalogue.find(name)) return fail(Code::already_exists, "volume " + name + " exists already");
+  FERRY_ASSIGN(TicketPlan plan, check(request));
+  const std::lock_guard guard(beginning_);  // two tickets may want one volume
+  for (auto& volume : plan.volumes) {
+    FERRY_ASSIGN(volume.action, choose_action(plan, volume));
+    if (!volume.is_update() && volume.source.lineage.empty()) volume.source.lineage = random_uuid();
+  }
+  FERRY_TRY(check_room(plan));
+  volumes::VolumeRecord record;
+  record.name = name;
+  record.kind = volumes::Kind::ticket;
+  record.created = now_rfc3339();
+  record.state = volumes::State::importing;
+  record.import = to_json(plan);
+  FERRY_TRY(parts_.catalogue.create(std::move(record)));
+  start(name, std::move(plan));
+  return {};
+}
+
+/// Asks the peer about all volumes at once.
+Result<TicketPlan> Tickets::check(const TicketRequest& request) const {
+  TicketPlan plan;
+  plan.request = request;
+  const auto peer = parts_.peers.peer(request.peer);
+  FERRY_ASSIGN(plan.peer_uuid, peer->identify(identify_time));
+  std::vector<std::future<Result<VolumeDescription>>> answers;
+  for (const auto& volume : request.volumes) {
+    if (plan.peer_uuid == parts_.catalogue.uuid() && volume.source == volume.target)
+      return fail(Code::invalid_argument, "from=" + request.peer.text() + " is this host: volume " + volume.source +
+                                              " cannot be imported from itself; give it another name with as=NAME");
+    answers.push_back(std::async(std::launch::async | std::launch::deferred, [&request, &peer, &volume] {
+      return peer->describe({request.peer, volume.source, request.freeze, request.limit}, describe_time);
+    }));
+  }
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    FERRY_ASSIGN(VolumeDescription description, answers[i].get());
+    plan.volumes.push_back({request.volumes[i].target, {}, std::move(description)});
+  }
+  return plan;
+}
+
+Result<std::string> Tickets::choose_action(const TicketPlan& plan, const TicketVolume& volume) const {
+  const std::string& name = volume.target;
+  if (const std::string ticket = holder(name); !ticket.empty())
+    return fail(Code::busy, "volume " + name + " is being made or changed by ticket " + ticket);
+  const auto record = parts_.catalogue.find(name);
+  if (!record) {
+    const auto known = parts_.client.volume(name);
+    if (known && !known->status.contains("lineage"))
+      return fail(Code::already_exists, "the Docker Engine has a volume " + name + " of driver " +
+                                            quote(known->driver) +
+                                            "; remove it, or give this one another name with as= or rename=");
+    return "create";
+  }
+  if (record->kind == volumes::Kind::ticket)
+    return fail(Code::already_exists, name + " is a ticket here; give the volume another name with as= or rename=");
+  switch (record->state) {
+    case volumes::State::ready: break;
+    case volumes::State::failed:
+      return fail(Code::already_exists, "the import of volume " + name + " failed: " + why(*record) +
+                                            "; remove the volume, or start that import again with -o retry=" + name);
+    case volumes::State::quarantined: return fail(Code::already_exists, why(*record));
+    default: return fail(Code::busy, "volume " + name + " is being imported; wait for that");
+  }
+  if (!parts_.mounts.mountpoint(name).empty())
+    return fail(Code::busy, "volume " + name + " is mounted here; stop the containers that use it");
+  if (same_lineage(*record, plan, volume)) return "update";
+  if (plan.request.replace) return "replace";
+  return fail(Code::already_exists, "volume " + name + " exists here and is no copy of that of " +
+                                        plan.request.peer.text() +
+                                        "; pass -o replace=true to lose its content, or use as= or rename=");
+}
+
+Result<> Tickets::check_room(const TicketPlan& plan) const {
+  std::uint64_t bytes = 0;
+  for (const auto& volume : plan.volumes)
+    if (!volume.is_update()) bytes += volume.source.bytes;
+  return migration::check_room(parts_.catalogue.layout().volumes(), bytes);
+}
+
+Result<> Tickets::begin_retry(const std::string& name, const std::string& volume) {
+  if (parts_.catalogue.find(name)) return fail(Code::already_exists, "volume " + name + " exists already");
+  FERRY_TRY(parts_.imports.restart(volume));
+  volumes::VolumeRecord record;
+  record.name = name;
+  record.kind = volumes::Kind::ticket;
+  record.created = now_rfc3339();
+  record.state = volumes::State::done;  // the import is the volume's own
+  record.import = {{"retry", volume}};
+  return parts_.catalogue.create(std::move(record));
+}
+
+Result<> Tickets::cancel(const std::string& name) {
+  Job job;
+  {
+    const std::lock_guard guard(mutex_);
+    const auto it = jobs_.find(name);
+    if (it == jobs_.end()) return {};
+    job = it->second;
+  }
+  job->abandon();
+  if (job->is_decided() && !job->has_outcome()) {  // half of the volumes may be the new ones
+    const auto record = parts_.catalogue.find(name);
+    FERRY_ASSIGN(TicketPlan plan, ticket_plan(record ? record->import : nlohmann::json()));
+    start(name, std::move(plan));
+    return fail(Code::busy,
+                "ticket " + name + " has everything and cannot be cancelled any more; try again when it is done");
+  }
+  if (!job->has_outcome()) FERRY_TRY(job->undo());
+  const std::lock_guard guard(mutex_);
+  jobs_.erase(name);
+  return {};
+}
+
+void Tickets::abandon_all() {
+  std::map<std::string, Job> jobs;
+  {
+    const std::lock_guard guard(mutex_);
+    jobs.swap(jobs_);
+  }
+  for (const auto& [name, job] : jobs) job->cancel();
+  for (const auto& [name, job] : jobs) job->abandon();
+}
+
+Tickets::Job Tickets::holder_job(const std::string& volume) const {
+  const std::lock_guard guard(mutex_);
+  const auto found =
+      std::find_if(jobs_.begin(), jobs_.end(), [&](const auto& job) { return job.second->holds(volume); });
+  return found == jobs_.end() ? nullptr : found->second;
+}
+
+std::string Tickets::holder(const std::string& volume) const {
+  const Job job = holder_job(volume);
+  return job ? job->name() : std::string();
+}
+
+Result<> Tickets::wait(const std::string& volume, Deadline deadline) const {
+  const Job job = holder_job(volume);
+  if (!job || job->wait(deadline)) return {};
+  return fail(Code::busy, "volume " + volume + " is still being brought by ticket " + job->name() + ": " +
+                              progress_text(job->volume_status(volume)) + "; try again then");
+}
+
+nlohmann::json Tickets::status(const volumes::VolumeRecord& ticket) const {
+  if (ticket.import.is_object() && ticket.import.contains("retry")) return retry_status(ticket);
+  Job job;
+  {
+    const std::lock_guard guard(mutex_);
+    if (const auto it = jobs_.find(ticket.name); it != jobs_.end()) job = it->second;
+  }
+  if (job) return job->status();
+  if (ticket.migration.is_object()) return ticket.migration;
+  return {{"state", to_string(ticket.state)}};
+}
+
+/// That of the import as it is now.
+nlohmann::json Tickets::retry_status(const volumes::VolumeRecord& ticket) const {
+  const auto volume = ticket.import["retry"].get<std::string>();
+  const auto record = parts_.catalogue.find(volume);
+  if (!record) return {{"state", "failed"}, {"migration", {{"error", "volume " + volume + " was removed"}}}};
+  const bool running = record->state == volumes::State::importing;
+  auto migration = running ? parts_.imports.status(volume) : record->migration;
+  if (migration.is_null()) migration = record->migration;
+  const std::string state = running                                  ? "importing"
+                            : record->state == volumes::State::ready ? "done"
+                                                                     : std::string(to_string(record->state));
+  nlohmann::json listed = {{"name", volume},
+                           {"source", migration.value("volume", volume)},
+                           {"action", "create"},
+                           {"state", to_string(record->state)}};
+  for (const char* member : {"bytes_total", "bytes_done", "bytes_sent", "files_total", "files_done", "digest",
+                             "consistency", "warnings", "verified"})
+    if (migration.contains(member)) listed[member] = migration[member];
+  return {{"state", state}, {"migration", migration}, {"volumes", nlohmann::json::array({listed})}};
+}
+
+nlohmann::json Tickets::volume_status(const std::string& volume) const {
+  const Job job = holder_job(volume);
+  return job ? job->volume_status(volume) : nlohmann::json(nullptr);
+}
+
+}  // namespace ferry::migration

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "engine/client.h"
+#include "migration/imports.h"
+#include "migration/ticket_job.h"
+#include "volumes/mounts.h"
+
+namespace ferry::migration {
+
+/// The tickets of this host: names that stand for migrations of several volumes. Thread-safe.
+class Tickets {
+ public:
+  struct Parts {  ///< all must outlive this object
+    volumes::Catalogue& catalogue;
+    PeerFactory& peers;
+    Imports& imports;
+    const volumes::Mounts& mounts;
+    engine::Client& client;
+    std::function<void()> committed;  ///< volumes have labels to be registered, or left something to the trash
+  };
+  explicit Tickets(Parts parts) : parts_(std::move(parts)) {}
+
+  /// Carries on those that a restart interrupted. To be called before volumes are served: from then on it holds theirs.
+  void resume();
+
+  /// Checks within 5 s all that can be known at once, adds the ticket in State::importing and starts it.
+  Result<> begin(const std::string& name, const TicketRequest& request);
+  /// A ticket for `volume`'s import, which has failed, to be started again.
+  Result<> begin_retry(const std::string& name, const std::string& volume);
+
+  /// Before its record is removed. One that runs is cancelled: its new volumes go, and those to be updated stay what
+  /// they were. Code::busy: it is decided already that they become what has come.
+  Result<> cancel(const std::string& name);
+  void abandon_all();
+
+  /// The running ticket that makes or changes the volume; empty: none.
+  std::string holder(const std::string& volume) const;
+  /// Waits until no ticket holds the volume; an error with percent and ETA if one still does at the deadline.
+  Result<> wait(const std::string& volume, Deadline deadline) const;
+
+  nlohmann::json status(const volumes::VolumeRecord& ticket) const;  ///< a ticket's whole Status
+  /// The `migration` of a volume that a running ticket holds; null if none does.
+  nlohmann::json volume_status(const std::string& volume) const;
+
+ private:
+  using Job = std::shared_ptr<TicketJob>;
+  Job holder_job(const std::string& volume) const;
+  Result<TicketPlan> check(const TicketRequest& request) const;
+  Result<std::string> choose_action(const TicketPlan& plan, const TicketVolume& volume) const;
+  Result<> check_room(const TicketPlan& plan) const;
+  nlohmann::json retry_status(const volumes::VolumeRecord& ticket) const;
+  void start(const std::string& name, TicketPlan plan);
+
+  const Parts parts_;
+  std::mutex beginning_;
+  mutable std::mutex mutex_;
+  std::map<std::string, Job> jobs_;  // protected by mutex_: running and ended ones
+};
+
+}  // namespace ferry::migration

@@ -1,0 +1,122 @@
+#include "migration/transfer.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace ferry::migration {
+
+namespace {
+
+constexpr std::chrono::milliseconds first_pause{250};
+constexpr std::chrono::milliseconds longest_pause{5000};
+
+}  // namespace
+
+Transfer::Transfer(const volumes::Layout& layout, std::string name, ImportRequest request, std::shared_ptr<Peer> peer,
+                   std::optional<sync::UpdateOf> update)
+    : layout_(layout),
+      name_(std::move(name)),
+      request_(std::move(request)),
+      peer_(std::move(peer)),
+      update_(std::move(update)) {}
+
+void Transfer::cancel() {
+  {
+    const std::lock_guard guard(mutex_);  // pause() looks at it with this lock held
+    cancelled_ = true;
+  }
+  peer_->abort();
+  changed_.notify_all();
+}
+
+Result<sync::Receipt> Transfer::run() {
+  auto interval = first_pause;
+  while (true) {
+    const std::uint64_t before = progress_.bytes_sent;
+    auto receipt = attempt();
+    if (cancelled_) return fail(Code::cancelled, "cancelled");
+    if (receipt || receipt.error().code != Code::unavailable) return receipt;
+    note(receipt.error());
+    if (progress_.bytes_sent > before) interval = first_pause;
+    if (!pause(interval)) return fail(Code::cancelled, "cancelled");
+    interval = std::min(interval * 2, longest_pause);
+  }
+}
+
+Result<sync::Receipt> Transfer::attempt() {
+  progress_.phase = "connecting";
+  FERRY_ASSIGN(const auto source, peer_->open(request_));
+  {
+    const std::lock_guard guard(mutex_);
+    content_began_ = SteadyClock::now();
+    content_before_ = progress_.bytes_done;
+    trouble_.clear();
+  }
+  sync::ReceiverOptions options;
+  options.writers = request_.freeze == Freeze::none ? sync::Writers::allowed : sync::Writers::none;
+  options.limit = request_.limit;
+  options.baseline = layout_.baseline(name_);
+  options.update = update_;
+  const auto staging = update_ ? layout_.update(name_) : layout_.staging(name_);
+  return sync::Receiver(*source, staging, layout_.journal(name_), options, progress_, cancelled_).run();
+}
+
+void Transfer::note(const Error& error) {
+  const std::lock_guard guard(mutex_);
+  if (trouble_ != error.message)
+    spdlog::warn("import of {} waits for {}: {}", name_, request_.peer.text(), error.message);
+  trouble_ = error.message;
+}
+
+/// False if it is to end.
+bool Transfer::pause(std::chrono::milliseconds duration) {
+  std::unique_lock lock(mutex_);
+  return !changed_.wait_for(lock, duration, [this] { return cancelled_.load(); });
+}
+
+std::uint64_t Transfer::rate() const {
+  const auto elapsed = std::chrono::duration<double>(SteadyClock::now() - content_began_).count();
+  const std::uint64_t done = progress_.bytes_done;
+  if (content_began_ == SteadyClock::time_point{} || elapsed < 0.1 || done <= content_before_) return 0;
+  return static_cast<std::uint64_t>(static_cast<double>(done - content_before_) / elapsed);
+}
+
+nlohmann::json Transfer::status() const {
+  const std::lock_guard guard(mutex_);
+  const std::uint64_t total = progress_.bytes_total;
+  const std::uint64_t done = std::min<std::uint64_t>(progress_.bytes_done, total);
+  const std::uint64_t speed = rate();
+  return {{"phase", progress_.phase.load()},
+          {"round", progress_.round.load()},
+          {"bytes_total", total},
+          {"bytes_done", done},
+          {"bytes_sent", progress_.bytes_sent.load()},
+          {"files_total", progress_.files_total.load()},
+          {"files_done", progress_.files_done.load()},
+          {"rate_bytes_per_s", speed},
+          {"eta_s", speed == 0 ? nlohmann::json(nullptr) : nlohmann::json((total - done) / speed)},
+          {"error", trouble_.empty() ? nlohmann::json(nullptr) : nlohmann::json(trouble_)}};
+}
+
+void add_receipt(nlohmann::json& status, const sync::Receipt& receipt) {
+  status["verified"] = true;
+  status["consistency"] = receipt.consistency;
+  status["digest"] = receipt.digest;
+  status["bytes_total"] = status["bytes_done"] = receipt.bytes;
+  status["files_total"] = status["files_done"] = receipt.files;
+  status["eta_s"] = 0;
+  status["error"] = nullptr;
+  for (const auto& warning : receipt.warnings) status["warnings"].push_back(warning);
+}
+
+std::string progress_text(const nlohmann::json& status) {
+  const auto total = status["bytes_total"].get<std::uint64_t>();
+  const auto done = status["bytes_done"].get<std::uint64_t>();
+  std::string text = std::to_string(total == 0 ? 0 : done * 100 / total) + " % done, ";
+  text += status["eta_s"].is_number() ? "ETA " + status["eta_s"].dump() + " s" : std::string("ETA not known yet");
+  if (status["error"].is_string()) text += "; " + status["error"].get<std::string>();
+  return text;
+}
+
+}  // namespace ferry::migration

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/time.h"
+#include "migration/options.h"
+#include "migration/peer.h"
+#include "sync/receiver.h"
+#include "volumes/layout.h"
+
+namespace ferry::migration {
+
+/// Brings the content of one volume from a peer into staging, or what differs of it beside a volume that is there,
+/// however often the peer goes away meanwhile. Thread-safe.
+class Transfer {
+ public:
+  /// Into volume `name` of this host. `update`: what it is an update of; none: a new volume.
+  Transfer(const volumes::Layout& layout, std::string name, ImportRequest request, std::shared_ptr<Peer> peer,
+           std::optional<sync::UpdateOf> update = {});
+
+  /// Until everything is there, verified and durable, or it fails for a reason that stays (Code::cancelled: cancel()).
+  /// Called once at a time.
+  Result<sync::Receipt> run();
+
+  /// Makes run() end soon. Does not wait.
+  void cancel();
+  const std::atomic<bool>& cancelled() const { return cancelled_; }
+
+  /// What comes after run(), see `phase` in docs/status.md. A literal.
+  void set_phase(const char* phase) { progress_.phase = phase; }
+
+  /// The members of `migration` in Status that change while it runs.
+  nlohmann::json status() const;
+
+ private:
+  Result<sync::Receipt> attempt();
+  bool pause(std::chrono::milliseconds duration);
+  void note(const Error& error);
+  std::uint64_t rate() const;
+
+  const volumes::Layout& layout_;
+  const std::string name_;
+  const ImportRequest request_;
+  const std::shared_ptr<Peer> peer_;
+  const std::optional<sync::UpdateOf> update_;
+  sync::Progress progress_;
+  std::atomic<bool> cancelled_{false};
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string trouble_;  // protected by mutex_, as are the following: why the last attempt failed, while the next runs
+  SteadyClock::time_point content_began_;
+  std::uint64_t content_before_ = 0;  // bytes that were there before this attempt
+};
+
+/// Puts what was received into a status.
+void add_receipt(nlohmann::json& status, const sync::Receipt& receipt);
+
+/// "37 % done, ETA 12 s", for whoever has to wait.
+std::string progress_text(const nlohmann::json& status);
+
+}  // namespace ferry::migration

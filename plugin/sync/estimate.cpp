@@ -1,0 +1,87 @@
+#include "sync/estimate.h"
+
+#include <fcntl.h>
+
+#include "base/files.h"
+#include "base/random.h"
+#include "base/time.h"
+#include "sync/metadata.h"
+#include "sync/staging.h"
+
+namespace ferry::sync {
+
+namespace {
+
+constexpr std::uint64_t sample_bytes = 16U << 20;
+
+double seconds_since(SteadyClock::time_point begin) {
+  return std::chrono::duration<double>(SteadyClock::now() - begin).count();
+}
+
+std::uint64_t most_bytes(const Want& want, const std::vector<Entry>& entries) {
+  const Extent extent = extent_of(entries[want.entry].size, want.extent);
+  return std::min(entries[want.entry].data, extent.end - extent.begin);
+}
+
+/// Bytes per second of a first piece of what is wanted.
+Result<double> sample(Source& source, const std::vector<Want>& wants, const std::vector<Entry>& entries) {
+  std::size_t count = 0;
+  for (std::uint64_t bytes = 0; count < wants.size() && bytes < sample_bytes; ++count)
+    bytes += most_bytes(wants[count], entries);
+  std::string request;
+  append_wants(request, random_number(), std::span(wants).first(count));
+  std::uint64_t came = 0;
+  const auto began = SteadyClock::now();
+  FERRY_TRY(source.content(request, [&](std::string_view bytes) -> Result<> {
+    came += bytes.size();
+    return {};
+  }));
+  return static_cast<double>(came) / std::max(seconds_since(began), 1e-6);
+}
+
+}  // namespace
+
+Result<Estimate> estimate(Source& source, const std::optional<UpdateOf>& update, const std::filesystem::path& baseline,
+                          const std::filesystem::path& scratch, const std::atomic<bool>& cancelled) {
+  const auto began = SteadyClock::now();
+  ManifestDecoder decoder;
+  FERRY_TRY(source.manifest([&](std::string_view bytes) -> Result<> {
+    if (cancelled) return fail(Code::cancelled, "cancelled");
+    return decoder.feed(bytes);
+  }));
+  FERRY_ASSIGN(const Manifest manifest, decoder.finish());
+  FERRY_TRY(check_features(scratch, manifest.entries));
+  FERRY_ASSIGN(const auto journal, Journal::open(scratch / "journal"));
+  FERRY_TRY(make_directories(scratch / "content"));
+  FERRY_ASSIGN(const Fd content, open_at(AT_FDCWD, (scratch / "content").string(), O_RDONLY | O_DIRECTORY));
+  Estimate result;
+  std::vector<Want> wants;
+  if (update) {
+    FERRY_ASSIGN(const Version version, Version::look(update->data, baseline, update->host));
+    Changes changes(version, manifest, content.get(), update->replace, *journal, cancelled);
+    FERRY_ASSIGN(wants, changes.prepare());
+    FERRY_TRY(changes.finish({}));
+    result.names_to_remove = changes.removals();
+  } else {
+    for (std::uint32_t index = 0; index < manifest.entries.size(); ++index)
+      if (manifest.entries[index].type == Type::regular)
+        for (std::uint32_t extent = 0; extent < extent_count(manifest.entries[index].size); ++extent)
+          wants.push_back({index, extent, {}});
+  }
+  for (const auto& entry : manifest.entries) {
+    if (entry.type != Type::regular) continue;
+    ++result.files_total;
+    result.bytes_total += entry.data;
+  }
+  for (std::size_t i = 0; i < wants.size(); ++i) {
+    result.bytes_to_send += most_bytes(wants[i], manifest.entries);
+    if (i == 0 || wants[i].entry != wants[i - 1].entry) ++result.files_to_send;
+  }
+  result.seconds = seconds_since(began);
+  if (wants.empty()) return result;
+  FERRY_ASSIGN(const double rate, sample(source, wants, manifest.entries));
+  if (rate > 0) result.seconds += static_cast<double>(result.bytes_to_send) / rate;
+  return result;
+}
+
+}  // namespace ferry::sync

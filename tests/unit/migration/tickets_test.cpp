@@ -1,0 +1,234 @@
+#include "migration/tickets.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "base/files.h"
+#include "fake_peer.h"
+#include "support/temporary_directory.h"
+
+namespace ferry::migration {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(TicketPlan, SurvivesItsRecord) {
+  TicketPlan plan;
+  plan.request = {{"a", 7766}, {}, Freeze::none, 5, true, false};
+  plan.peer_uuid = "uuid";
+  TicketVolume volume;
+  volume.target = "copy";
+  volume.action = "update";
+  volume.source = {"pg", "ferry", "lineage", 3, volumes::Mode::ro, {{"l", "1"}}, {{"o", "2"}}, false, 0};
+  plan.volumes = {volume};
+  plan.committing = nlohmann::json::array({{{"digest", "d"}}});
+  const auto again = ticket_plan(to_json(plan));
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(to_json(*again), to_json(plan));
+  EXPECT_EQ(again->volumes.front().source.mode, volumes::Mode::ro);
+  auto damaged = to_json(plan);
+  damaged["committing"] = nlohmann::json::array();
+  EXPECT_EQ(ticket_plan(damaged).error().code, Code::corrupt);
+  EXPECT_EQ(ticket_plan(nullptr).error().code, Code::corrupt);
+}
+
+/// Tickets with everything behind them but a Docker Engine, mounts and a network.
+class TicketsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    open();
+    fs::create_directories(host_.root = directory_ / "source");
+    write("one");
+    host_.description.volume = "pg";
+    host_.description.driver = "ferry";
+    host_.description.lineage = "lineage";
+    host_.description.labels = {{"team", "web"}};
+  }
+  void TearDown() override {
+    host_.release();
+    tickets_->abandon_all();
+  }
+
+  void write(const std::string& content) { std::ofstream(host_.root / "file") << content; }
+  fs::path data(const std::string& volume) const { return catalogue_->layout().data(volume); }
+
+  nlohmann::json run(const std::string& ticket, const TicketRequest& request) {
+    const auto begun = tickets_->begin(ticket, request);
+    EXPECT_TRUE(begun) << begun.error().message;
+    const Deadline deadline = after(std::chrono::seconds(20));
+    for (const auto& volume : request.volumes) EXPECT_TRUE(tickets_->wait(volume.target, deadline));
+    return tickets_->status(*catalogue_->find(ticket));
+  }
+
+  /// As another process finds it.
+  void restart() {
+    tickets_->abandon_all();
+    tickets_.reset();
+    catalogue_.reset();
+    open();
+  }
+  void open() {
+    catalogue_ = std::move(*volumes::Catalogue::open(volumes::Layout(directory_.path())));
+    imports_ = std::make_unique<Imports>(*catalogue_, peers_);
+    tickets_ = std::make_unique<Tickets>(Tickets::Parts{*catalogue_, peers_, *imports_, mounts_, client_, [] {}});
+  }
+
+  const TicketRequest request_{{"a", 7766}, {{"pg", "pg"}}, Freeze::refuse, 0, false, false};
+  test::TemporaryDirectory directory_;
+  FakeHost host_;
+  FakePeers peers_{host_};
+  volumes::Mounts mounts_{directory_ / "propagated", directory_ / "scratch"};
+  engine::Client client_{directory_ / "no-engine.sock"};
+  std::unique_ptr<volumes::Catalogue> catalogue_;
+  std::unique_ptr<Imports> imports_;
+  std::unique_ptr<Tickets> tickets_;
+};
+
+TEST_F(TicketsTest, TheFirstMakesAVolumeAndTheNextUpdatesIt) {
+  const auto first = run("t1", request_);
+  EXPECT_EQ(first["state"], "done");
+  EXPECT_EQ(first["volumes"][0]["action"], "create");
+  EXPECT_EQ(first["migration"]["verified"], true);
+  EXPECT_EQ(*read_file(data("pg") / "file"), "one");
+  EXPECT_EQ(catalogue_->find("pg")->labels, (volumes::StringMap{{"team", "web"}}));
+  write("two");
+  host_.description.labels = {{"team", "db"}};
+  const auto second = run("t2", request_);
+  EXPECT_EQ(second["state"], "done") << second;
+  EXPECT_EQ(second["volumes"][0]["action"], "update");
+  EXPECT_EQ(*read_file(data("pg") / "file"), "two");
+  EXPECT_EQ(catalogue_->find("pg")->labels, (volumes::StringMap{{"team", "db"}}));
+  EXPECT_EQ(catalogue_->find("pg")->superseded->labels, (volumes::StringMap{{"team", "web"}}));
+  EXPECT_FALSE(fs::exists(catalogue_->layout().update("pg")));
+  restart();
+  EXPECT_EQ(tickets_->status(*catalogue_->find("t2")), second);
+}
+
+TEST_F(TicketsTest, OneVolumeThatFailsTakesTheOthersWithIt) {
+  run("t1", request_);
+  write("two");
+  TicketRequest both = request_;
+  both.volumes.push_back({"other", "other"});
+  int opened = host_.opened;
+  host_.on_open = [opened](int attempt) -> Result<> {
+    return attempt == opened + 2 ? fail(Code::not_found, "it has gone") : Result<>();
+  };
+  const auto failed = run("t2", both);
+  EXPECT_EQ(failed["state"], "failed");
+  EXPECT_EQ(failed["migration"]["error"], "volume other: it has gone");
+  EXPECT_EQ(*read_file(data("pg") / "file"), "one");
+  EXPECT_EQ(catalogue_->find("pg")->state, volumes::State::ready);
+  EXPECT_FALSE(catalogue_->find("other"));
+  EXPECT_FALSE(fs::exists(catalogue_->layout().update("pg")));
+}
+
+TEST_F(TicketsTest, OneThatIsCancelledLeavesNothing) {
+  host_.hang_in_content = true;
+  ASSERT_TRUE(tickets_->begin("t1", request_));
+  host_.wait_for_hanging();
+  EXPECT_EQ(tickets_->holder("pg"), "t1");
+  TicketRequest again = request_;
+  EXPECT_EQ(tickets_->begin("t2", again).error().code, Code::busy);
+  ASSERT_TRUE(tickets_->cancel("t1"));
+  EXPECT_FALSE(catalogue_->find("pg"));
+  EXPECT_EQ(tickets_->holder("pg"), "");
+}
+
+TEST_F(TicketsTest, OneThatIsInterruptedIsCarriedOn) {
+  run("t1", request_);
+  write("two");
+  host_.hang_in_content = true;
+  ASSERT_TRUE(tickets_->begin("t2", request_));
+  host_.wait_for_hanging();
+  restart();
+  host_.hang_in_content = false;
+  tickets_->resume();
+  ASSERT_TRUE(tickets_->wait("pg", after(std::chrono::seconds(20))));
+  EXPECT_EQ(tickets_->status(*catalogue_->find("t2"))["state"], "done");
+  EXPECT_EQ(*read_file(data("pg") / "file"), "two");
+}
+
+// The record of the ticket says so, nothing else has happened yet.
+TEST_F(TicketsTest, WhatIsDecidedIsDoneWithoutThePeer) {
+  run("t1", request_);
+  write("two");
+  host_.on_identify = [] { return Result<>(); };
+  ASSERT_TRUE(catalogue_->prepare_update("pg"));
+  {
+    auto peer = peers_.peer({"a", 7766});
+    sync::Progress progress;
+    const std::atomic<bool> cancelled{false};
+    sync::ReceiverOptions options;
+    options.baseline = catalogue_->layout().baseline("pg");
+    options.update = sync::UpdateOf{data("pg"), catalogue_->uuid(), sync::Replace::refuse};
+    const auto source = peer->open({{"a", 7766}, "pg", Freeze::refuse, 0});
+    sync::Receiver receiver(**source, catalogue_->layout().update("pg"), catalogue_->layout().journal("pg"), options,
+                            progress, cancelled);
+    const auto received = receiver.run();
+    ASSERT_TRUE(received) << received.error().message;
+  }
+  TicketPlan plan{request_, "other-host", {{"pg", "update", host_.description}}, nlohmann::json::array({nullptr})};
+  plan.committing[0] = {{"digest", "decided"}};
+  volumes::VolumeRecord record;
+  record.name = "t2";
+  record.kind = volumes::Kind::ticket;
+  record.created = record.lineage = "x";
+  record.state = volumes::State::importing;
+  record.import = to_json(plan);
+  ASSERT_TRUE(catalogue_->create(record));
+  host_.on_open = [](int) { return Result<>(fail(Code::unavailable, "the peer is away")); };
+  restart();
+  tickets_->resume();
+  ASSERT_TRUE(tickets_->wait("pg", after(std::chrono::seconds(20))));
+  EXPECT_EQ(tickets_->status(*catalogue_->find("t2"))["state"], "done");
+  EXPECT_EQ(*read_file(data("pg") / "file"), "two");
+  EXPECT_EQ(catalogue_->find("pg")->migration["digest"], "decided");
+}
+
+TEST_F(TicketsTest, ADryRunChangesNothing) {
+  TicketRequest dry = request_;
+  dry.dry_run = true;
+  const auto planned = run("t1", dry);
+  EXPECT_EQ(planned["state"], "done") << planned;
+  EXPECT_EQ(planned["volumes"][0]["action"], "create");
+  EXPECT_EQ(planned["volumes"][0]["bytes_to_send"], planned["volumes"][0]["bytes_total"]);
+  EXPECT_FALSE(catalogue_->find("pg"));
+  run("t2", request_);
+  const auto again = run("t3", dry);
+  EXPECT_EQ(again["volumes"][0]["action"], "update");
+  EXPECT_EQ(again["volumes"][0]["files_total"], 1U);
+}
+
+TEST_F(TicketsTest, OtherVolumesOfThatNameAreNotLost) {
+  volumes::VolumeRecord other;
+  other.name = "pg";
+  other.created = "x";
+  other.lineage = "another";
+  ASSERT_TRUE(catalogue_->create(other));
+  EXPECT_EQ(tickets_->begin("t1", request_).error().code, Code::already_exists);
+  TicketRequest replace = request_;
+  replace.replace = true;
+  EXPECT_EQ(run("t2", replace)["volumes"][0]["action"], "replace");
+  EXPECT_EQ(*read_file(data("pg") / "file"), "one");
+  EXPECT_EQ(catalogue_->find("pg")->lineage, "lineage");
+}
+
+TEST_F(TicketsTest, AFailedImportIsStartedAgain) {
+  host_.on_open = [](int) { return Result<>(fail(Code::not_found, "it has gone")); };
+  CreateRequest import;
+  import.import = ImportRequest{{"a", 7766}, "pg", Freeze::refuse, 0};
+  ASSERT_TRUE(imports_->begin("pg", import));
+  ASSERT_TRUE(imports_->wait("pg", after(std::chrono::seconds(20))));
+  EXPECT_EQ(catalogue_->find("pg")->state, volumes::State::failed);
+  EXPECT_EQ(tickets_->begin_retry("t1", "unknown").error().code, Code::not_found);
+  host_.on_open = [](int) { return Result<>(); };
+  ASSERT_TRUE(tickets_->begin_retry("t1", "pg"));
+  ASSERT_TRUE(imports_->wait("pg", after(std::chrono::seconds(20))));
+  EXPECT_EQ(tickets_->status(*catalogue_->find("t1"))["state"], "done");
+  EXPECT_EQ(*read_file(data("pg") / "file"), "one");
+  EXPECT_EQ(tickets_->begin_retry("t2", "pg").error().code, Code::invalid_argument);
+}
+
+}  // namespace
+}  // namespace ferry::migration
