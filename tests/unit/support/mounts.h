@@ -31,11 +31,18 @@ class PrivateMount {
 
   /// An empty ext4 that nobody else syncs, in the new file `image`.
   static PrivateMount ext4(const std::filesystem::path& image, const std::filesystem::path& target) {
+    return made_by("mkfs.ext4 -q", "16M", image, target);
+  }
+
+  /// What the command `make` makes of the new, sparse file `image` of `size`.
+  static PrivateMount made_by(const std::string& make, const std::string& size, const std::filesystem::path& image,
+                              const std::filesystem::path& target) {
     std::filesystem::create_directories(target);
     become_private();
-    const std::string make = "truncate -s 16M '" + image.string() + "' && mkfs.ext4 -q '" + image.string() +
-                             "' && mount -o loop '" + image.string() + "' '" + target.string() + "'";
-    EXPECT_EQ(std::system(make.c_str()), 0) << make;
+    const std::string file = " '" + image.string() + "' ";
+    const std::string command = "truncate -s " + size + file + "&& " + make + file + ">'" + image.string() +
+                                ".log' 2>&1 && mount -o loop" + file + "'" + target.string() + "'";
+    EXPECT_EQ(std::system(command.c_str()), 0) << command;
     return PrivateMount(target);
   }
 

@@ -2,7 +2,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -77,7 +79,7 @@ class TreeSnapshot {
       note("links", info.st_nlink);
       text += "first=" + first_.emplace(std::pair{info.st_dev, info.st_ino}, path).first->second + " ";
     }
-    if (S_ISREG(info.st_mode)) text += content(directory, name);
+    if (S_ISREG(info.st_mode)) text += content(directory, name, static_cast<std::size_t>(info.st_size));
     if (S_ISLNK(info.st_mode)) {
       std::string target(4096, '\0');
       target.resize(static_cast<std::size_t>(::readlinkat(directory, name.c_str(), target.data(), target.size())));
@@ -87,9 +89,9 @@ class TreeSnapshot {
     return S_ISDIR(info.st_mode);
   }
 
-  static std::string content(int directory, const std::string& name) {
+  static std::string content(int directory, const std::string& name, std::size_t expected) {
     const Fd file = *open_at(directory, name, O_RDONLY | O_NOFOLLOW);
-    std::string text, buffer(1 << 20, '\0');
+    std::string text, buffer(std::min<std::size_t>(expected + 1, 1 << 20), '\0');
     std::size_t hash = 0;
     std::uint64_t size = 0;
     for (ssize_t n = 0; (n = ::read(file.get(), buffer.data(), buffer.size())) > 0;) {
@@ -101,6 +103,11 @@ class TreeSnapshot {
     return "size=" + std::to_string(size) + " hash=" + std::to_string(hash) + " begins=" + text + " ";
   }
 
+  static bool is_on_xfs(const std::string& path) {
+    struct statfs info {};
+    return ::statfs(path.c_str(), &info) == 0 && info.f_type == XFS_SUPER_MAGIC;
+  }
+
   static std::string xattrs(const std::string& path) {
     std::string list(65536, '\0');
     const ssize_t size = ::llistxattr(path.c_str(), list.data(), list.size());
@@ -108,6 +115,8 @@ class TreeSnapshot {
     for (std::size_t at = 0; size > 0 && at < static_cast<std::size_t>(size);) {
       const std::string name = list.c_str() + at;
       at += name.size() + 1;
+      if (name.starts_with("trusted.SGI_ACL_") && is_on_xfs(path))
+        continue;  // how XFS keeps ACLs, which it lists as well
       std::string value(65536, '\0');
       value.resize(static_cast<std::size_t>(
           std::max<ssize_t>(0, ::lgetxattr(path.c_str(), name.c_str(), value.data(), value.size()))));

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace ferry::test {
+
+/// A call of the C library that changes files, creates them or makes them durable.
+struct Call {
+  std::string_view name;  ///< of the function, e.g. "pwrite"
+  std::string place;      ///< the path that it is about
+};
+
+/// While it exists, `hook` decides about each such call of this program, in whatever thread: 0 lets it be, else it does
+/// nothing and fails with this errno. Calls by the hook itself are let be. One object at a time.
+class InterceptedCalls {
+ public:
+  using Hook = std::function<int(const Call&)>;
+  explicit InterceptedCalls(Hook hook);
+  ~InterceptedCalls();
+  InterceptedCalls(const InterceptedCalls&) = delete;
+
+ private:
+  const Hook hook_;
+};
+
+}  // namespace ferry::test

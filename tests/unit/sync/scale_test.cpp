@@ -1,0 +1,245 @@
+#include <mutex>
+
+#include "sync/full_tree.h"
+#include "sync/two_file_systems.h"
+
+namespace ferry::sync {
+namespace {
+
+constexpr std::uint64_t mib = 1U << 20;
+
+using Scale = TwoFileSystems;
+
+TEST_F(Scale, AThousandNamesOfOneFile) {
+  write(source_ / "file", std::string(100'000, 'x'));
+  for (int i = 0; i < 1000; ++i) {
+    const fs::path directory = source_ / std::to_string(i % 37);
+    fs::create_directories(directory);
+    fs::create_hard_link(source_ / "file", directory / std::to_string(i));
+  }
+  let_ctimes_settle();
+  receive_all();
+  EXPECT_LT(sent(), 200'000U);
+  fs::remove(source_ / "file");  // another one is the first now
+  receive_all();
+}
+
+TEST_F(Scale, ASparseFileOfAHundredGibibytes) {
+  const off_t size = off_t{100} << 30;
+  const std::initializer_list<off_t> places = {0, size / 3, size / 2 + 4097, size - 4};
+  test::write_islands(source_ / "sparse", size, places);
+  auto source = open_source();
+  const auto receipt = receive(source);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  EXPECT_LT(sent(), 100'000U);
+  const Fd copy = *open_at(AT_FDCWD, (staging_ / "sparse").string(), O_RDONLY);
+  struct stat info {};
+  ASSERT_EQ(::fstat(copy.get(), &info), 0);
+  EXPECT_EQ(info.st_size, size);
+  EXPECT_LT(info.st_blocks, 200);
+  for (const off_t at : places) {
+    std::string there(4, '\0');
+    EXPECT_EQ(::pread(copy.get(), there.data(), 4, at), 4);
+    EXPECT_EQ(there, "data") << at;
+  }
+}
+
+TEST_F(Scale, AnXattrOfTheLargestSizeOnXfs) {
+  use(xfs(), xfs());
+  write(source_ / "file", "x");
+  test::set_xattr(source_ / "file", "user.large", std::string(65'536, 'v'));
+  test::set_xattr(source_ / "file", "trusted.large", std::string(65'536, 'w'));
+  test::set_xattr(source_, "user.large", std::string(65'536, 'r'));
+  let_ctimes_settle();
+  receive_all();
+}
+
+TEST_F(Scale, AsManyXattrsAsAListCanHave) {
+  use(xfs(), xfs());
+  write(source_ / "file", "x");
+  for (int i = 0; i < 250; ++i)
+    test::set_xattr(source_ / "file", ("user." + std::to_string(i) + std::string(240, 'n')).c_str(), "v");
+  let_ctimes_settle();
+  receive_all();
+}
+
+TEST_F(Scale, AnXattrOfTheLargestSizeOnExt4) {
+  use(ext4(), ext4());
+  write(source_ / "file", "x");
+  std::string value(4096, 'v');
+  while (::setxattr((source_ / "file").c_str(), "user.large", value.data(), value.size(), 0) != 0) value.pop_back();
+  ASSERT_GT(value.size(), 3900U);
+  let_ctimes_settle();
+  receive_all();
+}
+
+TEST_F(Scale, AfterACutManySmallFilesAreNotSentAgain) {
+  std::uint64_t bytes = 0;
+  for (int i = 0; i < 3000; ++i) {
+    const std::string content(16'000 + static_cast<std::size_t>(i), static_cast<char>('a' + i % 26));
+    write(source_ / std::to_string(i), content);
+    bytes += content.size();
+  }
+  let_ctimes_settle();
+  receive_until(bytes * 60 / 100);
+  receive_all();
+  EXPECT_LE(sent(), bytes * 45 / 100);
+}
+
+TEST_F(Scale, AfterACutALargeFileIsNotSentAgain) {
+  constexpr std::uint64_t size = 256 * mib;
+  {
+    const Fd file = *open_at(AT_FDCWD, (source_ / "large").string(), O_WRONLY | O_CREAT, 0600);
+    for (std::uint64_t at = 0; at < size; at += mib)
+      ASSERT_TRUE(write_all(file.get(), std::string(mib, static_cast<char>(at / mib)), "large"));
+  }
+  let_ctimes_settle();
+  receive_until(size * 60 / 100);
+  receive_all();
+  EXPECT_LE(sent(), size * 45 / 100);
+}
+
+/// What may become of a file between the manifest and its content.
+struct Change {
+  const char* name;
+  void (*make)(const fs::path& directory, int round);
+};
+
+void grow(const fs::path& path, const std::string& more) { std::ofstream(path, std::ios::app) << more; }
+
+const std::vector<Change> changes = {
+    {"Vanishes", [](const fs::path& d, int) { fs::remove(d / "file"); }},
+    {"Appears", [](const fs::path& d, int round) { test::write_text(d / ("new" + std::to_string(round)), "new"); }},
+    {"GrowsALittle", [](const fs::path& d, int) { grow(d / "file", "more"); }},
+    {"GrowsMuch", [](const fs::path& d, int) { grow(d / "file", std::string(5 * mib, 'm')); }},
+    {"Shrinks", [](const fs::path& d,
+                   int round) { fs::resize_file(d / "file", static_cast<std::uintmax_t>(900'000 - 100'000 * round)); }},
+    {"ShrinksToNothing",
+     [](const fs::path& d, int round) {
+       test::write_text(d / "file", "grown again");
+       fs::resize_file(d / "file", static_cast<std::uintmax_t>(round % 2));
+     }},
+    {"KeepsItsSize", [](const fs::path& d,
+                        int round) { test::write_text(d / "file", std::string(2 * mib, static_cast<char>(round))); }},
+    {"IsReplaced",
+     [](const fs::path& d, int round) {
+       test::write_text(d / "replacement", std::string(2 * mib, static_cast<char>(round)));
+       fs::rename(d / "replacement", d / "file");
+     }},
+    {"BecomesADirectory",
+     [](const fs::path& d, int round) {
+       fs::remove_all(d / "file");
+       if (round % 2 == 0) return test::write_text(d / "file", "file again");
+       fs::create_directory(d / "file");
+       test::write_text(d / "file" / "below", "x");
+     }},
+    {"BecomesASymlink",
+     [](const fs::path& d, int round) {
+       fs::remove(d / "file");
+       round % 2 == 0 ? test::write_text(d / "file", "file again") : fs::create_symlink("elsewhere", d / "file");
+     }},
+    {"BecomesAFifo",
+     [](const fs::path& d, int round) {
+       fs::remove(d / "file");
+       if (round % 2 == 0) return test::write_text(d / "file", "file again");
+       ASSERT_EQ(::mkfifo((d / "file").c_str(), 0600), 0);
+     }},
+    {"GetsAnotherName",
+     [](const fs::path& d, int round) {
+       if (fs::exists(d / "file")) fs::rename(d / "file", d / ("moved" + std::to_string(round)));
+     }},
+    {"GetsASecondName",
+     [](const fs::path& d, int round) { fs::create_hard_link(d / "file", d / ("name" + std::to_string(round))); }},
+    {"GetsAnotherMode",
+     [](const fs::path& d, int round) { fs::permissions(d / "file", static_cast<fs::perms>(0600 + round)); }},
+    {"GetsAnXattr",
+     [](const fs::path& d, int round) { test::set_xattr(d / "file", "user.round", std::to_string(round)); }},
+    {"LosesItsDirectory", [](const fs::path& d, int) { fs::remove_all(d); }},
+    {"MovesWithItsDirectory",
+     [](const fs::path& d, int round) {
+       if (fs::exists(d)) fs::rename(d, d.string() + std::to_string(round));
+     }},
+};
+
+struct Moment {
+  bool in_content;   ///< after the first piece of it, else before any
+  bool every_round;  ///< else only in the first
+  Writers writers;
+};
+
+void PrintTo(const Change& change, std::ostream* out) { *out << change.name; }
+
+std::string name_of(const Moment& moment) {
+  return std::string(moment.in_content ? "InContent" : "BeforeContent") +
+         (moment.every_round ? "AlwaysWith" : "OnceWith") + (moment.writers == Writers::none ? "NoWriters" : "Writers");
+}
+
+void PrintTo(const Moment& moment, std::ostream* out) { *out << name_of(moment); }
+
+class Meanwhile : public MigrationTest, public testing::WithParamInterface<std::tuple<Change, Moment>> {
+ protected:
+  void SetUp() override {
+    MigrationTest::SetUp();
+    fs::create_directory(source_ / "d");
+    write(source_ / "d" / "file", std::string(2 * mib, 'x'));
+    write(source_ / "other", std::string(100'000, 'o'));
+    let_ctimes_settle();
+  }
+
+  /// What hooks call: the change happens once in a round.
+  void change(int round) {
+    const auto& [change, moment] = GetParam();
+    if (round == last_round_ || (round > 1 && !moment.every_round)) return;
+    last_round_ = round;
+    if (fs::exists(source_ / "d")) change.make(source_ / "d", round);
+  }
+
+ private:
+  int last_round_ = 0;
+};
+
+std::string name_of_case(const testing::TestParamInfo<std::tuple<Change, Moment>>& info) {
+  return std::get<0>(info.param).name + name_of(std::get<1>(info.param));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , Meanwhile,
+    testing::Combine(testing::ValuesIn(changes),
+                     testing::Values(Moment{false, false, Writers::none}, Moment{true, false, Writers::none},
+                                     Moment{false, true, Writers::none}, Moment{true, true, Writers::none},
+                                     Moment{false, true, Writers::allowed}, Moment{true, true, Writers::allowed})),
+    name_of_case);
+
+TEST_P(Meanwhile, NothingIsSilentlyWrong) {
+  const Moment moment = std::get<Moment>(GetParam());
+  options_.writers = moment.writers;
+  std::mutex mutex;
+  int round = 0;
+  auto source = open_source();
+  source.after_manifest = [&] {
+    ++round;
+    if (!moment.in_content) change(round);
+  };
+  source.on_content = [&](std::string&) -> Result<> {
+    const std::lock_guard guard(mutex);
+    if (moment.in_content) change(round);
+    return {};
+  };
+  const auto receipt = receive(source);
+  if (!receipt) {
+    EXPECT_EQ(receipt.error().code, Code::busy) << receipt.error().message;
+    EXPECT_TRUE(moment.every_round) << receipt.error().message;
+    EXPECT_EQ(moment.writers, Writers::none) << receipt.error().message;
+  } else if (const std::string difference = test::tree_difference(source_, staging_); difference != "") {
+    EXPECT_EQ(moment.writers, Writers::allowed);
+    EXPECT_TRUE(moment.every_round);
+    EXPECT_GT(receipt->changed, 0U);
+    EXPECT_EQ(receipt->consistency, "live");
+    EXPECT_THAT(receipt->warnings, testing::Not(testing::IsEmpty())) << difference;
+  }
+  let_ctimes_settle();
+  receive_all();
+}
+
+}  // namespace
+}  // namespace ferry::sync
