@@ -230,7 +230,7 @@ TEST_P(Meanwhile, NothingIsSilentlyWrong) {
     EXPECT_EQ(receipt.error().code, Code::busy) << receipt.error().message;
     EXPECT_TRUE(moment.every_round) << receipt.error().message;
     EXPECT_EQ(moment.writers, Writers::none) << receipt.error().message;
-  } else if (const std::string difference = test::tree_difference(source_, staging_); difference != "") {
+  } else if (const std::string difference = test::tree_difference(source_, staging_); !difference.empty()) {
     EXPECT_EQ(moment.writers, Writers::allowed);
     EXPECT_TRUE(moment.every_round);
     EXPECT_GT(receipt->changed, 0U);
