@@ -97,7 +97,7 @@ class Applier {
       if (::renameat(directory, removal.name.c_str(), gone_, place.c_str()) != 0 && errno != ENOENT)
         return fail_errno("take away " + removal.name);
     }
-    if (::syncfs(data_) != 0) return fail_errno("sync");  // before anything comes in its place
+    if (::syncfs(data_) != 0) return fail_errno("sync what was taken away");  // before anything comes in its place
     return write_file_atomically(paths_.taken, "");
   }
 
@@ -209,7 +209,8 @@ Result<> apply_plan(const std::filesystem::path& update, const std::filesystem::
   FERRY_TRY(Applier(plan, paths, root.get(), content.get(), gone.get()).run());
   // The ctimes of what stays change with that, and the baseline has to have the last ones.
   if (plan.splits_inodes) FERRY_TRY(empty_directory(gone.get()));
-  if (::syncfs(root.get()) != 0) return fail_errno("sync");
+  // What it lost is written again when the plan is repeated: patches are, and replacements were durable before.
+  if (::syncfs(root.get()) != 0) return fail_errno("sync " + data.string());
   std::vector<Baseline::File> files(plan.entries.size());
   for (std::size_t i = 0; i < files.size(); ++i) {
     files[i].digest = plan.entries[i].digest;

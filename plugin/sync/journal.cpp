@@ -17,7 +17,7 @@ namespace ferry::sync {
 namespace {
 
 // 2 was a file in a version without extents.
-enum Kind : std::uint8_t { kind_boot = 1, kind_durable = 3, kind_file = 4, kind_extent = 5 };
+enum Kind : std::uint8_t { kind_boot = 1, kind_durable = 3, kind_file = 4, kind_extent = 5, kind_distrust = 6 };
 enum Flag : std::uint8_t { flag_complete = 1, flag_stable = 2, flag_old = 4 };
 
 constexpr std::size_t longest_record = 256U << 10;
@@ -137,6 +137,7 @@ class Journal::Loader {
         break;
       }
       case kind_durable: settle(before_session_ + fields.number()); break;
+      case kind_distrust: unsettled_.clear(); break;
       default: return fail(Code::corrupt, "unknown record");
     }
     std::string again;
@@ -147,7 +148,9 @@ class Journal::Loader {
 
   /// What a process of this boot wrote is there even if it was not made durable.
   void finish() {
-    if (boot_ == journal_.boot_id_) settle(settled_ + unsettled_.size());
+    if (boot_ != journal_.boot_id_) unsettled_.clear();
+    journal_.durable_ = unsettled_.empty();
+    settle(settled_ + unsettled_.size());
   }
 
   std::size_t good() const { return good_; }  ///< bytes of intact records
@@ -259,7 +262,9 @@ Result<> Journal::record_extent(std::string_view path, const ExtentProgress& ext
 }
 
 Result<> Journal::append(std::string_view body, std::uint64_t content) {
+  if (!distrusted_) return distrusted_;
   ++position_;
+  durable_ = false;
   append_checksummed(pending_, body);
   pending_content_ += content;
   if (++pending_records_ < most_pending_records && pending_content_ < most_pending_content) return {};
@@ -277,10 +282,41 @@ Result<> Journal::mark_durable(std::uint64_t position) {
   writer.byte(kind_durable);
   writer.number(position);
   const std::lock_guard guard(mutex_);
+  if (!distrusted_) return distrusted_;
   append_checksummed(pending_, body);
   FERRY_TRY(write_pending());
   if (::fdatasync(file_.get()) != 0) return fail_errno("sync the journal");
+  durable_ = position == position_;
   return {};
+}
+
+void Journal::distrust(const Error& reason) {
+  const std::lock_guard guard(mutex_);
+  if (!distrusted_) return;
+  distrusted_ = tl::unexpected<Error>(reason);
+  pending_.clear();
+  if (auto written = write_distrust(); written) return;
+  // What cannot be told from lost pages must not be believed.
+  pending_.clear();
+  if (::ftruncate(file_.get(), 0) != 0) spdlog::error("{}", fail_errno("truncate the journal").value().message);
+}
+
+/// Synced, because pages of the journal itself may be lost.
+Result<> Journal::write_distrust() {
+  append_checksummed(pending_, std::string(1, kind_distrust));
+  FERRY_TRY(write_pending());
+  if (::fdatasync(file_.get()) != 0) return fail_errno("sync the journal");
+  return {};
+}
+
+Result<> Journal::check() const {
+  const std::lock_guard guard(mutex_);
+  return distrusted_;
+}
+
+bool Journal::is_durable() const {
+  const std::lock_guard guard(mutex_);
+  return durable_;
 }
 
 }  // namespace ferry::sync

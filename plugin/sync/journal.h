@@ -55,8 +55,8 @@ struct ExtentProgress {
 
 /// Remembers what of an import is in staging, so that an interrupted one carries on. An append-only file of checksummed
 /// records, keyed by the digest of a file's path. After a crash of the process every record counts, because what it
-/// wrote is in the page cache; after a crash of the machine (another boot ID) only those before the last mark_durable.
-/// Thread-safe.
+/// wrote is in the page cache; after a crash of the machine (another boot ID) or distrust() only those before the last
+/// mark_durable. Thread-safe.
 class Journal {
  public:
   /// Opens or creates it. A damaged tail is cut off; a file that is no journal is started anew.
@@ -85,6 +85,17 @@ class Journal {
   /// does an fsync.
   Result<> mark_durable(std::uint64_t position);
 
+  /// To be called when what was recorded could not be made durable: after it told so, the kernel takes the lost pages
+  /// for written ones. Nothing since the last mark_durable counts when the journal is opened again, and nothing more
+  /// can be recorded until then.
+  void distrust(const Error& reason);
+
+  /// The reason that distrust() was given, if it was called.
+  Result<> check() const;
+
+  /// Whether all that counts was marked durable.
+  bool is_durable() const;
+
   ~Journal();
 
  private:
@@ -95,6 +106,7 @@ class Journal {
   Result<> load(const std::string& content);
   Result<> append(std::string_view body, std::uint64_t content);  // with mutex_ held
   Result<> write_pending();
+  Result<> write_distrust();
   class Loader;
 
   const Fd file_;
@@ -106,6 +118,8 @@ class Journal {
   std::string pending_;                                      // protected by mutex_: records to be written
   std::size_t pending_records_ = 0;                          // protected by mutex_
   std::uint64_t pending_content_ = 0;                        // protected by mutex_: bytes that they tell of
+  bool durable_ = true;                                      // protected by mutex_
+  Result<> distrusted_;                                      // protected by mutex_
 };
 
 }  // namespace ferry::sync

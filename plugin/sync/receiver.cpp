@@ -130,9 +130,18 @@ Result<Receipt> Receiver::run() {
     looking_ = std::async(std::launch::async | std::launch::deferred, [this] {
       return Version::look(options_.update->data, options_.baseline, options_.update->host);
     });
+  auto receipt = receive(*journal);
+  // The next attempt's descriptor may not be told any more of what could not be written.
+  if (!receipt && !journal->is_durable()) (void)make_durable(*journal);
+  FERRY_TRY(journal->check());
+  return receipt;
+}
+
+Result<Receipt> Receiver::receive(Journal& journal) {
   for (unsigned number = 1;; ++number) {
     progress_.round = number;
-    auto result = round(*journal);
+    auto result = round(journal);
+    FERRY_TRY(journal.check());
     const bool again = !result && result.error().code == Code::busy;  // more content came than was announced
     if (again && number < options_.rounds) continue;
     if (!result) return pass(result);
@@ -144,7 +153,7 @@ Result<Receipt> Receiver::run() {
                   "the source volume changed while it was read, " + std::to_string(options_.rounds) +
                       " times in a row; stop what writes to it, or pass -o freeze=none for a copy that may be torn");
     progress_.phase = "commit";
-    FERRY_TRY(make_durable(*journal));
+    FERRY_TRY(make_durable(journal));
     Receipt made = receipt(done, number);
     FERRY_TRY(check_cancelled());
     FERRY_TRY(conclude(done));
@@ -276,7 +285,6 @@ Result<> Receiver::fetch(Journal& journal, Round& round, const std::vector<Want>
       if (auto done = fetch_batch(batch, writer, round.manifest->entries); !done) failed(std::move(done));
   };
   {
-    // Linux tells a writeback error once (syncfs(2)): the next call would succeed over lost pages.
     const Periodic durable(durable_check, [&, clock = DurabilityClock(progress_)]() mutable {
       if (!clock.is_due()) return;
       clock.restart();
@@ -308,10 +316,15 @@ Result<> Receiver::fetch_batch(std::span<const Want> batch, FileWriter& writer, 
   return decoder.finish();
 }
 
+/// Linux tells a writeback error once (syncfs(2)): the next call would succeed over lost pages.
 Result<> Receiver::make_durable(Journal& journal) const {
   FERRY_TRY(check_cancelled());
   const std::uint64_t position = journal.position();
-  if (::syncfs(root_.get()) != 0) return fail_errno("sync " + staging_.string());
+  if (::syncfs(root_.get()) != 0) {
+    const auto failed = fail_errno("sync " + staging_.string());
+    journal.distrust(failed.value());
+    return failed;
+  }
   return journal.mark_durable(position);
 }
 

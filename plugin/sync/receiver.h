@@ -96,7 +96,8 @@ class Receiver {
   Receiver(Source& source, std::filesystem::path staging, std::filesystem::path journal, ReceiverOptions options,
            Progress& progress, const std::atomic<bool>& cancelled);
 
-  /// When it returns, everything is verified and durable. Code::busy: the source kept changing (Writers::none).
+  /// When it returns, everything is verified and durable. Code::busy: the source kept changing (Writers::none). That
+  /// something could not be made durable is told before any other error.
   Result<Receipt> run();
 
  private:
@@ -108,6 +109,7 @@ class Receiver {
     Seal seal;
     std::unique_ptr<Target> target;
   };
+  Result<Receipt> receive(Journal& journal);
   Result<Round> round(Journal& journal);
   Result<std::unique_ptr<Target>> make_target(const Manifest& manifest, Journal& journal);
   Result<> conclude(Round& round);

@@ -280,6 +280,47 @@ TEST_F(LostPages, AreFetchedAgainWhenTheSourceWentAwayBeforeTheSyncFailed) {
   receive_all();
 }
 
+TEST_F(LostPages, AreNotKeptByARoundThatIsRepeated) {
+  use({"mkfs.ext4 -q -b 4096", "256M"}, {"", "256m"});
+  for (const char* name : {"a", "b", "c"}) write(source_ / name, std::string(40U << 20, 'x'));
+  let_ctimes_settle();
+  options_.connections = 1;
+  {
+    auto source = open_source();
+    std::uint64_t bytes = 0;
+    source.on_content = [&](std::string& piece) -> Result<> {
+      bytes += piece.size();
+      const Deadline deadline = after(std::chrono::seconds(10));
+      while (bytes > (70U << 20) && !failed_ && SteadyClock::now() < deadline) ::usleep(1000);
+      if (!failed_) return {};
+      return fail(Code::busy, "it grows");
+    };
+    const test::InterceptedCalls calls(fail_one_sync());
+    const auto receipt = receive(source);
+    ASSERT_FALSE(receipt);
+    EXPECT_EQ(receipt.error().code, Code::io) << receipt.error().message;
+    EXPECT_EQ(progress_.round, 1U);
+  }
+  receive_all();
+}
+
+// The descriptor of the next attempt may not be told, if somebody else's has been.
+TEST_F(LostPages, AreLookedForBeforeTheAttemptEnds) {
+  use(ext4(), tmpfs());
+  for (const char* name : {"a", "b"}) write(source_ / name, std::string(100'000, 'x'));
+  let_ctimes_settle();
+  options_.connections = 1;
+  {
+    auto source = open_source();
+    source.on_seal = [] { return fail(Code::unavailable, "cut"); };
+    const test::InterceptedCalls calls(fail_one_sync());
+    const auto receipt = receive(source);
+    ASSERT_FALSE(receipt);
+    EXPECT_EQ(receipt.error().code, Code::io) << receipt.error().message;
+  }
+  receive_all();
+}
+
 // The same with a disk that really cannot take what is written: an image that is larger than the memory it is in.
 TEST_F(LostPages, AreFetchedAgainOnceTheDiskTakesThem) {
   const auto memory = test::PrivateMount::tmpfs(images_ / "thin", "size=6m");

@@ -8,6 +8,7 @@
 #include "support/golden.h"
 #include "support/temporary_directory.h"
 #include "sync/blocks.h"
+#include "sync/intercepted_calls.h"
 #include "sync/wire.h"
 
 namespace ferry::sync {
@@ -224,6 +225,61 @@ TEST_F(JournalTest, WhatWasForgottenButNotDurablyIsKnownAgainAfterACrashOfTheMac
   }
   reboot();
   EXPECT_EQ(open()->find(name(1)), progress(1));  // which is why Receiver makes it durable before it writes
+}
+
+/// Files 1 and 2 before a mark, 3 between the sync and its mark, 4 afterwards; then a sync fails.
+class DistrustedJournal : public JournalTest {
+ protected:
+  void fail_a_sync() {
+    const auto journal = open();
+    for (std::uint64_t n = 1; n <= 2; ++n) ASSERT_TRUE(journal->record(name(n), progress(n)));
+    const std::uint64_t position = journal->position();
+    ASSERT_TRUE(journal->record(name(3), progress(3)));
+    ASSERT_TRUE(journal->mark_durable(position));
+    ASSERT_TRUE(journal->record(name(4), progress(4)));
+    EXPECT_FALSE(journal->is_durable());
+    const test::InterceptedCalls calls([this](const test::Call& call) { return call.place == path_ ? fail(call) : 0; });
+    journal->distrust({Code::io, "the reason"});
+    for (const auto& result : {journal->check(), journal->record(name(5), progress(5)),
+                               journal->record_extent(name(1), {}), journal->mark_durable(journal->position())}) {
+      ASSERT_FALSE(result);
+      EXPECT_EQ(result.error().message, "the reason");
+    }
+  }
+
+  std::vector<std::uint64_t> known() {
+    const auto journal = open();
+    EXPECT_TRUE(journal->check());
+    EXPECT_TRUE(journal->is_durable());
+    std::vector<std::uint64_t> known;
+    for (std::uint64_t n = 1; n <= 5; ++n)
+      if (journal->find(name(n))) known.push_back(n);
+    return known;
+  }
+
+  std::function<int(const test::Call&)> fail = [](const test::Call&) { return 0; };
+};
+
+TEST_F(DistrustedJournal, KeepsWhatWasDurable) {
+  fail_a_sync();
+  EXPECT_EQ(known(), (std::vector<std::uint64_t>{1, 2}));
+  {
+    const auto journal = open();
+    ASSERT_TRUE(journal->record(name(3), progress(3)));
+    ASSERT_TRUE(journal->mark_durable(journal->position()));
+    ASSERT_TRUE(journal->record(name(4), progress(4)));
+  }
+  EXPECT_FALSE(open()->is_durable());
+  reboot();
+  EXPECT_EQ(known(), (std::vector<std::uint64_t>{1, 2, 3}));
+}
+
+TEST_F(DistrustedJournal, IsEmptyIfItCannotTellWhatIsLost) {
+  for (const auto* name : {"write", "fdatasync"}) {
+    fail = [name](const test::Call& call) { return call.name == name ? EIO : 0; };
+    fail_a_sync();
+    EXPECT_TRUE(open()->empty());
+  }
 }
 
 TEST_F(JournalTest, GoldenFile) {

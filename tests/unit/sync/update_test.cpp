@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "support/seed.h"
+#include "sync/intercepted_calls.h"
 #include "sync/migration_fixture.h"
 #include "sync/plan.h"
 #include "sync/random_tree.h"
@@ -205,6 +206,65 @@ TEST_F(UpdateTest, WithoutABaselineEverythingIsCompared) {
   EXPECT_LT(sent(), 20'000U);
   write(b_.baseline(), "damaged");
   update(a_, b_, Replace::allowed);
+}
+
+/// A sync fails, and pages are lost.
+class LosingUpdate : public UpdateTest {
+ protected:
+  void SetUp() override {
+    UpdateTest::SetUp();
+    test::Random random(test::seed());
+    write(patched(a_), random.bytes(1 << 20));
+    copy(a_, b_);
+    write_at(patched(a_), 100'000, "changed");
+    write(a_.data() / "large", random.bytes(20 << 20));
+    write(a_.data() / "new", random.bytes(10'000));
+    let_ctimes_settle();
+  }
+
+  static fs::path patched(const Host& host) { return host.data() / "patched"; }
+};
+
+TEST_F(LosingUpdate, FetchesAgainWhatASyncLost) {
+  {
+    auto source = open(a_);
+    bool failed = false;
+    const test::InterceptedCalls calls([&](const test::Call& call) {
+      const fs::path content = UpdatePaths(b_.update()).content;
+      if (failed || call.name != "syncfs" || call.place != content) return 0;
+      for (const auto& file : fs::directory_iterator(content))
+        write_at(file.path(), 0, std::string(static_cast<std::size_t>(file.file_size()), '\0'));
+      failed = true;
+      return EIO;
+    });
+    const auto receipt = receive_update(source, b_);
+    ASSERT_FALSE(receipt);
+    EXPECT_EQ(receipt.error().code, Code::io) << receipt.error().message;
+  }
+  update(a_, b_);
+}
+
+// What was put in its place was durable before there was a plan; only what is patched can be lost.
+TEST_F(LosingUpdate, PatchesAgainWhatASyncLost) {
+  auto source = open(a_);
+  ASSERT_TRUE(receive_update(source, b_));
+  {
+    bool lost = false;
+    int syncs = 0;
+    const test::InterceptedCalls calls([&](const test::Call& call) {
+      if (call.name != "syncfs" || ++syncs != 2) return 0;
+      write_at(patched(b_), 100'000, std::string(7, '\0'));
+      lost = true;
+      return EIO;
+    });
+    const auto applied = apply(b_);
+    ASSERT_FALSE(applied);
+    EXPECT_TRUE(lost);
+    EXPECT_EQ(applied.error().code, Code::io);
+    EXPECT_THAT(applied.error().message, testing::HasSubstr("sync " + b_.data().string()));
+  }
+  ASSERT_TRUE(apply(b_));
+  expect_equal(a_, b_);
 }
 
 /// Versions that follow each other at random, brought to and fro, with interruptions at every stage.
