@@ -19,6 +19,8 @@ tl::unexpected<Error> refuse(const Entry& entry, const std::string& why) {
 
 }  // namespace
 
+bool is_copied(std::string_view xattr) { return xattr != "trusted.SGI_ACL_FILE" && xattr != "trusted.SGI_ACL_DEFAULT"; }
+
 Result<> EntryChecker::check(const Entry& entry) {
   if (types_.empty()) {
     if (!entry.name.empty() || entry.parent != 0 || entry.type != Type::directory)

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -24,6 +25,10 @@ struct Xattr {
   std::string value;
   bool operator==(const Xattr&) const = default;
 };
+
+/// Whether it is part of a copy. XFS also lists ACLs in a format of its own, to root, beside those of
+/// system.posix_acl_*.
+bool is_copied(std::string_view xattr);
 
 /// One name in a tree, with all its metadata and none of its content. Entries are in breadth-first order: entry 0 is
 /// the root (empty name); a directory's entries are contiguous, sorted bytewise, and follow those of every directory

@@ -54,6 +54,7 @@ Result<std::vector<Xattr>> read_xattrs(int directory, const std::string& name) {
   for (std::size_t at = 0; at < list.size();) {
     const std::string attribute = list.c_str() + at;
     at += attribute.size() + 1;
+    if (!is_copied(attribute)) continue;
     auto value = read_xattr(path, attribute);
     if (!value && value.error().code == Code::not_found) continue;  // removed meanwhile
     if (!value) return pass(value);

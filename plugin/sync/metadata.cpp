@@ -39,7 +39,7 @@ Result<> remove_other_xattrs(const Entry& entry, List list_xattrs, Remove remove
     const bool wanted =
         std::any_of(entry.xattrs.begin(), entry.xattrs.end(), [&](const Xattr& x) { return x.name == name; });
     // security.selinux cannot be removed, only replaced; without one of the source the host's policy stands.
-    if (wanted || name == "security.selinux") continue;
+    if (wanted || name == "security.selinux" || !is_copied(name)) continue;
     if (remove_xattr(name.c_str()) != 0 && errno != ENODATA) return fail_errno("remove xattr " + name);
   }
   return {};
