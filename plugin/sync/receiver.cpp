@@ -337,6 +337,8 @@ std::vector<std::string> Receiver::warnings(const Round& round) {
   };
   const auto name = [&round](std::uint32_t index) { return quote(Directories::path(round.manifest->entries, index)); };
   if (!round.seal.warning.empty()) add(round.seal.warning);
+  if (round.seal.changed != 0 && round.torn.empty() && round.lost.empty())
+    add(std::to_string(round.seal.changed) + " entries changed while the volume was read: the copy may be torn");
   for (const auto& warning : round.manifest->info.warnings) add(warning);
   for (const auto index : round.torn) add("changed while it was read: " + name(index));
   for (const auto index : round.lost) add("vanished while it was read: " + name(index));
