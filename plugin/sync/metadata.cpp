@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -98,14 +99,33 @@ class Probe {
   Fd fd_;
 };
 
+/// Whether a probe failed for a reason that says nothing about what the file system can hold.
+bool is_trouble(int error) {
+  return error == EIO || error == EDQUOT || error == ENOMEM || error == EROFS || error == ENOSPC;
+}
+
+/// If not, ENOSPC may mean just that; ext4 and Btrfs also say it of xattrs that are too large for them.
+bool has_room_for_xattrs(int fd, const Entry& entry) {
+  constexpr std::uint64_t margin = 1U << 20;  // for the blocks of metadata around them
+  struct statvfs room {};
+  return ::fstatvfs(fd, &room) == 0 &&
+         static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize > xattr_bytes(entry) + margin;
+}
+
+Result<> check_xattr(const std::filesystem::path& directory, int probe, const Entry& entry, const Xattr& xattr) {
+  if (::fsetxattr(probe, xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) == 0) return {};
+  const int error = errno;
+  if (is_trouble(error) && (error != ENOSPC || !has_room_for_xattrs(probe, entry)))
+    return fail_errno("set xattr " + xattr.name + " on a probe in " + directory.string(), error);
+  return fail(Code::unsupported, "the file system of " + directory.string() +
+                                     " cannot hold the extended attributes of " + quote(entry.name) + " (" +
+                                     std::to_string(xattr_bytes(entry)) + " bytes), " + xattr.name +
+                                     " among them: " + fail_errno("setxattr", error).value().message);
+}
+
 Result<> check_xattrs(const std::filesystem::path& directory, const Entry& entry) {
   FERRY_ASSIGN(const Probe probe, Probe::make(directory, entry.type == Type::directory));
-  for (const auto& xattr : entry.xattrs)
-    if (::fsetxattr(probe.fd(), xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) != 0)
-      return fail(Code::unsupported, "the file system of " + directory.string() +
-                                         " cannot hold the extended attributes of " + quote(entry.name) + " (" +
-                                         std::to_string(xattr_bytes(entry)) + " bytes), " + xattr.name +
-                                         " among them: " + fail_errno("setxattr").value().message);
+  for (const auto& xattr : entry.xattrs) FERRY_TRY(check_xattr(directory, probe.fd(), entry, xattr));
   return {};
 }
 
@@ -140,9 +160,9 @@ Result<> check_time(const std::filesystem::path& directory, const Entry& entry) 
   std::timespec times[2];
   times_of(entry, times);
   struct stat info {};
-  const bool held = ::futimens(probe.fd(), times) == 0 && ::fstat(probe.fd(), &info) == 0 &&
-                    info.st_mtim.tv_sec == entry.mtime_s && info.st_mtim.tv_nsec == times[1].tv_nsec;
-  if (held) return {};
+  const bool set = ::futimens(probe.fd(), times) == 0 && ::fstat(probe.fd(), &info) == 0;
+  if (!set && is_trouble(errno)) return fail_errno("set the time of a probe in " + directory.string());
+  if (set && info.st_mtim.tv_sec == entry.mtime_s && info.st_mtim.tv_nsec == times[1].tv_nsec) return {};
   return fail(Code::unsupported, "the file system of " + directory.string() + " cannot hold the modification time of " +
                                      quote(entry.name) + " (" + std::to_string(entry.mtime_s) + " s and " +
                                      std::to_string(entry.mtime_ns) + " ns since 1970)");
