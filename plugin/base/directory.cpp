@@ -6,13 +6,14 @@
 #include <string_view>
 
 #include "base/files.h"
+#include "base/log.h"
 
 namespace ferry {
 
 Result<DirectoryReader> DirectoryReader::open(int parent, const std::string& name, int flags) {
   FERRY_ASSIGN(Fd fd, open_at(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | flags));
   DIR* stream = ::fdopendir(fd.get());
-  if (stream == nullptr) return fail_errno("read directory " + name);
+  if (stream == nullptr) return fail_errno("read directory " + printable(name));
   fd.release();
   return DirectoryReader(stream);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "base/log.h"
 #include "base/random.h"
 
 namespace ferry {
@@ -12,7 +13,7 @@ namespace fs = std::filesystem;
 
 Result<Fd> open_at(int directory, const std::string& path, int flags, mode_t mode) {
   Fd fd(::openat(directory, path.c_str(), flags | O_CLOEXEC, mode));
-  if (!fd) return fail_errno("open " + path);
+  if (!fd) return fail_errno("open " + printable(path));
   return fd;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/directory.h"
 #include "base/files.h"
+#include "base/log.h"
 
 namespace ferry {
 
@@ -21,9 +22,9 @@ class Emptier {
 
   Result<> run() {
     while (true) {
-      if (stop_ != nullptr && *stop_) return fail(Code::cancelled, "cancelled while removing " + path_);
+      if (stop_ != nullptr && *stop_) return fail(Code::cancelled, "cancelled while removing " + printable(path_));
       const auto name = current_.next();
-      if (!name) return fail(name.error().code, name.error().message + " below " + path_);
+      if (!name) return fail(name.error().code, name.error().message + " below " + printable(path_));
       if (*name != nullptr) {
         FERRY_TRY(remove(*name));
       } else {
@@ -36,9 +37,10 @@ class Emptier {
  private:
   Result<> remove(const std::string& name) {
     if (::unlinkat(current_.fd(), name.c_str(), 0) == 0 || errno == ENOENT) return {};
-    if (errno != EISDIR) return fail_errno("remove " + name + " below " + path_);
+    if (errno != EISDIR) return fail_errno("remove " + printable(name) + " below " + printable(path_));
     if (::unlinkat(current_.fd(), name.c_str(), AT_REMOVEDIR) == 0) return {};
-    if (errno != ENOTEMPTY && errno != EEXIST) return fail_errno("rmdir " + name + " below " + path_);
+    if (errno != ENOTEMPTY && errno != EEXIST)
+      return fail_errno("rmdir " + printable(name) + " below " + printable(path_));
     FERRY_ASSIGN(current_, DirectoryReader::open(current_.fd(), name));
     below_.push_back(name);
     return {};
@@ -47,7 +49,7 @@ class Emptier {
   Result<> climb() {
     FERRY_ASSIGN(current_, DirectoryReader::open(current_.fd(), ".."));
     if (::unlinkat(current_.fd(), below_.back().c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
-      return fail_errno("rmdir " + below_.back() + " below " + path_);
+      return fail_errno("rmdir " + printable(below_.back()) + " below " + printable(path_));
     below_.pop_back();
     return {};
   }
@@ -62,12 +64,13 @@ class Emptier {
 
 Result<> remove_tree_at(int directory, const std::string& path, const std::atomic<bool>* stop) {
   if (::unlinkat(directory, path.c_str(), 0) == 0 || errno == ENOENT) return {};
-  if (errno != EISDIR) return fail_errno("remove " + path);
+  if (errno != EISDIR) return fail_errno("remove " + printable(path));
   {
     FERRY_ASSIGN(DirectoryReader top, DirectoryReader::open(directory, path));
     FERRY_TRY(Emptier(std::move(top), path, stop).run());
   }
-  if (::unlinkat(directory, path.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) return fail_errno("rmdir " + path);
+  if (::unlinkat(directory, path.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
+    return fail_errno("rmdir " + printable(path));
   return {};
 }
 

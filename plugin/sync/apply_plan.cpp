@@ -7,6 +7,7 @@
 
 #include "base/directory.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "sync/baseline.h"
 #include "sync/blocks.h"
 #include "sync/directories.h"
@@ -74,7 +75,7 @@ class Applier {
   using Step = Plan::Step;
 
   tl::unexpected<Error> at(std::uint32_t index, const Error& error) const {
-    return fail(error.code, Directories::path(entries_, index) + ": " + error.message);
+    return fail(error.code, Directories::shown(entries_, index) + ": " + error.message);
   }
 
   Result<> each(Result<> (Applier::*action)(std::uint32_t)) {
@@ -95,7 +96,7 @@ class Applier {
       if (exists(gone_, place, info)) continue;
       FERRY_ASSIGN(const int directory, directories_.open(removal.directory));
       if (::renameat(directory, removal.name.c_str(), gone_, place.c_str()) != 0 && errno != ENOENT)
-        return fail_errno("take away " + removal.name);
+        return fail_errno("take away " + printable(removal.name));
     }
     if (::syncfs(data_) != 0) return fail_errno("sync what was taken away");  // before anything comes in its place
     return write_file_atomically(paths_.taken, "");

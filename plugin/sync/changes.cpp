@@ -59,7 +59,7 @@ Changes::Changes(const Version& version, const Manifest& manifest, int content, 
       cancelled_(cancelled) {}
 
 tl::unexpected<Error> Changes::at(std::uint32_t index, const Error& error) const {
-  return fail(error.code, Directories::path(entries_, index) + ": " + error.message);
+  return fail(error.code, Directories::shown(entries_, index) + ": " + error.message);
 }
 
 Result<std::vector<Want>> Changes::prepare() {
@@ -86,7 +86,8 @@ Result<> Changes::check_unchanged() const {
   if (!info.origin.empty() && info.origin == version_.host && info.origin_stamp == stamp_of(old_entries_)) return {};
   return fail(Code::already_exists,
               "the volume has been changed here since it was last copied (" +
-                  (version_.baseline ? "first difference: " + quote(first) : "it never was, as far as is known") +
+                  (version_.baseline ? "first difference: " + (first == "." ? "the volume's root" : quote(first))
+                                     : "it never was, as far as is known") +
                   "); pass -o replace=true to lose those changes, or remove the volume");
 }
 

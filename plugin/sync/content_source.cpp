@@ -37,7 +37,7 @@ bool ContentSource::next(std::string& out) {
     const Result<> result = answering_ ? read_block(out) : open_next(out);
     if (result) continue;
     append_failure(
-        out, Error{result.error().code, Directories::path(entries_, want().entry) + ": " + result.error().message});
+        out, Error{result.error().code, Directories::shown(entries_, want().entry) + ": " + result.error().message});
     failed_ = true;
   }
   return true;

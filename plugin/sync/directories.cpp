@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/files.h"
+#include "base/log.h"
 
 namespace ferry::sync {
 
@@ -18,7 +19,7 @@ Result<int> Directories::open(std::uint32_t index) {
   Fd current;
   for (auto it = missing.rbegin(); it != missing.rend(); ++it) {
     auto next = open_at(from, entries_[*it].name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NOATIME);
-    if (!next) return fail(next.error().code, "in " + path(entries_, index) + ": " + next.error().message);
+    if (!next) return fail(next.error().code, "in " + shown(entries_, index) + ": " + next.error().message);
     current = std::move(*next);
     from = current.get();
   }
@@ -35,6 +36,11 @@ std::string Directories::path(const std::vector<Entry>& entries, std::uint32_t i
     path += entries[*it].name;
   }
   return path.empty() ? "." : path;
+}
+
+std::string Directories::shown(const std::vector<Entry>& entries, std::uint32_t index) {
+  constexpr std::size_t longest = 300;
+  return index == 0 ? "the volume's root" : printable(path(entries, index), longest);
 }
 
 }  // namespace ferry::sync

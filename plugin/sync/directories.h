@@ -21,8 +21,11 @@ class Directories {
   /// A descriptor of the directory `index`, valid until the next call.
   Result<int> open(std::uint32_t index);
 
-  /// The path of an entry relative to the root, with '/' between names; for messages and keys, not for opening.
+  /// The path of an entry relative to the root, with '/' between names; for keys, not for opening.
   static std::string path(const std::vector<Entry>& entries, std::uint32_t index);
+
+  /// An entry's path for people, on one line and not too long: what an error's message begins with.
+  static std::string shown(const std::vector<Entry>& entries, std::uint32_t index);
 
  private:
   struct Slot {

@@ -57,7 +57,7 @@ FileWriter::FileWriter(const Shared& shared)
 }
 
 tl::unexpected<Error> FileWriter::at(std::uint32_t entry, const Error& error) const {
-  return fail(error.code, Directories::path(entries_, entry) + ": " + error.message);
+  return fail(error.code, Directories::shown(entries_, entry) + ": " + error.message);
 }
 
 bool FileWriter::is_patched(std::uint32_t entry) const {

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "sync/extent.h"
 
 namespace ferry::sync {
@@ -28,7 +29,7 @@ Result<std::string> read_xattr(const std::string& path, const std::string& name)
       value.resize(static_cast<std::size_t>(size));
       return value;
     }
-    if (errno != ERANGE) return fail_errno("read xattr " + name);
+    if (errno != ERANGE) return fail_errno("read xattr " + printable(name));
     value.resize(value.size() * 4);
   }
 }

@@ -41,7 +41,7 @@ Result<> remove_other_xattrs(const Entry& entry, List list_xattrs, Remove remove
         std::any_of(entry.xattrs.begin(), entry.xattrs.end(), [&](const Xattr& x) { return x.name == name; });
     // security.selinux cannot be removed, only replaced; without one of the source the host's policy stands.
     if (wanted || name == "security.selinux" || !is_copied(name)) continue;
-    if (remove_xattr(name.c_str()) != 0 && errno != ENODATA) return fail_errno("remove xattr " + name);
+    if (remove_xattr(name.c_str()) != 0 && errno != ENODATA) return fail_errno("remove xattr " + printable(name));
   }
   return {};
 }
@@ -49,7 +49,7 @@ Result<> remove_other_xattrs(const Entry& entry, List list_xattrs, Remove remove
 Result<> set_xattrs(int fd, const Entry& entry) {
   for (const auto& xattr : entry.xattrs)
     if (::fsetxattr(fd, xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) != 0)
-      return fail_errno("set xattr " + xattr.name);
+      return fail_errno("set xattr " + printable(xattr.name));
   return {};
 }
 
@@ -78,6 +78,8 @@ std::set<const Entry*> hardest_to_hold(const std::vector<Entry>& entries) {
   for (const auto& [kind, entry] : hardest) all.insert(entry);
   return all;
 }
+
+std::string name_of(const Entry& entry) { return entry.name.empty() ? "the volume's root" : quote(entry.name); }
 
 /// An empty file or directory in `directory` that is gone when this object is.
 class Probe {
@@ -116,10 +118,10 @@ Result<> check_xattr(const std::filesystem::path& directory, int probe, const En
   if (::fsetxattr(probe, xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) == 0) return {};
   const int error = errno;
   if (is_trouble(error) && (error != ENOSPC || !has_room_for_xattrs(probe, entry)))
-    return fail_errno("set xattr " + xattr.name + " on a probe in " + directory.string(), error);
+    return fail_errno("set xattr " + printable(xattr.name) + " on a probe in " + directory.string(), error);
   return fail(Code::unsupported, "the file system of " + directory.string() +
-                                     " cannot hold the extended attributes of " + quote(entry.name) + " (" +
-                                     std::to_string(xattr_bytes(entry)) + " bytes), " + xattr.name +
+                                     " cannot hold the extended attributes of " + name_of(entry) + " (" +
+                                     std::to_string(xattr_bytes(entry)) + " bytes), " + printable(xattr.name) +
                                      " among them: " + fail_errno("setxattr", error).value().message);
 }
 
@@ -164,7 +166,7 @@ Result<> check_time(const std::filesystem::path& directory, const Entry& entry) 
   if (!set && is_trouble(errno)) return fail_errno("set the time of a probe in " + directory.string());
   if (set && info.st_mtim.tv_sec == entry.mtime_s && info.st_mtim.tv_nsec == times[1].tv_nsec) return {};
   return fail(Code::unsupported, "the file system of " + directory.string() + " cannot hold the modification time of " +
-                                     quote(entry.name) + " (" + std::to_string(entry.mtime_s) + " s and " +
+                                     name_of(entry) + " (" + std::to_string(entry.mtime_s) + " s and " +
                                      std::to_string(entry.mtime_ns) + " ns since 1970)");
 }
 
@@ -216,7 +218,7 @@ Result<> apply_metadata_at(int directory, const Entry& entry) {
   if (entry.type != Type::symlink && ::fchmodat(directory, name, entry.mode, 0) != 0) return fail_errno("chmod");
   for (const auto& xattr : entry.xattrs)
     if (::lsetxattr(path.c_str(), xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) != 0)
-      return fail_errno("set xattr " + xattr.name);
+      return fail_errno("set xattr " + printable(xattr.name));
   std::timespec times[2];
   times_of(entry, times);
   if (::utimensat(directory, name, times, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("set the modification time");

@@ -228,7 +228,7 @@ Result<Manifest> Receiver::receive_manifest() {
 
 Result<> Receiver::check_room(const Target::Room& wanted) const {
   struct statvfs room {};
-  if (::fstatvfs(root_.get(), &room) != 0) return fail_errno("statvfs");
+  if (::fstatvfs(root_.get(), &room) != 0) return fail_errno("look for room in " + staging_.string());
   const std::uint64_t free_bytes = static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
   if (wanted.bytes > 0 && static_cast<std::uint64_t>(wanted.bytes) > free_bytes)
     return fail(Code::no_space, "too little space in " + staging_.string() + ": " + std::to_string(wanted.bytes) +

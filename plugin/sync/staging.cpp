@@ -13,7 +13,7 @@
 namespace ferry::sync {
 
 tl::unexpected<Error> Staging::at(std::uint32_t index, const Error& error) const {
-  return fail(error.code, Directories::path(entries_, index) + ": " + error.message);
+  return fail(error.code, Directories::shown(entries_, index) + ": " + error.message);
 }
 
 Result<> Staging::check_cancelled() const {
@@ -189,7 +189,7 @@ Result<> Staging::link(std::uint32_t index) {
   if (!from) return fail_errno("dup");
   FERRY_ASSIGN(const int to, directories_.open(entry.parent));
   if (::linkat(from.get(), target.name.c_str(), to, entry.name.c_str(), 0) != 0)
-    return fail_errno("link to " + Directories::path(entries_, entry.link));
+    return fail_errno("link to " + Directories::shown(entries_, entry.link));
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "base/directory.h"
+#include "base/log.h"
 #include "base/time.h"
 #include "sync/manifest.h"
 
@@ -122,7 +123,7 @@ Result<ManifestSource::Part> ManifestSource::read_directory(std::uint32_t index)
   part.fd = std::make_shared<const Fd>(::fcntl(*opened, F_DUPFD_CLOEXEC, 0));
   if (!*part.fd) return fail_errno("dup");
   auto names = names_in(*opened);
-  if (!names) return fail(names.error().code, Directories::path(entries_, index) + ": " + names.error().message);
+  if (!names) return fail(names.error().code, Directories::shown(entries_, index) + ": " + names.error().message);
   part.names = std::move(*names);
   return part;
 }
@@ -138,8 +139,8 @@ std::vector<ManifestSource::Found> ManifestSource::inspect(const Batch& batch, c
 Result<> ManifestSource::add(Found& found, std::string& out) {
   if (!found.result && has_gone(found.result.error())) return {};
   if (!found.result)
-    return fail(found.result.error().code,
-                Directories::path(entries_, found.directory) + "/" + found.name + ": " + found.result.error().message);
+    return fail(found.result.error().code, "in " + Directories::shown(entries_, found.directory) + ": " +
+                                               printable(found.name) + ": " + found.result.error().message);
   found.result->entry.parent = found.directory;
   keep(std::move(*found.result), out);
   return {};
