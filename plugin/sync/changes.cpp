@@ -101,7 +101,10 @@ void Changes::decide_all() {
   if (old_.entries.empty()) old_.entries = old_entries_;
   old_.of.assign(entries_.size(), none);
   room_ = {};
-  for (std::uint32_t index = 0; index < entries_.size(); ++index) plan_[index].step = decide(index);
+  for (std::uint32_t index = 0; index < entries_.size(); ++index) {
+    plan_[index].step = decide(index);
+    if (plan_[index].step == Step::make && entries_[index].type != Type::hard_link) ++room_.new_files;
+  }
 }
 
 Changes::Step Changes::decide(std::uint32_t index) {

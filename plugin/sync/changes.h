@@ -36,6 +36,7 @@ class Changes : public Target {
   Changes(const Version& version, const Manifest& manifest, int content, Replace replace, Journal& journal,
           const std::atomic<bool>& cancelled);
 
+  Result<Room> least_room() const override { return Room{}; }
   /// Code::already_exists: the volume was changed at the destination (Replace::refuse).
   Result<std::vector<Want>> prepare() override;
   const Room& room() const override { return room_; }

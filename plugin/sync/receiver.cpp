@@ -194,6 +194,8 @@ Result<Receiver::Round> Receiver::round(Journal& journal) {
   FERRY_TRY(check_features(journal_.parent_path(), round.manifest->entries));
   progress_.phase = "diff";
   FERRY_ASSIGN(round.target, make_target(*round.manifest, journal));
+  FERRY_ASSIGN(const auto least, round.target->least_room());
+  FERRY_TRY(check_room(least));
   FERRY_ASSIGN(const auto wants, round.target->prepare());
   FERRY_TRY(check_room(round.target->room()));
   FERRY_TRY(round.target->make_large_files());
@@ -235,7 +237,7 @@ Result<> Receiver::check_room(const Target::Room& wanted) const {
                                     " more bytes are needed, " + std::to_string(free_bytes) + " are free");
   if (room.f_files != 0 && wanted.new_files > room.f_favail)
     return fail(Code::no_space, "too few inodes in " + staging_.string() + ": " + std::to_string(wanted.new_files) +
-                                    " more files are coming, " + std::to_string(room.f_favail) + " inodes are free");
+                                    " more are needed, " + std::to_string(room.f_favail) + " are free");
   return {};
 }
 

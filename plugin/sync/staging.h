@@ -30,6 +30,7 @@ class Staging : public Target {
         cancelled_(cancelled),
         directories_(root, manifest.entries) {}
 
+  Result<Room> least_room() const override;
   /// Removes what the manifest does not have, and creates directories and special files.
   Result<std::vector<Want>> prepare() override;
   const Room& room() const override { return room_; }

@@ -24,6 +24,9 @@ class Target {
     std::int64_t bytes = 0;       ///< more than what the files to be replaced occupy; less than zero if they shrink
   };
 
+  /// Before prepare(): what is needed at least, as far as it can be told before anything is made.
+  virtual Result<Room> least_room() const = 0;
+
   /// Makes it ready for content and returns what is wanted: everything but what is known to be there in the same
   /// version.
   virtual Result<std::vector<Want>> prepare() = 0;

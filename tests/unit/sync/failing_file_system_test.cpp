@@ -213,7 +213,8 @@ TEST_F(RealFailures, TooFewInodesAreToldBeforeAnyContent) {
 TEST_F(RealFailures, TooFewInodesForWhatHasNoContentAreCalledThat) {
   use(ext4(), {"mkfs.ext4 -q -N 64", "16M"});
   for (int i = 0; i < 100; ++i) fs::create_directory(source_ / std::to_string(i));
-  expect_refusal(Code::no_space, HasSubstr("inodes"));
+  expect_refusal(Code::no_space, HasSubstr("too few inodes in " + staging_.string()));
+  EXPECT_TRUE(fs::is_empty(staging_));
 }
 
 /// After it told an error the kernel takes pages that it could not write for written ones and may drop them, and the
