@@ -1,9 +1,11 @@
 #include "sync/metadata.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -11,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <unordered_map>
 
 #include "base/fd.h"
 #include "base/files.h"
@@ -170,6 +173,60 @@ Result<> check_time(const std::filesystem::path& directory, const Entry& entry) 
                                      std::to_string(entry.mtime_ns) + " ns since 1970)");
 }
 
+/// The entry of that type with the most of something that is not 0; null if none has any.
+template <class Amount>
+const Entry* most(const std::vector<Entry>& entries, Type type, Amount amount) {
+  const Entry* found = nullptr;
+  for (const auto& entry : entries)
+    if (entry.type == type && amount(entry) > (found == nullptr ? 0 : amount(*found))) found = &entry;
+  return found;
+}
+
+Result<> check_symlink(const std::filesystem::path& directory, const Entry& entry) {
+  const auto path = directory / "probe";
+  FERRY_TRY(remove_tree(path));
+  if (::symlink(entry.target.c_str(), path.c_str()) == 0) {
+    ::unlink(path.c_str());
+    return {};
+  }
+  if (errno != ENAMETOOLONG) return fail_errno("create the symlink " + path.string());
+  return fail(Code::unsupported, "the file system of " + directory.string() + " cannot hold the symlink " +
+                                     name_of(entry) + ", whose target has " + std::to_string(entry.target.size()) +
+                                     " bytes");
+}
+
+Result<> check_size(const std::filesystem::path& directory, const Entry& entry) {
+  FERRY_ASSIGN(const Probe probe, Probe::make(directory, false));
+  if (::ftruncate(probe.fd(), static_cast<off_t>(entry.size)) == 0) return {};
+  if (errno != EFBIG) return fail_errno("set the size of a probe in " + directory.string());
+  return fail(Code::unsupported, "the file system of " + directory.string() + " cannot hold a file as long as " +
+                                     name_of(entry) + " (" + std::to_string(entry.size) + " bytes)");
+}
+
+/// How many names one inode can have. From the kernel's sources: pathconf(3) knows few file systems, and to make that
+/// many names takes seconds.
+std::uint64_t most_links(std::int64_t file_system) {
+  switch (file_system) {
+    case EXT4_SUPER_MAGIC: return 65'000;   // EXT4_LINK_MAX
+    case BTRFS_SUPER_MAGIC: return 65'535;  // BTRFS_LINK_MAX
+    default: return UINT64_MAX;
+  }
+}
+
+Result<> check_links(const std::filesystem::path& directory, const std::vector<Entry>& entries) {
+  struct statfs file_system {};
+  if (::statfs(directory.c_str(), &file_system) != 0)
+    return fail_errno("look at the file system of " + directory.string());
+  const std::uint64_t limit = most_links(file_system.f_type);
+  std::unordered_map<std::uint32_t, std::uint64_t> names;
+  for (const auto& entry : entries) {
+    if (entry.type != Type::hard_link || ++names[entry.link] < limit) continue;
+    return fail(Code::unsupported, "the file system of " + directory.string() + " allows " + std::to_string(limit) +
+                                       " hard links to one file; " + name_of(entries[entry.link]) + " has more");
+  }
+  return {};
+}
+
 }  // namespace
 
 mode_t format_of(Type type) {
@@ -238,7 +295,11 @@ Result<> create_special(int directory, const Entry& entry) {
 Result<> check_features(const std::filesystem::path& directory, const std::vector<Entry>& entries) {
   for (const Entry* entry : hardest_to_hold(entries)) FERRY_TRY(check_xattrs(directory, *entry));
   for (const Entry* entry : extreme_times(entries)) FERRY_TRY(check_time(directory, *entry));
-  return {};
+  const Entry* longest = most(entries, Type::symlink, [](const Entry& entry) { return entry.target.size(); });
+  if (longest != nullptr) FERRY_TRY(check_symlink(directory, *longest));
+  const Entry* largest = most(entries, Type::regular, [](const Entry& entry) { return entry.size; });
+  if (largest != nullptr) FERRY_TRY(check_size(directory, *largest));
+  return check_links(directory, entries);
 }
 
 }  // namespace ferry::sync

@@ -35,9 +35,9 @@ Result<> apply_metadata_at(int directory, const Entry& entry);
 /// Creates the symlink, FIFO or device node with its metadata.
 Result<> create_special(int directory, const Entry& entry);
 
-/// Fails with Code::unsupported, naming the feature, if the file system of `directory` cannot hold some metadata of the
-/// entries: tries the entries with the most xattrs of each kind and the extreme modification times on probes, which
-/// it removes.
+/// Fails with Code::unsupported, naming the feature, if the file system of `directory` cannot hold some of the entries:
+/// tries the most xattrs of each kind, the extreme modification times, the longest symlink and the largest size on
+/// probes, which it removes, and counts the names of each file.
 Result<> check_features(const std::filesystem::path& directory, const std::vector<Entry>& entries);
 
 }  // namespace ferry::sync
