@@ -31,6 +31,7 @@ Result<VolumeService::Snapshot> VolumeService::find(const std::string& name) con
 }
 
 Result<> VolumeService::create(const std::string& name, const std::map<std::string, std::string>& options) {
+  if (auto created = parts_.tickets.create_expected(name)) return std::move(*created);
   FERRY_ASSIGN(const auto request, migration::parse_options(name, options));
   FERRY_TRY(start(name, request));
   update_marker();

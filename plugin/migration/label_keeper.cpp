@@ -25,6 +25,16 @@ volumes::StringMap without(volumes::StringMap shown, const volumes::StringMap& o
   return shown;
 }
 
+volumes::StringMap given_labels(const volumes::VolumeRecord& record, const volumes::StringMap& shown) {
+  if (!record.superseded) return shown;
+  return record.superseded->everything ? volumes::StringMap{} : without(shown, record.superseded->labels);
+}
+
+volumes::StringMap given_options(const volumes::VolumeRecord& record, const volumes::StringMap& shown) {
+  if (!record.superseded) return shown;
+  return record.superseded->everything ? volumes::StringMap{} : without(shown, record.superseded->options);
+}
+
 bool shows(const engine::Volume& volume, const volumes::Reregistration& wanted) {
   return volume.labels == wanted.labels && volume.options == wanted.options;
 }
@@ -116,15 +126,14 @@ bool LabelKeeper::settle_all() {
 }
 
 volumes::StringMap LabelKeeper::wanted_labels(const volumes::VolumeRecord& record, const volumes::StringMap& shown) {
-  auto wanted = without(shown, record.superseded ? record.superseded->labels : volumes::StringMap{});
+  auto wanted = given_labels(record, shown);
   wanted.insert(record.labels.begin(), record.labels.end());
   return wanted;
 }
 
-volumes::StringMap LabelKeeper::wanted_options(const volumes::VolumeRecord& record, const volumes::StringMap& given) {
+volumes::StringMap LabelKeeper::wanted_options(const volumes::VolumeRecord& record, const volumes::StringMap& shown) {
   volumes::StringMap wanted = record.options;
-  const auto old = record.superseded ? record.superseded->options : volumes::StringMap{};
-  for (const auto& [key, value] : without(given, old)) wanted[key] = value;
+  for (const auto& [key, value] : given_options(record, shown)) wanted[key] = value;
   for (const char* key : migration_options) wanted.erase(key);
   return wanted;
 }

@@ -47,7 +47,7 @@ class LabelKeeper {
   /// The labels that the Engine shall show: the source's, and those that the user gave; `shown` are both, as of before.
   static volumes::StringMap wanted_labels(const volumes::VolumeRecord& record, const volumes::StringMap& shown);
   /// The options that the Engine shall show: the source's, and what the user gave that is not Ferry's own.
-  static volumes::StringMap wanted_options(const volumes::VolumeRecord& record, const volumes::StringMap& given);
+  static volumes::StringMap wanted_options(const volumes::VolumeRecord& record, const volumes::StringMap& shown);
 
  private:
   /// `blocked`: a container refers to the volume, or another volume has its name; to be tried again when that changes.

@@ -213,15 +213,18 @@ Result<nlohmann::json> TicketJob::estimate(Item& item) {
 }
 
 Result<> TicketJob::transfer_all() {
+  const auto about = [](const Item& item, const Error& error) {
+    return fail(error.code, "volume " + item.volume.target + ": " + error.message);
+  };
   for (auto& item : items_) {
     if (cancelled_) return fail(Code::cancelled, "cancelled");
-    const auto about = [&](const Error& error) {
-      return fail(error.code, "volume " + item.volume.target + ": " + error.message);
-    };
+    if (auto prepared = prepare(item.volume); !prepared) return about(item, prepared.error());
+  }
+  for (auto& item : items_) {
+    if (cancelled_) return fail(Code::cancelled, "cancelled");
     set_state(item, "importing");
-    if (auto prepared = prepare(item.volume); !prepared) return about(prepared.error());
     auto receipt = item.transfer->run();
-    if (!receipt) return receipt.error().code == Code::cancelled ? pass(receipt) : about(receipt.error());
+    if (!receipt) return receipt.error().code == Code::cancelled ? pass(receipt) : about(item, receipt.error());
     nlohmann::json outcome = item.transfer->status();
     outcome["warnings"] = nlohmann::json::array();
     if (!item.volume.source.labels_known)
@@ -234,7 +237,7 @@ Result<> TicketJob::transfer_all() {
   return {};
 }
 
-/// What a process that was killed has left undone.
+/// What a process that was killed may have done already.
 Result<> TicketJob::prepare(const TicketVolume& volume) {
   auto& catalogue = environment_.catalogue;
   if (volume.is_update()) return catalogue.prepare_update(volume.target);
@@ -253,14 +256,19 @@ Result<> TicketJob::prepare(const TicketVolume& volume) {
   record.labels = volume.source.labels;
   record.labels_pending = true;
   record.import = import_of(plan_, volume, name_);
-  return catalogue.create(std::move(record));
+  return environment_.create(std::move(record));
 }
 
 /// The one write that counts. Until it is durable nothing has happened to any volume.
 Result<> TicketJob::decide() {
-  for (const auto& item : items_)
-    if (item.volume.is_update() && environment_.mounted(item.volume.target))
+  const Deadline deadline = after(std::chrono::seconds(2));  // a Mount that finds it held is taken back at once
+  for (const auto& item : items_) {
+    if (!item.volume.is_update()) continue;
+    while (environment_.mounted(item.volume.target) && SteadyClock::now() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    if (environment_.mounted(item.volume.target))
       return fail(Code::busy, "volume " + item.volume.target + " was mounted while it was updated");
+  }
   if (cancelled_) return fail(Code::cancelled, "cancelled");
   auto outcomes = nlohmann::json::array();
   for (const auto& item : items_) {
@@ -322,9 +330,8 @@ Result<> TicketJob::commit_update(const TicketVolume& volume, const nlohmann::js
     record.mode = source.mode;
     record.epoch = source.epoch;
     if (!source.lineage.empty()) record.lineage = source.lineage;
-    if (source.labels_known &&
-        (record.import.is_null() || record.labels != source.labels || record.options != source.options)) {
-      if (!record.superseded) record.superseded = volumes::Superseded{record.labels, record.options};
+    if (source.labels_known) {  // whatever was given when it was made was for that version
+      record.superseded = volumes::Superseded{{}, {}, true};
       record.labels = source.labels;
       record.options = source.options;
       record.labels_pending = true;

@@ -44,11 +44,12 @@ nlohmann::json import_of(const TicketPlan& plan, const TicketVolume& volume, con
 /// by one durable write of the ticket's record that they become so, and makes them so, all or none. Thread-safe.
 class TicketJob {
  public:
-  /// `mounted` tells whether containers have a volume of this host; `committed` is called when volumes have become what
-  /// they are. The references must outlive this object.
+  /// `mounted` tells whether containers have a volume of this host, `create` makes an importing one, and `committed` is
+  /// called when volumes have become what they are. The references must outlive this object.
   struct Environment {
     volumes::Catalogue& catalogue;
     std::function<bool(const std::string& volume)> mounted;
+    std::function<Result<>(volumes::VolumeRecord record)> create;
     std::function<void()> committed;
   };
 

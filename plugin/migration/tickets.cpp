@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/time.h"
+#include "migration/label_keeper.h"
 
 namespace ferry::migration {
 
@@ -54,10 +55,42 @@ void Tickets::start(const std::string& name, TicketPlan plan) {
   auto peer = parts_.peers.peer(plan.request.peer);
   const TicketJob::Environment environment{
       parts_.catalogue, [this](const std::string& volume) { return !parts_.mounts.mountpoint(volume).empty(); },
-      parts_.committed};
+      [this, name](volumes::VolumeRecord record) { return create_volume(name, std::move(record)); }, parts_.committed};
   auto job = std::make_shared<TicketJob>(environment, name, std::move(plan), std::move(peer));
   const std::lock_guard guard(mutex_);
   jobs_[name] = std::move(job);
+}
+
+/// Through the Engine, which then knows labels and options from the first moment on: a volume that it learns of by
+/// looking has none, and a later POST does not change that. Without an Engine LabelKeeper catches up.
+Result<> Tickets::create_volume(const std::string& ticket, volumes::VolumeRecord record) {
+  const std::string name = record.name;
+  const auto known = parts_.client.volume(ticket);  // answered once the Engine has ended its own Create of the ticket
+  if (!known) return parts_.catalogue.create(std::move(record));
+  {
+    const std::lock_guard guard(mutex_);
+    expected_[name] = record;
+  }
+  const auto created =
+      parts_.client.create_volume(name, known->driver, LabelKeeper::wanted_options(record, {}), record.labels);
+  {
+    const std::lock_guard guard(mutex_);
+    expected_.erase(name);
+  }
+  if (parts_.catalogue.find(name)) return {};
+  if (!created && created.error().code == Code::already_exists) return tl::unexpected(created.error());
+  return parts_.catalogue.create(std::move(record));
+}
+
+std::optional<Result<>> Tickets::create_expected(const std::string& name) {
+  volumes::VolumeRecord record;
+  {
+    const std::lock_guard guard(mutex_);
+    const auto found = expected_.find(name);
+    if (found == expected_.end()) return std::nullopt;
+    record = found->second;
+  }
+  return parts_.catalogue.create(std::move(record));
 }
 
 Result<> Tickets::begin(const std::string& name, const TicketRequest& request) {

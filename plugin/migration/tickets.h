@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,10 @@ class Tickets {
   Result<> cancel(const std::string& name);
   void abandon_all();
 
+  /// To be asked first by every Create: whether the Engine passes on what a ticket has asked it for, and then whether
+  /// the volume could be made. See create_volume().
+  std::optional<Result<>> create_expected(const std::string& name);
+
   /// The running ticket that makes or changes the volume; empty: none.
   std::string holder(const std::string& volume) const;
   /// Waits until no ticket holds the volume; an error with percent and ETA if one still does at the deadline.
@@ -57,11 +62,13 @@ class Tickets {
   Result<> check_room(const TicketPlan& plan) const;
   nlohmann::json retry_status(const volumes::VolumeRecord& ticket) const;
   void start(const std::string& name, TicketPlan plan);
+  Result<> create_volume(const std::string& ticket, volumes::VolumeRecord record);
 
   const Parts parts_;
   std::mutex beginning_;
   mutable std::mutex mutex_;
-  std::map<std::string, Job> jobs_;  // protected by mutex_: running and ended ones
+  std::map<std::string, Job> jobs_;                        // protected by mutex_: running and ended ones
+  std::map<std::string, volumes::VolumeRecord> expected_;  // protected by mutex_: what the Engine is asked to create
 };
 
 }  // namespace ferry::migration

@@ -65,7 +65,9 @@ std::string encode(const VolumeRecord& record) {
   // Left out where they say nothing, so that a version without them reads the rest.
   if (record.kind == Kind::ticket) json["kind"] = "ticket";
   if (record.superseded)
-    json["superseded"] = {{"labels", record.superseded->labels}, {"options", record.superseded->options}};
+    json["superseded"] = {{"labels", record.superseded->labels},
+                          {"options", record.superseded->options},
+                          {"everything", record.superseded->everything}};
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -97,7 +99,8 @@ Result<VolumeRecord> decode(const std::string& text, const std::string& name) {
     }
     if (json.contains("superseded"))
       record.superseded = Superseded{json["superseded"].at("labels").get<StringMap>(),
-                                     json["superseded"].at("options").get<StringMap>()};
+                                     json["superseded"].at("options").get<StringMap>(),
+                                     json["superseded"].at("everything").get<bool>()};
     record.import = json.at("import");
     record.migration = json.at("migration");
     return record;

@@ -34,6 +34,7 @@ struct Reregistration {
 struct Superseded {
   StringMap labels;
   StringMap options;
+  bool everything = false;  ///< nothing of what it shows counts any more
 };
 
 /// What Ferry durably knows of a volume. A value: copies are independent.
