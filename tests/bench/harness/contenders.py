@@ -1,4 +1,5 @@
-"""Who copies. A contender prepares itself untimed, and then has one action that is timed."""
+"""Who copies. A contender prepares itself untimed, for an update with the first copy, and then has one action that is
+timed."""
 
 import contextlib
 import os
@@ -9,6 +10,7 @@ from typing import Callable
 from harness import plugin
 
 VOLUME = "work"
+_TICKET = "ticket"
 _GCM = "-c aes128-gcm@openssh.com"
 
 
@@ -24,6 +26,7 @@ class Place:
     binary: str
     logs: str
     deadline: float
+    update: bool
 
 
 @dataclass
@@ -37,24 +40,32 @@ class Session:
 @dataclass(frozen=True)
 class Typed:
     """What somebody would type at the destination. images: how often the work fills memory with it; scratch: it needs
-    a disk for an intermediate file at the source."""
+    a disk for an intermediate file at the source; update: what is typed when a first copy is there, if anything."""
     name: str
     script: str
     images: int = 1
     scratch: bool = False
     checked: bool = False
+    update: str = ""
+
+    @property
+    def updates(self):
+        return bool(self.update)
 
     @contextlib.contextmanager
     def session(self, place):
         copy = os.path.join(place.destination.path, "copy")
         os.mkdir(copy)
-        words = [*place.network.at_destination, "bash", "-e", "-o", "pipefail", "-c", self.script]
         variables = {"SOURCE": place.source, "COPY": copy, "DISK": place.destination.path, "SSH": place.sshd.client,
                      "SCRATCH": place.scratch.path if place.scratch else ""}
 
-        def act():
+        def run(script):
+            words = [*place.network.at_destination, "bash", "-e", "-o", "pipefail", "-c", script]
             subprocess.run(words, env={**os.environ, **variables}, check=True, timeout=place.deadline)
-        yield Session(act, copy)
+        if place.update:
+            run(self.script)
+        timed = self.update if place.update else self.script
+        yield Session(lambda: run(timed), copy)
 
 
 class Ferry:
@@ -62,16 +73,21 @@ class Ferry:
     images = 1
     scratch = False
     checked = True
+    updates = True
 
     @contextlib.contextmanager
     def session(self, place):
         with self._plugin(place, "source", place.source_disk) as source, \
                 self._plugin(place, "destination", place.destination, place.network.at_destination) as destination:
+            name, options = VOLUME, {}
+            if place.update:
+                destination.bring(VOLUME, place.deadline)
+                name, options = _TICKET, {"volume": VOLUME}
             sides = [_Side("source", source), _Side("destination", destination)]
             receipt = {}
 
             def act():
-                receipt.update(destination.import_volume(VOLUME, place.deadline))
+                receipt.update(destination.bring(name, place.deadline, **options))
 
             def facts():
                 found = {"bytes_sent": receipt["bytes_sent"]}
@@ -101,11 +117,15 @@ class _Side:
                 f"{self._name}_peak_bytes_above_idle": self._process.peak_memory() - self._idle}
 
 
+def _rsync(options, cipher=""):
+    return f'rsync {options} -e "ssh -F $SSH {cipher}" "source:$SOURCE/" "$COPY/"'
+
+
 ALL = (
     Ferry(),
     Typed("cp", 'cp -a "$SOURCE/." "$COPY"'),
-    Typed("rsync", 'rsync -aHAXS -e "ssh -F $SSH" "source:$SOURCE/" "$COPY/"'),
-    Typed("rsync-gcm", f'rsync -aHAXSW -e "ssh -F $SSH {_GCM}" "source:$SOURCE/" "$COPY/"'),
+    Typed("rsync", _rsync("-aHAXS"), update=_rsync("-aHAXS")),
+    Typed("rsync-gcm", _rsync("-aHAXSW", _GCM), update=_rsync("-aHAXS", _GCM)),
     # without --acls and --xattrs: as it is typed, and faster
     Typed("tar-gcm", f'ssh -F "$SSH" {_GCM} source "tar -C $SOURCE -Scf - ." | tar -C "$COPY" -xpf -'),
     Typed("script", 'ssh -F "$SSH" source "tar -C $SOURCE -Scf $SCRATCH/work.tar ."; '

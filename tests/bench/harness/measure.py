@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from dataclasses import asdict, dataclass, field
 
 from harness import disk, plugin, processor
@@ -11,6 +12,8 @@ from support.wait import Stopwatch
 
 _HEADROOM = 2 * disk.GIB
 _REPETITIONS = 3
+# rsync compares mtimes in whole seconds, and Ferry trusts no ctime that is only milliseconds old
+_SETTLED_S = 1.1
 
 
 class Wrong(Exception):
@@ -75,22 +78,34 @@ class Bench:
         return sample
 
     def _once(self, work, contender, source, volume):
-        _need_memory((contender.images + 0.5) * self.size(work), f"{contender.name} with {work.name}")
+        images = contender.images + (1 if work.change else 0)  # files may be written anew beside the old ones
+        _need_memory((images + 0.5) * self.size(work), f"{contender.name} with {work.name}")
         with contextlib.ExitStack() as stack:
             scratch = stack.enter_context(self.new_disk("scratch", work)) if contender.scratch else None
             destination = stack.enter_context(self.new_disk("destination", work))
             place = Place(source, volume, destination, scratch, self.network, self.sshd, self.binary, self.logs,
-                          deadline=60 + 300 * self.size(work) / disk.GIB)
+                          deadline=60 + 300 * self.size(work) / disk.GIB, update=work.change is not None)
             session = stack.enter_context(contender.session(place))
+            changed = self._change(work, source, volume, session) if work.change else {}
             disk.warm(volume)
             for each in (source, destination):
                 each.sync()
             if self.patience:
                 processor.wait_until_idle(self.patience)
             sample = self._timed(session, destination)
+            sample.facts.update(changed)
             if contender.checked:
                 sample.facts["entries_equal"] = _check(volume, session.copy, work, contender)
             return sample
+
+    def _change(self, work, source, volume, session):
+        """What happens between the first copy and the second one."""
+        time.sleep(_SETTLED_S)
+        changed = work.change(volume, self.scale)
+        source.sync()
+        time.sleep(_SETTLED_S)
+        disk.warm(session.copy)
+        return {"changed_bytes": changed}
 
     def _timed(self, session, destination):
         wire, before = self.network.wire_bytes(), processor.read()

@@ -48,22 +48,23 @@ class Plugin:
         self._socket = PluginSocket(f"/proc/{self._process.pid}/root/run/docker/plugins")
         wait_until(self._serves, 20, lambda: f"the {name}'s plugin serves; its log: {self.log_end()}")
 
-    def create(self, volume, **options):
-        error = self._socket.call("Create", {"Name": volume, "Opts": options}).error
+    def create(self, name, /, **options):
+        error = self._socket.call("Create", {"Name": name, "Opts": options}).error
         if error:
-            raise Failed(f"create {volume}: {error}")
+            raise Failed(f"create {name}: {error}")
 
-    def import_volume(self, volume, deadline):
-        """From Create until the volume is ready, which is seen half a percent too late at most. Returns the receipt."""
+    def bring(self, name, deadline, **options):
+        """From Create until the volume is ready or the ticket done, seen half a percent too late at most. Returns the
+        receipt."""
         watch = Stopwatch()
-        self.create(volume, **{"from": network.SOURCE})
+        self.create(name, **{"from": network.SOURCE}, **options)
         with contextlib.closing(unixhttp.UnixConnection(self._socket.path, timeout=60)) as connection:
-            while (status := self._status(connection, volume))["state"] == "importing":
+            while (status := self._status(connection, name))["state"] == "importing":
                 if watch.seconds > deadline or self._process.poll() is not None:
                     break
                 time.sleep(max(0.005, watch.seconds / 200))
-        if status["state"] != "ready":
-            raise Failed(f"the import is not ready after {watch.seconds:.0f} s: {status}\n{self.log_end()}")
+        if status["state"] not in ("ready", "done"):
+            raise Failed(f"{name} is not ready after {watch.seconds:.0f} s: {status}\n{self.log_end()}")
         return status["migration"]
 
     @staticmethod

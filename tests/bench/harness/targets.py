@@ -45,6 +45,11 @@ def _faster_than(other, work):
     return lambda results: seconds(results, work, other) / seconds(results, work, "ferry")
 
 
+def _of_changed(work, bytes_of):
+    return lambda results: median(bytes_of(sample) / sample["facts"]["changed_bytes"]
+                                  for sample in results[work]["ferry"])
+
+
 def _memory(work, side):
     return lambda results: max(sample["facts"][f"{side}_peak_bytes_above_idle"]
                                for sample in results[work]["ferry"]) / MIB
@@ -61,4 +66,10 @@ ALL = (
     Target("small", "faster than rsync -aHAXS over ssh", _faster_than("rsync", "small"), least=2),
     Target("small", "memory above idle, source", _memory("small", "source"), most=64, unit="MiB"),
     Target("small", "memory above idle, destination", _memory("small", "destination"), most=64, unit="MiB"),
+    Target("again", "faster than rsync -aHAXS over ssh", _faster_than("rsync", "again"), least=3),
+    Target("pages", "faster than rsync -aHAXS over ssh", _faster_than("rsync", "pages"), least=8),
+    Target("pages", "bytes_sent in Status, of the bytes changed",
+           _of_changed("pages", lambda sample: sample["facts"]["bytes_sent"]), most=2),
+    Target("pages", "bytes on the wire, of the bytes changed",
+           _of_changed("pages", lambda sample: sample["wire_bytes"]), most=2),
 )

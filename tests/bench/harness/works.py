@@ -1,4 +1,7 @@
-"""What is copied: each work fills a directory, always with the same tree, but for bytes that are random."""
+"""What is copied: each work fills a directory, always with the same tree, but for bytes that are random.
+
+A work with a change is an update: what is timed is the second copy, onto the first.
+"""
 
 import math
 import os
@@ -11,17 +14,20 @@ from harness.disk import GIB
 
 _MIB = 1 << 20
 _KIB = 1 << 10
+_PAGE = 4 * _KIB
 _YEAR_NS = 365 * 86400 * 10**9
 _NOW_NS = 1_700_000_000 * 10**9
 
 
 @dataclass(frozen=True)
 class Work:
-    """size: bytes of content at scale 1, which bounds the memory that a copy takes to about half as much again."""
+    """size: bytes of content at scale 1, which bounds the memory that a copy takes to about half as much again. change:
+    what happens to the directory between first and second copy; it returns how many bytes it has changed."""
     name: str
     text: str
     size: int
     fill: Callable[[str, float], None]
+    change: Callable[[str, float], int] | None = None
 
 
 def big(directory, scale):
@@ -66,11 +72,26 @@ def sparse(directory, scale):
         out.truncate(size)
 
 
+def nothing(_directory, _scale):
+    return 0
+
+
+def pages(directory, _scale):
+    """One in a hundred of `big`'s, always the same ones."""
+    path = os.path.join(directory, "random")
+    count = os.path.getsize(path) // _PAGE
+    chosen = random.Random(5).sample(range(count), max(1, count // 100))
+    with open(path, "r+b", buffering=0) as file:
+        return sum(os.pwrite(file.fileno(), os.urandom(_PAGE), page * _PAGE) for page in chosen)
+
+
 ALL = (
     Work("big", "one file of 4 GiB, random", 4 * GIB, big),
     Work("big-compressible", "one file of 4 GiB, the content of this machine's /usr", 4 * GIB, big_compressible),
     Work("small", "100,000 files in 1,000 directories, 0.4 GB, sizes log-normal, random", 700 * _MIB, small),
     Work("sparse", "one file of 4 GiB that is a hole but for 4,096 islands of 64 KiB", GIB // 4, sparse),
+    Work("again", "a second copy of `small`, nothing changed", 700 * _MIB, small, nothing),
+    Work("pages", "a second copy of `big`, 1 % of its 4 KiB pages changed at random", 4 * GIB, big, pages),
 )
 
 
