@@ -44,14 +44,11 @@ ImportRequest request_of(const TicketPlan& plan, const TicketVolume& volume) {
   return {plan.request.peer, volume.source.volume, plan.request.freeze, plan.request.limit};
 }
 
-/// That of an import of all volumes together.
 nlohmann::json base_status(const volumes::Catalogue& catalogue, const std::string& name, const TicketPlan& plan) {
   const auto record = catalogue.find(name);
   if (record && record->migration.is_object() && record->migration.contains("migration"))
     return record->migration["migration"];
-  auto status = new_import_status({plan.request.peer, "", plan.request.freeze, plan.request.limit});
-  status.erase("volume");
-  return status;
+  return new_ticket_status(plan);
 }
 
 void sum(nlohmann::json& total, const nlohmann::json& part, const char* member) {
@@ -87,6 +84,12 @@ Result<TicketPlan> ticket_plan(const nlohmann::json& json) {
   } catch (const nlohmann::json::exception& error) {
     return fail(Code::corrupt, std::string("the stored ticket cannot be read: ") + error.what());
   }
+}
+
+nlohmann::json new_ticket_status(const TicketPlan& plan) {
+  auto status = new_import_status({plan.request.peer, "", plan.request.freeze, plan.request.limit});
+  status.erase("volume");
+  return status;
 }
 
 nlohmann::json import_of(const TicketPlan& plan, const TicketVolume& volume, const std::string& ticket) {

@@ -37,6 +37,9 @@ struct TicketPlan {
 nlohmann::json to_json(const TicketPlan& plan);
 Result<TicketPlan> ticket_plan(const nlohmann::json& json);  ///< Code::corrupt unless to_json() made it
 
+/// What Status shows under `migration` of a ticket that has just been asked for.
+nlohmann::json new_ticket_status(const TicketPlan& plan);
+
 /// The part of an import's request that its volume's record keeps.
 nlohmann::json import_of(const TicketPlan& plan, const TicketVolume& volume, const std::string& ticket);
 

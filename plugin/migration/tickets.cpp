@@ -108,6 +108,7 @@ Result<> Tickets::begin(const std::string& name, const TicketRequest& request) {
   record.created = now_rfc3339();
   record.state = volumes::State::importing;
   record.import = to_json(plan);
+  record.migration = {{"state", "importing"}, {"migration", new_ticket_status(plan)}};  // a restart keeps its id
   FERRY_TRY(parts_.catalogue.create(std::move(record)));
   start(name, std::move(plan));
   return {};

@@ -2,6 +2,7 @@
 
 #include <csignal>
 
+#include "support/mounts.h"
 #include "support/seed.h"
 #include "sync/intercepted_calls.h"
 #include "sync/migration_fixture.h"
@@ -86,7 +87,7 @@ class UpdateTest : public MigrationTest {
 
   /// That of a copy that begins with nothing.
   std::string digest_of_fresh_copy(const Host& from) {
-    const Host fresh{"fresh", directory_ / "fresh"};
+    const Host fresh{"fresh", directory_ / "disk" / "fresh"};
     fs::create_directories(fresh.data());
     auto source = open(from);
     const auto receipt = import(source, fresh);
@@ -99,8 +100,12 @@ class UpdateTest : public MigrationTest {
     ASSERT_EQ(::pwrite(file.get(), bytes.data(), bytes.size(), offset), static_cast<ssize_t>(bytes.size()));
   }
 
-  const Host a_{"a", directory_ / "a"};
-  const Host b_{"b", directory_ / "b"};
+  test::TemporaryDirectory images_;
+  const test::PrivateMount memory_ = test::PrivateMount::tmpfs(images_.path(), "size=1g");  // a disk would be slow
+  const test::PrivateMount disk_ =
+      test::PrivateMount::made_by("mkfs.ext4 -q", "900M", images_ / "disk", directory_ / "disk");
+  const Host a_{"a", directory_ / "disk" / "a"};
+  const Host b_{"b", directory_ / "disk" / "b"};
   std::string digest_;
 };
 
@@ -267,6 +272,37 @@ TEST_F(LosingUpdate, PatchesAgainWhatASyncLost) {
   expect_equal(a_, b_);
 }
 
+/// What stat(2) tells of the regular files of a tree, by path.
+struct Seen {
+  ino_t inode;
+  off_t size;
+  std::int64_t ctime_ns;
+  bool operator==(const Seen&) const = default;
+};
+using Files = std::map<std::string, Seen>;
+
+Files files_of(const fs::path& root) {
+  Files files;
+  for (const auto& entry : fs::recursive_directory_iterator(root)) {
+    struct stat info {};
+    if (::lstat(entry.path().c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+    files[entry.path().lexically_relative(root)] = {info.st_ino, info.st_size,
+                                                    info.st_ctim.tv_sec * 1'000'000'000LL + info.st_ctim.tv_nsec};
+  }
+  return files;
+}
+
+/// How much an update may send that knows nothing but stat(2): files that look otherwise, and the manifest.
+std::uint64_t most_to_send(const fs::path& root, const Files& before) {
+  std::uint64_t bytes = 10'000;
+  for (const auto& entry : fs::recursive_directory_iterator(root)) bytes += 600 + entry.path().native().size();
+  for (const auto& [path, file] : files_of(root)) {
+    const auto found = before.find(path);
+    if (found == before.end() || found->second != file) bytes += static_cast<std::uint64_t>(file.size) + 100;
+  }
+  return bytes;
+}
+
 /// Versions that follow each other at random, brought to and fro, with interruptions at every stage.
 class RandomUpdates : public UpdateTest {
  protected:
@@ -308,18 +344,25 @@ TEST_F(RandomUpdates, AlwaysEndInTheNewVersion) {
     const Host *from = &a_, *to = &b_;
     test::RandomTree trees[] = {test::RandomTree(a_.data(), random), test::RandomTree(b_.data(), random)};
     trees[0].change(5 + random.below(60));
-    if (random.one_in(2)) let_ctimes_settle();
+    bool copied_when_settled = random.one_in(2);
+    if (copied_when_settled) let_ctimes_settle();
     copy(*from, *to);
     for (std::size_t versions = 1 + random.below(4); versions > 0 && !HasFailure(); --versions) {
       if (random.one_in(3)) std::swap(from, to);
       let_ctimes_settle();  // otherwise a change of the same instant as the copy may look like it
+      const auto before = files_of(from->data());
       trees[from == &a_ ? 0 : 1].change(random.below(30));
-      if (random.one_in(2)) let_ctimes_settle();
+      const bool settled = random.one_in(2);
+      if (settled) let_ctimes_settle();
       for (std::size_t attempts = random.below(3); attempts > 0; --attempts) attempt(random, *from, *to);
       auto source = open(*from);
       options_ = {};
       const auto receipt = receive_update(source, *to);
       ASSERT_TRUE(receipt) << receipt.error().message;
+      if (settled && copied_when_settled) {
+        EXPECT_LE(sent(), most_to_send(from->data(), before));
+      }
+      copied_when_settled = settled;
       for (std::size_t crashes = random.below(3); crashes > 0; --crashes) apply_in_part(random, *to);
       const auto applied = apply(*to);
       ASSERT_TRUE(applied) << applied.error().message;
