@@ -124,7 +124,8 @@ TEST_F(HostileSource, AnAnswerThatLacksSomethingIsNoSuccess) {
 
 TEST_F(HostileSource, AnImpossibleSizeIsAnError) {
   liar_.entries = {file("a", 0, INT64_MAX)};
-  EXPECT_EQ(receive(liar_).error().code, Code::no_space);
+  // Some file systems have files of that size.
+  EXPECT_THAT(receive(liar_).error().code, testing::AnyOf(Code::unsupported, Code::no_space));
   liar_.entries[0].data = 0;
   liar_.frames = Frames().end().bytes();
   EXPECT_FALSE(receive(liar_));
