@@ -107,7 +107,7 @@ Receiver::Receiver(Source& source, std::filesystem::path staging, std::filesyste
     : source_(source),
       staging_(std::move(staging)),
       journal_(std::move(journal)),
-      options_(options),
+      options_(std::move(options)),
       progress_(progress),
       cancelled_(cancelled),
       pace_(options_.limit, cancelled) {}
