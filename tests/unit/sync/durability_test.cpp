@@ -18,7 +18,7 @@ TEST_F(Durability, AWritebackErrorThatIsToldOnceFailsTheImport) {
     return call.name == "syncfs" && call.place == fs::canonical(staging_) && !failed.exchange(true) ? EIO : 0;
   });
   auto source = open_source();
-  std::uint64_t sent = 0;
+  std::atomic<std::uint64_t> sent{0};
   source.on_content = [&](std::string& piece) -> Result<> {
     sent += piece.size();
     const Deadline deadline = after(std::chrono::seconds(20));
