@@ -42,6 +42,13 @@ Result<> write_all(int fd, std::span<const char> data, std::string_view what) {
   return {};
 }
 
+Result<bool> exists(const std::filesystem::path& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) == 0) return true;
+  if (errno == ENOENT) return false;
+  return fail_errno("stat " + path.string());
+}
+
 Result<> sync_directory(const fs::path& path) {
   FERRY_ASSIGN(const Fd fd, open_at(AT_FDCWD, path.string(), O_RDONLY | O_DIRECTORY));
   if (::fsync(fd.get()) != 0) return fail_errno("fsync " + path.string());

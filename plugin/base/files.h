@@ -24,6 +24,9 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t lim
 /// After a crash at any instant the file has the old or the new content. Mode is exactly `mode`.
 Result<> write_file_atomically(const std::filesystem::path& path, std::string_view content, mode_t mode = 0600);
 
+/// Whether there is anything of that name, also a symlink that leads nowhere.
+Result<bool> exists(const std::filesystem::path& path);
+
 /// fsync(2) of a directory, which makes renames and creations in it durable.
 Result<> sync_directory(const std::filesystem::path& path);
 

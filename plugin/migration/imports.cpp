@@ -105,6 +105,7 @@ Result<Imports::Checked> Imports::check(const std::string& name, const ImportReq
 }
 
 Result<> Imports::restart(const std::string& name) {
+  const std::lock_guard guard(restarting_);
   const auto failed = catalogue_.find(name);
   if (!failed || failed->kind != volumes::Kind::volume)
     return fail(Code::not_found, "option retry: there is no volume " + name + " here");

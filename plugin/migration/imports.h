@@ -54,6 +54,7 @@ class Imports {
 
   volumes::Catalogue& catalogue_;
   PeerFactory& peers_;
+  std::mutex restarting_;
   mutable std::mutex mutex_;
   std::map<std::string, Job> jobs_;  // protected by mutex_: running and ended ones
 };

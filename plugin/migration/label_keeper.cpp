@@ -157,7 +157,11 @@ Result<> LabelKeeper::arm(const std::string& name, const volumes::Reregistration
 
 Result<LabelKeeper::Outcome> LabelKeeper::disarm(const std::string& name) {
   FERRY_TRY(catalogue_.update(name, [&](volumes::VolumeRecord& record) {
-    record.reregistration.reset();
+    const auto registered = std::exchange(record.reregistration, std::nullopt);
+    // An update may have brought other ones since.
+    if (registered && (wanted_labels(record, registered->labels) != registered->labels ||
+                       wanted_options(record, registered->options) != registered->options))
+      return;
     record.superseded.reset();
     record.labels_pending = false;
   }));

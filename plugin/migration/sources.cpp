@@ -167,9 +167,9 @@ Result<std::unique_ptr<OpenVolume>> Sources::open(const std::string& volume, Fre
   if (located.description.driver == "ferry")
     if (auto known = sync::read_baseline(catalogue_.layout().baseline(volume)))
       baseline = std::make_shared<const sync::Baseline>(std::move(*known));
-  return std::unique_ptr<OpenVolume>(
-      new OpenVolume{volume, located.path, located.description.driver == "local", inode, mark, now, written,
-                     sync::Sender(std::move(root), catalogue_.uuid(), std::move(baseline))});
+  return std::unique_ptr<OpenVolume>(new OpenVolume{
+      volume, located.path, located.description.driver == "local", inode, mark, now, written,
+      sync::Sender(std::move(root), {catalogue_.uuid(), located.description.lineage}, std::move(baseline))});
 }
 
 Result<sync::Seal> Sources::seal(const OpenVolume& volume) const {
@@ -178,6 +178,9 @@ Result<sync::Seal> Sources::seal(const OpenVolume& volume) const {
   // A removed volume is emptied in the trash: what the round has found of it is no copy of anything.
   if (inode_of(volume.path) != volume.inode)
     return fail(Code::not_found, "volume " + volume.volume + " was removed while it was read");
+  if (const auto record = catalogue_.find(volume.volume);
+      !volume.local && (!record || record->state != volumes::State::ready))
+    return fail(Code::unavailable, "volume " + volume.volume + " is being updated on that host");
   const auto began = tracker_.mount_rw_began_since(volume.volume, volume.mark, volume.opened_ns);
   switch (volume.written_at_open ? engine::Mounted::yes : began) {
     case engine::Mounted::no: seal.consistency = "idle"; break;

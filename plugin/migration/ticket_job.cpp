@@ -20,9 +20,16 @@ const char* text_of(Freeze freeze) { return freeze == Freeze::none ? "none" : "r
 
 nlohmann::json to_json(const TicketVolume& volume) {
   const auto& source = volume.source;
-  return {{"source", source.volume},        {"target", volume.target},   {"action", volume.action},
-          {"mode", to_string(source.mode)}, {"lineage", source.lineage}, {"epoch", source.epoch},
-          {"labels", source.labels},        {"options", source.options}, {"labels_known", source.labels_known}};
+  return {{"source", source.volume},
+          {"target", volume.target},
+          {"action", volume.action},
+          {"mode", to_string(source.mode)},
+          {"lineage", source.lineage},
+          {"epoch", source.epoch},
+          {"labels", source.labels},
+          {"options", source.options},
+          {"labels_known", source.labels_known},
+          {"source_lineage", volume.source_lineage}};
 }
 
 TicketVolume ticket_volume(const nlohmann::json& json) {
@@ -37,6 +44,7 @@ TicketVolume ticket_volume(const nlohmann::json& json) {
   source.labels = json.at("labels").get<volumes::StringMap>();
   source.options = json.at("options").get<volumes::StringMap>();
   source.labels_known = json.at("labels_known").get<bool>();
+  volume.source_lineage = json.at("source_lineage").get<std::string>();
   return volume;
 }
 
@@ -104,7 +112,6 @@ TicketJob::TicketJob(Environment environment, std::string name, TicketPlan plan,
       name_(std::move(name)),
       plan_(std::move(plan)),
       peer_text_(plan_.request.peer.text()),
-      uuid_(plan_.peer_uuid),
       base_(base_status(environment_.catalogue, name_, plan_)),
       peer_(std::move(peer)),
       decided_(!plan_.committing.is_null()) {
@@ -115,9 +122,12 @@ TicketJob::TicketJob(Environment environment, std::string name, TicketPlan plan,
     if (volume.is_update())
       item.update = sync::UpdateOf{catalogue.layout().data(volume.target), catalogue.uuid(),
                                    plan_.request.replace ? sync::Replace::allowed : sync::Replace::refuse};
-    item.transfer =
-        std::make_unique<Transfer>(catalogue.layout(), volume.target, request_of(plan_, volume), peer_, item.update);
+    item.transfer = std::make_unique<Transfer>(catalogue.layout(), volume.target, request_of(plan_, volume), peer_,
+                                               sync::Identity{plan_.peer_uuid, volume.source_lineage}, item.update);
   }
+}
+
+void TicketJob::start() {
   thread_ = std::thread([this] { run(); });
 }
 
@@ -131,8 +141,11 @@ bool TicketJob::holds(const std::string& volume) const {
 
 bool TicketJob::wait(Deadline deadline) const {
   std::unique_lock lock(mutex_);
-  return changed_.wait_until(lock, deadline, [this] { return ended_; });
+  return changed_.wait_until(lock, deadline, [this] { return !is_active(); });
 }
+
+/// One of which the volumes are neither the old nor the new ones is, even when its thread was stopped.
+bool TicketJob::is_active() const { return !ended_ || (decided_ && outcome_.is_null()); }
 
 void TicketJob::cancel() {
   {
@@ -219,6 +232,7 @@ Result<> TicketJob::transfer_all() {
   const auto about = [](const Item& item, const Error& error) {
     return fail(error.code, "volume " + item.volume.target + ": " + error.message);
   };
+  FERRY_TRY(check_unmounted());  // from now on a Mount finds it held
   for (auto& item : items_) {
     if (cancelled_) return fail(Code::cancelled, "cancelled");
     if (auto prepared = prepare(item.volume); !prepared) return about(item, prepared.error());
@@ -262,16 +276,21 @@ Result<> TicketJob::prepare(const TicketVolume& volume) {
   return environment_.create(std::move(record));
 }
 
-/// The one write that counts. Until it is durable nothing has happened to any volume.
-Result<> TicketJob::decide() {
+Result<> TicketJob::check_unmounted() const {
   const Deadline deadline = after(std::chrono::seconds(2));  // a Mount that finds it held is taken back at once
   for (const auto& item : items_) {
     if (!item.volume.is_update()) continue;
     while (environment_.mounted(item.volume.target) && SteadyClock::now() < deadline)
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     if (environment_.mounted(item.volume.target))
-      return fail(Code::busy, "volume " + item.volume.target + " was mounted while it was updated");
+      return fail(Code::busy, "volume " + item.volume.target + " is mounted here; stop the containers that use it");
   }
+  return {};
+}
+
+/// The one write that counts. Until it is durable nothing has happened to any volume.
+Result<> TicketJob::decide() {
+  FERRY_TRY(check_unmounted());
   if (cancelled_) return fail(Code::cancelled, "cancelled");
   auto outcomes = nlohmann::json::array();
   for (const auto& item : items_) {
@@ -318,10 +337,12 @@ Result<> TicketJob::commit_update(const TicketVolume& volume, const nlohmann::js
   auto& catalogue = environment_.catalogue;
   const auto& layout = catalogue.layout();
   const auto update = layout.update(volume.target);
-  std::error_code failed;
-  if (std::filesystem::exists(sync::UpdatePaths(update).plan, failed)) {
-    FERRY_TRY(catalogue.update(volume.target,
-                               [](volumes::VolumeRecord& record) { record.state = volumes::State::importing; }));
+  FERRY_ASSIGN(const bool planned, ferry::exists(sync::UpdatePaths(update).plan));
+  if (planned) {
+    FERRY_TRY(catalogue.update(volume.target, [&](volumes::VolumeRecord& record) {
+      record.state = volumes::State::importing;
+      record.import = import_of(plan_, volume, name_);  // or it would be taken for an import of its own
+    }));
     FERRY_TRY(sync::apply_plan(update, layout.data(volume.target), layout.baseline(volume.target)));
     FERRY_TRY(catalogue.drop_update(volume.target));
   }

@@ -19,9 +19,10 @@ namespace ferry::migration {
 
 /// A volume of a ticket.
 struct TicketVolume {
-  std::string target;        ///< its name here
-  std::string action;        ///< "create", "update" or "replace"
-  VolumeDescription source;  ///< as the peer described it
+  std::string target;          ///< its name here
+  std::string action;          ///< "create", "update" or "replace"
+  VolumeDescription source;    ///< as the peer described it, but with the lineage that it gets here
+  std::string source_lineage;  ///< that it has there; empty: none
   bool is_update() const { return action != "create"; }
 };
 
@@ -56,9 +57,12 @@ class TicketJob {
     std::function<void()> committed;
   };
 
-  /// Starts. The ticket's record must be in the catalogue, in State::importing.
+  /// The ticket's record must be in the catalogue, in State::importing. From now on it holds its volumes.
   TicketJob(Environment environment, std::string name, TicketPlan plan, std::shared_ptr<Peer> peer);
   ~TicketJob();
+
+  /// Once.
+  void start();
 
   const std::string& name() const { return name_; }
   /// Whether the volume is one that it makes or changes, and it has not ended.
@@ -95,6 +99,7 @@ class TicketJob {
   Result<> estimate_all();
   Result<nlohmann::json> estimate(Item& item);
   Result<> prepare(const TicketVolume& volume);
+  Result<> check_unmounted() const;
   Result<> decide();
   Result<> commit();
   Result<> commit_new(const TicketVolume& volume, const nlohmann::json& status);
@@ -102,13 +107,13 @@ class TicketJob {
   void end(const char* state, const Error* error);
   nlohmann::json item_status(const Item& item) const;
   nlohmann::json status_locked() const;
+  bool is_active() const;  // with mutex_ held
   void set_state(Item& item, const char* state);
 
   const Environment environment_;
   const std::string name_;
   TicketPlan plan_;  // of the thread
   const std::string peer_text_;
-  const std::string uuid_;  // of the peer
   const nlohmann::json base_;
   const std::shared_ptr<Peer> peer_;
   std::vector<Item> items_;

@@ -1,7 +1,5 @@
 #include "migration/tickets.h"
 
-#include <sys/statvfs.h>
-
 #include <algorithm>
 #include <future>
 
@@ -54,11 +52,23 @@ void Tickets::resume() {
 void Tickets::start(const std::string& name, TicketPlan plan) {
   auto peer = parts_.peers.peer(plan.request.peer);
   const TicketJob::Environment environment{
-      parts_.catalogue, [this](const std::string& volume) { return !parts_.mounts.mountpoint(volume).empty(); },
+      parts_.catalogue, [this](const std::string& volume) { return is_mounted(volume); },
       [this, name](volumes::VolumeRecord record) { return create_volume(name, std::move(record)); }, parts_.committed};
   auto job = std::make_shared<TicketJob>(environment, name, std::move(plan), std::move(peer));
-  const std::lock_guard guard(mutex_);
-  jobs_[name] = std::move(job);
+  {
+    const std::lock_guard guard(mutex_);
+    jobs_[name] = job;
+  }
+  job->start();
+}
+
+/// Containers may have it from before the plugin was disabled, when the Engine takes away Ferry's binds but not theirs.
+bool Tickets::is_mounted(const std::string& volume) const {
+  if (!parts_.mounts.mountpoint(volume).empty()) return true;
+  const auto mounts = parts_.client.container_mounts();
+  return mounts && std::any_of(mounts->begin(), mounts->end(), [&](const engine::ContainerMount& mount) {
+           return mount.volume == volume && mount.running;
+         });
 }
 
 /// Through the Engine, which then knows labels and options from the first moment on: a volume that it learns of by
@@ -99,7 +109,8 @@ Result<> Tickets::begin(const std::string& name, const TicketRequest& request) {
   const std::lock_guard guard(beginning_);  // two tickets may want one volume
   for (auto& volume : plan.volumes) {
     FERRY_ASSIGN(volume.action, choose_action(plan, volume));
-    if (!volume.is_update() && volume.source.lineage.empty()) volume.source.lineage = random_uuid();
+    volume.source_lineage = volume.source.lineage;
+    if (volume.action != "update" && volume.source.lineage.empty()) volume.source.lineage = random_uuid();
   }
   FERRY_TRY(check_room(plan));
   volumes::VolumeRecord record;
@@ -131,7 +142,7 @@ Result<TicketPlan> Tickets::check(const TicketRequest& request) const {
   }
   for (std::size_t i = 0; i < answers.size(); ++i) {
     FERRY_ASSIGN(VolumeDescription description, answers[i].get());
-    plan.volumes.push_back({request.volumes[i].target, {}, std::move(description)});
+    plan.volumes.push_back({request.volumes[i].target, {}, std::move(description), {}});
   }
   return plan;
 }
@@ -159,8 +170,7 @@ Result<std::string> Tickets::choose_action(const TicketPlan& plan, const TicketV
     case volumes::State::quarantined: return fail(Code::already_exists, why(*record));
     default: return fail(Code::busy, "volume " + name + " is being imported; wait for that");
   }
-  if (!parts_.mounts.mountpoint(name).empty())
-    return fail(Code::busy, "volume " + name + " is mounted here; stop the containers that use it");
+  if (is_mounted(name)) return fail(Code::busy, "volume " + name + " is mounted here; stop the containers that use it");
   if (same_lineage(*record, plan, volume)) return "update";
   if (plan.request.replace) return "replace";
   return fail(Code::already_exists, "volume " + name + " exists here and is no copy of that of " +
@@ -192,16 +202,20 @@ Result<> Tickets::cancel(const std::string& name) {
   {
     const std::lock_guard guard(mutex_);
     const auto it = jobs_.find(name);
-    if (it == jobs_.end()) return {};
-    job = it->second;
+    if (it != jobs_.end()) job = it->second;
   }
+  if (!job) return check_undecided(name);
+  const auto too_late = [&] {
+    return fail(Code::busy,
+                "ticket " + name + " has everything and cannot be cancelled any more; try again when it is done");
+  };
+  if (job->is_decided() && !job->has_outcome()) return too_late();
   job->abandon();
   if (job->is_decided() && !job->has_outcome()) {  // half of the volumes may be the new ones
     const auto record = parts_.catalogue.find(name);
     FERRY_ASSIGN(TicketPlan plan, ticket_plan(record ? record->import : nlohmann::json()));
     start(name, std::move(plan));
-    return fail(Code::busy,
-                "ticket " + name + " has everything and cannot be cancelled any more; try again when it is done");
+    return too_late();
   }
   if (!job->has_outcome()) FERRY_TRY(job->undo());
   const std::lock_guard guard(mutex_);
@@ -209,11 +223,21 @@ Result<> Tickets::cancel(const std::string& name) {
   return {};
 }
 
+/// One of which no job runs: this process is stopping, or could not read it.
+Result<> Tickets::check_undecided(const std::string& name) const {
+  const auto record = parts_.catalogue.find(name);
+  if (!record || !is_running(*record)) return {};
+  const auto plan = ticket_plan(record->import);
+  if (!plan || plan->committing.is_null()) return {};
+  return fail(Code::busy,
+              "ticket " + name + " is not done, and some of its volumes may be half updated; try again later");
+}
+
 void Tickets::abandon_all() {
   std::map<std::string, Job> jobs;
   {
     const std::lock_guard guard(mutex_);
-    jobs.swap(jobs_);
+    jobs = jobs_;  // they hold their volumes to the end
   }
   for (const auto& [name, job] : jobs) job->cancel();
   for (const auto& [name, job] : jobs) job->abandon();
@@ -257,7 +281,8 @@ nlohmann::json Tickets::retry_status(const volumes::VolumeRecord& ticket) const 
   if (!record) return {{"state", "failed"}, {"migration", {{"error", "volume " + volume + " was removed"}}}};
   const bool running = record->state == volumes::State::importing;
   auto migration = running ? parts_.imports.status(volume) : record->migration;
-  if (migration.is_null()) migration = record->migration;
+  if (!migration.is_object()) migration = record->migration;
+  if (!migration.is_object()) migration = nlohmann::json::object();  // another volume has the name now
   const std::string state = running                                  ? "importing"
                             : record->state == volumes::State::ready ? "done"
                                                                      : std::string(to_string(record->state));

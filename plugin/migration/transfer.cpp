@@ -14,11 +14,12 @@ constexpr std::chrono::milliseconds longest_pause{5000};
 }  // namespace
 
 Transfer::Transfer(const volumes::Layout& layout, std::string name, ImportRequest request, std::shared_ptr<Peer> peer,
-                   std::optional<sync::UpdateOf> update)
+                   sync::Identity expected, std::optional<sync::UpdateOf> update)
     : layout_(layout),
       name_(std::move(name)),
       request_(std::move(request)),
       peer_(std::move(peer)),
+      expected_(std::move(expected)),
       update_(std::move(update)) {}
 
 void Transfer::cancel() {
@@ -58,6 +59,7 @@ Result<sync::Receipt> Transfer::attempt() {
   options.limit = request_.limit;
   options.baseline = layout_.baseline(name_);
   options.update = update_;
+  options.expected = expected_;
   const auto staging = update_ ? layout_.update(name_) : layout_.staging(name_);
   return sync::Receiver(*source, staging, layout_.journal(name_), options, progress_, cancelled_).run();
 }
@@ -111,11 +113,13 @@ void add_receipt(nlohmann::json& status, const sync::Receipt& receipt) {
 }
 
 std::string progress_text(const nlohmann::json& status) {
-  const auto total = status["bytes_total"].get<std::uint64_t>();
-  const auto done = status["bytes_done"].get<std::uint64_t>();
+  const auto total = status.value("bytes_total", std::uint64_t{0});
+  const auto done = status.value("bytes_done", std::uint64_t{0});
   std::string text = std::to_string(total == 0 ? 0 : done * 100 / total) + " % done, ";
-  text += status["eta_s"].is_number() ? "ETA " + status["eta_s"].dump() + " s" : std::string("ETA not known yet");
-  if (status["error"].is_string()) text += "; " + status["error"].get<std::string>();
+  const auto eta = status.value("eta_s", nlohmann::json());
+  const auto error = status.value("error", nlohmann::json());
+  text += eta.is_number() ? "ETA " + eta.dump() + " s" : std::string("ETA not known yet");
+  if (error.is_string()) text += "; " + error.get<std::string>();
   return text;
 }
 

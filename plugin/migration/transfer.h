@@ -19,9 +19,10 @@ namespace ferry::migration {
 /// however often the peer goes away meanwhile. Thread-safe.
 class Transfer {
  public:
-  /// Into volume `name` of this host. `update`: what it is an update of; none: a new volume.
+  /// Into volume `name` of this host. `expected`: what the source has to be, where it is not empty. `update`: what it
+  /// is an update of; none: a new volume.
   Transfer(const volumes::Layout& layout, std::string name, ImportRequest request, std::shared_ptr<Peer> peer,
-           std::optional<sync::UpdateOf> update = {});
+           sync::Identity expected = {}, std::optional<sync::UpdateOf> update = {});
 
   /// Until everything is there, verified and durable, or it fails for a reason that stays (Code::cancelled: cancel()).
   /// Called once at a time.
@@ -47,6 +48,7 @@ class Transfer {
   const std::string name_;
   const ImportRequest request_;
   const std::shared_ptr<Peer> peer_;
+  const sync::Identity expected_;
   const std::optional<sync::UpdateOf> update_;
   sync::Progress progress_;
   std::atomic<bool> cancelled_{false};

@@ -44,7 +44,7 @@ Result<> empty_directory(int directory) {
   return {};
 }
 
-bool exists(int directory, const std::string& name, struct stat& info) {
+bool find(int directory, const std::string& name, struct stat& info) {
   return ::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
@@ -87,13 +87,13 @@ class Applier {
   Step step(std::uint32_t index) const { return plan_.entries[index].step; }
 
   Result<> take_away() {
-    std::error_code ignored;
-    if (std::filesystem::exists(paths_.taken, ignored)) return {};
+    FERRY_ASSIGN(const bool taken, ferry::exists(paths_.taken));
+    if (taken) return {};
     for (std::size_t number = 0; number < plan_.removals.size(); ++number) {
       const auto& removal = plan_.removals[number];
       const std::string place = std::to_string(number);
       struct stat info {};
-      if (exists(gone_, place, info)) continue;
+      if (find(gone_, place, info)) continue;
       FERRY_ASSIGN(const int directory, directories_.open(removal.directory));
       if (::renameat(directory, removal.name.c_str(), gone_, place.c_str()) != 0 && errno != ENOENT)
         return fail_errno("take away " + printable(removal.name));
@@ -136,7 +136,7 @@ class Applier {
     struct stat info {};
     if (::renameat(content_, received.c_str(), parent, entries_[index].name.c_str()) == 0) return {};
     const int error = errno;
-    if (error == ENOENT && exists(parent, entries_[index].name, info) && S_ISREG(info.st_mode)) return {};
+    if (error == ENOENT && find(parent, entries_[index].name, info) && S_ISREG(info.st_mode)) return {};
     return fail_errno("put it in its place", error);
   }
 

@@ -83,7 +83,8 @@ Result<> Changes::check_unchanged() const {
   if (version_.baseline) first = difference(*version_.baseline, old_entries_);
   if (first.empty()) return {};
   const auto& info = manifest_.info;
-  if (!info.origin.empty() && info.origin == version_.host && info.origin_stamp == stamp_of(old_entries_)) return {};
+  const bool from_here = !info.origin.empty() && info.origin == version_.host && info.origin_stamp != Digest{};
+  if (from_here && info.origin_stamp == stamp_of(old_entries_)) return {};
   return fail(Code::already_exists,
               "the volume has been changed here since it was last copied (" +
                   (version_.baseline ? "first difference: " + (first == "." ? "the volume's root" : quote(first))
@@ -143,7 +144,8 @@ Changes::Step Changes::decide_file(std::uint32_t index) {
     taken_[old] = true;
     return same_metadata(entry, old_entries_[old]) ? Step::keep : Step::metadata;
   }
-  if (entry.size == 0 || old_entries_[old].size == 0) return Step::replace;
+  const bool comparable = extent_size(entry.size) <= largest_held_extent;
+  if (entry.size == 0 || old_entries_[old].size == 0 || !comparable) return Step::replace;
   taken_[old] = true;
   old_.of[index] = old_of_[index];
   return Step::patch;
@@ -195,15 +197,27 @@ Result<> Changes::want(std::uint32_t index) {
   const auto known = journal_.find(path);
   if (known && known->same_version(entry) && known->stable && known->old == old_file(index)) {
     if (is_received(index, *known)) return {};
-    if (extent_count(entry.size) > 1 && !known->extents.empty()) return want_missing(index, *known);
+    if (extent_count(entry.size) > 1 && !known->extents.empty() && is_there(index)) return want_missing(index, *known);
   }
   FERRY_ASSIGN(const bool forgotten, journal_.forget(path));
   forgot_ = forgot_ || forgotten;
   for (std::uint32_t extent = 0; extent < extent_count(entry.size); ++extent) wants_.push_back({index, extent, {}});
   if (extent_count(entry.size) > 1 || old_file(index)) large_.push_back(index);
   ++room_.new_files;
-  if (!old_file(index)) room_.bytes += static_cast<std::int64_t>(entry.data);
+  if (!old_file(index)) {
+    room_.bytes += static_cast<std::int64_t>(entry.data);
+  } else if (const std::uint64_t had = old_entries_[inode_of(old_.of[index])].data; entry.data > had) {
+    room_.bytes += 2 * static_cast<std::int64_t>(entry.data - had);  // here, and where it is applied
+  }
   return {};
+}
+
+/// Whether something was received of it.
+bool Changes::is_there(std::uint32_t index) const {
+  struct stat info {};
+  const std::string name = Places::flat_name(entries_, index);
+  return ::fstatat(content_, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode) &&
+         static_cast<std::uint64_t>(info.st_size) == entries_[index].size;
 }
 
 /// Whether all of it is there.

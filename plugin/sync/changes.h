@@ -69,6 +69,7 @@ class Changes : public Target {
   std::optional<OldFile> old_file(std::uint32_t index) const;
   Result<> want(std::uint32_t index);
   Result<> want_missing(std::uint32_t index, const FileProgress& known);
+  bool is_there(std::uint32_t index) const;
   bool is_received(std::uint32_t index, const FileProgress& known) const;
   Result<> make_large_file(std::uint32_t index);
   Result<> take_away();

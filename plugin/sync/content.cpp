@@ -89,10 +89,16 @@ Result<> FrameDecoder::data(Reader& reader) {
   const std::string_view payload = reader.rest();
   const bool fits = reader.ok() && at_ < wants_.size() && !payload.empty() && offset >= left_.begin &&
                     offset < left_.end && payload.size() <= left_.end - offset &&
-                    payload.size() <= block_size - offset % block_size;
+                    payload.size() <= block_size - offset % block_size && fits_pages(offset, payload.size());
   if (!fits) return fail(Code::corrupt, "the peer sent content that was not asked for");
   left_.begin = offset + payload.size();
   return handler_.data(wants_[at_].entry, offset, payload);
+}
+
+/// Where pages are held, frames are of whole ones.
+bool FrameDecoder::fits_pages(std::uint64_t offset, std::uint64_t length) const {
+  return wants_[at_].held.empty() ||
+         (offset % page_size == 0 && (length % page_size == 0 || offset + length == left_.end));
 }
 
 Result<> FrameDecoder::hole(Reader& reader) {
@@ -100,7 +106,7 @@ Result<> FrameDecoder::hole(Reader& reader) {
   const std::uint64_t length = reader.number();
   const bool fits = reader.at_end() && at_ < wants_.size() && !wants_[at_].held.empty() && length != 0 &&
                     offset >= left_.begin && offset < left_.end && length <= left_.end - offset &&
-                    offset % page_size == 0 && (length % page_size == 0 || offset + length == left_.end);
+                    fits_pages(offset, length);
   if (!fits) return fail(Code::corrupt, "the peer sent a hole that was not asked for");
   left_.begin = offset + length;
   return handler_.hole(wants_[at_].entry, {offset, offset + length});

@@ -65,8 +65,9 @@ class ContentSource : public ByteSource {
   Result<Fd> open_file();
   Result<> read_block(std::string& out);
   Result<> fill_buffer(std::uint64_t begin, std::uint64_t end);
-  Result<> send_block(std::uint64_t begin, std::string& out);
-  Result<Extent> find_data(std::uint64_t end);
+  void clear_holes(std::uint64_t block, const std::vector<Extent>& data);
+  Result<Extent> find_data(std::uint64_t from, std::uint64_t end);
+  Result<std::vector<Extent>> find_all_data(std::uint64_t end);
   void send_frame(Extent data, std::uint64_t block, std::string& out);
   void send_changed_pages(Extent data, std::uint64_t block, std::string& out);
   void send_holes(std::uint64_t end, std::string& out);
@@ -116,6 +117,7 @@ class FrameDecoder {
   Result<> hole(Reader& reader);
   Result<> end(Reader& reader);
   void begin_want();
+  bool fits_pages(std::uint64_t offset, std::uint64_t length) const;
 
   const std::vector<Entry>& entries_;
   const std::span<const Want> wants_;

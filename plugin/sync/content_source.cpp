@@ -74,17 +74,33 @@ Result<Fd> ContentSource::open_file() {
   return same ? std::move(file) : Result<Fd>(Fd());
 }
 
-/// The next data behind what was sent and before `end`. Asks the file system for every file: the blocks of xattrs, of
-/// extent trees and behind the end make up for holes in what stat(2) tells.
-Result<Extent> ContentSource::find_data(std::uint64_t end) {
-  if (offset_ >= data_.end && data_.end < extent_.end) {
-    FERRY_ASSIGN(data_, find_extent(file_.get(), offset_, extent_.end));
+/// The next data between `from` and `end`, from where nothing was found before. Asks the file system for every file:
+/// the blocks of xattrs, of extent trees and behind the end make up for holes in what stat(2) tells.
+Result<Extent> ContentSource::find_data(std::uint64_t from, std::uint64_t end) {
+  if (from >= data_.end && data_.end < extent_.end) {
+    FERRY_ASSIGN(data_, find_extent(file_.get(), from, extent_.end));
   }
-  return Extent{std::clamp(data_.begin, offset_, end), std::clamp(data_.end, offset_, end)};
+  return Extent{std::clamp(data_.begin, from, end), std::clamp(data_.end, from, end)};
+}
+
+/// What of the rest of the extent up to `end` is data; whole pages where pages are held.
+Result<std::vector<Extent>> ContentSource::find_all_data(std::uint64_t end) {
+  std::vector<Extent> all;
+  for (std::uint64_t at = offset_; at < end;) {
+    FERRY_ASSIGN(Extent data, find_data(at, end));
+    if (data.begin == data.end) break;
+    if (!want().held.empty()) {
+      data.begin = std::max(at, round_down(data.begin, page_size));
+      data.end = std::min(round_down(data.end + page_size - 1, page_size), end);
+    }
+    all.push_back(data);
+    at = data.end;
+  }
+  return all;
 }
 
 Result<> ContentSource::read_block(std::string& out) {
-  FERRY_ASSIGN(const Extent data, find_data(extent_.end));
+  FERRY_ASSIGN(const Extent data, find_data(offset_, extent_.end));
   if (data.begin == data.end) {
     send_holes(extent_.end, out);
     end(unchanged() ? Outcome::complete : Outcome::changed, out);
@@ -92,9 +108,30 @@ Result<> ContentSource::read_block(std::string& out) {
   }
   const std::uint64_t begin = round_down(data.begin, block_size);
   const std::uint64_t end_of_block = std::min(begin + block_size, extent_.end);
+  FERRY_ASSIGN(const auto all, find_all_data(end_of_block));
   FERRY_TRY(fill_buffer(begin, end_of_block));
+  clear_holes(begin, all);
   digest_.add(begin, buffer_);
-  return send_block(begin, out);
+  for (const auto& each : all) {
+    send_holes(each.begin, out);
+    want().held.empty() ? send_frame(each, begin, out) : send_changed_pages(each, begin, out);
+    offset_ = each.end;
+  }
+  send_holes(end_of_block, out);
+  return {};
+}
+
+/// What was written into a hole since is not sent, so it must not be in the digest either.
+void ContentSource::clear_holes(std::uint64_t block, const std::vector<Extent>& data) {
+  std::uint64_t at = block;
+  const auto clear = [&](std::uint64_t end) {
+    if (at < end) std::fill_n(buffer_.begin() + static_cast<std::ptrdiff_t>(at - block), end - at, '\0');
+  };
+  for (const auto& each : data) {
+    clear(each.begin);
+    at = each.end;
+  }
+  clear(block + buffer_.size());
 }
 
 /// What a file that has become shorter lacks reads as zeros.
@@ -107,23 +144,6 @@ Result<> ContentSource::fill_buffer(std::uint64_t begin, std::uint64_t end) {
     if (count < 0) return fail_errno("read");
     if (count == 0) std::fill(buffer_.begin() + static_cast<std::ptrdiff_t>(filled), buffer_.end(), '\0');
     filled = count == 0 ? buffer_.size() : filled + static_cast<std::size_t>(count);
-  }
-  return {};
-}
-
-/// Sends what of the block in the buffer is data.
-Result<> ContentSource::send_block(std::uint64_t begin, std::string& out) {
-  const std::uint64_t end = begin + buffer_.size();
-  while (offset_ < end) {
-    FERRY_ASSIGN(Extent data, find_data(end));
-    if (!want().held.empty() && data.begin < data.end) {  // whole pages
-      data.begin = std::max(offset_, round_down(data.begin, page_size));
-      data.end = std::min(round_down(data.end + page_size - 1, page_size), end);
-    }
-    send_holes(data.begin, out);
-    if (data.begin < data.end)
-      want().held.empty() ? send_frame(data, begin, out) : send_changed_pages(data, begin, out);
-    offset_ = data.end;
   }
   return {};
 }

@@ -52,12 +52,19 @@ struct Entry {
   std::vector<Xattr> xattrs;   ///< sorted by name
 };
 
+/// Which volume of which host; both may be empty, where nobody asks.
+struct Identity {
+  std::string host;     ///< UUID of the host's catalogue
+  std::string lineage;  ///< UUID that the volume keeps through all its copies; empty: it has none
+};
+
 /// What a manifest says of its walk as a whole.
 struct ManifestInfo {
   /// Nanoseconds since the epoch: a file whose ctime is older cannot have changed since without its ctime showing it;
   /// 0 if ctimes show nothing (tmpfs does not update them for writes through mmap). See docs/protocol.md.
   std::uint64_t stable_before_ns = 0;
   std::vector<std::string> warnings;  ///< what was left out, e.g. sockets; one sentence each
+  std::string lineage = {};           ///< of the sender's volume; empty: it has none
   std::string host = {};              ///< UUID of the sender's catalogue
   std::string origin = {};            ///< UUID of that from which the sender has its volume; empty: none
   Digest origin_stamp{};              ///< stamp_of() what that one sent, see sync/baseline.h

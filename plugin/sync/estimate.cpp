@@ -13,6 +13,7 @@ namespace ferry::sync {
 namespace {
 
 constexpr std::uint64_t sample_bytes = 16U << 20;
+constexpr std::size_t sample_wants = 4096;
 
 double seconds_since(SteadyClock::time_point begin) {
   return std::chrono::duration<double>(SteadyClock::now() - begin).count();
@@ -26,7 +27,7 @@ std::uint64_t most_bytes(const Want& want, const std::vector<Entry>& entries) {
 /// Bytes per second of a first piece of what is wanted.
 Result<double> sample(Source& source, const std::vector<Want>& wants, const std::vector<Entry>& entries) {
   std::size_t count = 0;
-  for (std::uint64_t bytes = 0; count < wants.size() && bytes < sample_bytes; ++count)
+  for (std::uint64_t bytes = 0; count < wants.size() && count < sample_wants && bytes < sample_bytes; ++count)
     bytes += most_bytes(wants[count], entries);
   std::string request;
   append_wants(request, random_number(), std::span(wants).first(count));

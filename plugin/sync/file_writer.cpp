@@ -142,7 +142,8 @@ Result<> FileWriter::hole(std::uint32_t entry, Extent hole) {
 Result<> FileWriter::check_announced(std::uint32_t entry, std::uint64_t more) {
   received_ += more;
   const std::uint64_t all = has_several_extents(entry) ? shared_.assembly.count(entry, more) : received_;
-  const std::uint64_t announced = entries_[entry].data;
+  // Of what is compared whole pages come, also where the sender's file system has smaller blocks.
+  const std::uint64_t announced = is_patched(entry) ? entries_[entry].size : entries_[entry].data;
   if (shared_.writers == Writers::allowed || all <= announced + slack) return {};
   return at(entry, {Code::busy, "the source sends more than the " + std::to_string(announced) +
                                     " bytes that it announced; stop what writes to it, or pass -o freeze=none for a "

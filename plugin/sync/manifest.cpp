@@ -109,6 +109,7 @@ void append_header(std::string& out, const ManifestInfo& info) {
   Writer writer(body);
   writer.byte(kind_header);
   writer.string(info.host);
+  writer.string(info.lineage);
   writer.string(info.origin);
   writer.digest(info.origin_stamp);
   append_record(out, body);
@@ -216,6 +217,7 @@ Result<> ManifestDecoder::header(Reader& reader) {
   auto& info = manifest_.info;
   const bool first = manifest_.entries.empty() && info.host.empty();
   info.host = reader.string(longest_uuid);
+  info.lineage = reader.string(longest_uuid);
   info.origin = reader.string(longest_uuid);
   info.origin_stamp = reader.digest();
   if (first && reader.at_end()) return {};

@@ -35,13 +35,15 @@ constexpr std::chrono::milliseconds durable_check{100};
 /// Deals out wants in batches, in order. Thread-safe.
 class Batches {
  public:
-  Batches(const std::vector<Want>& wants, const std::vector<Entry>& entries) : wants_(wants), entries_(entries) {}
+  /// `old` may be null. The references must outlive this object.
+  Batches(const std::vector<Want>& wants, const std::vector<Entry>& entries, const OldTree* old)
+      : wants_(wants), entries_(entries), old_(old) {}
 
   std::span<const Want> next() {
     const std::lock_guard guard(mutex_);
     const std::size_t begin = at_;
     for (std::uint64_t bytes = 0; at_ < wants_.size() && at_ - begin < batch_files && bytes < batch_bytes; ++at_)
-      bytes += std::min(entries_[wants_[at_].entry].data, extent_size(entries_[wants_[at_].entry].size));
+      bytes += weight(wants_[at_]);
     return std::span(wants_).subspan(begin, at_ - begin);
   }
 
@@ -52,8 +54,16 @@ class Batches {
   }
 
  private:
+  /// Of what is held each page has its digest in the request, whatever of it is to be sent.
+  std::uint64_t weight(const Want& want) const {
+    const std::uint64_t extent = extent_size(entries_[want.entry].size);
+    const bool held = old_ != nullptr && old_->of[want.entry] != OldTree::none;
+    return held ? extent : std::min(entries_[want.entry].data, extent);
+  }
+
   const std::vector<Want>& wants_;
   const std::vector<Entry>& entries_;
+  const OldTree* const old_;
   std::mutex mutex_;
   std::size_t at_ = 0;  // protected by mutex_
 };
@@ -198,8 +208,8 @@ Result<Receiver::Round> Receiver::round(Journal& journal) {
   FERRY_TRY(check_room(least));
   FERRY_ASSIGN(const auto wants, round.target->prepare());
   FERRY_TRY(check_room(round.target->room()));
-  FERRY_TRY(round.target->make_large_files());
   if (round.target->forgot()) FERRY_TRY(make_durable(journal));
+  FERRY_TRY(round.target->make_large_files());
   progress_.phase = "content";
   FERRY_TRY(fetch(journal, round, wants));
   progress_.phase = "seal";
@@ -207,6 +217,16 @@ Result<Receiver::Round> Receiver::round(Journal& journal) {
   FERRY_ASSIGN(round.seal, source_.seal());
   FERRY_TRY(check_cancelled());
   return round;
+}
+
+/// It may have waited long for the peer.
+Result<> Receiver::check_identity(const ManifestInfo& info) const {
+  const Identity& expected = options_.expected;
+  if (!expected.host.empty() && info.host != expected.host)
+    return fail(Code::not_found, "the peer is another Ferry now than the one that was asked for the volume");
+  if (!expected.lineage.empty() && info.lineage != expected.lineage)
+    return fail(Code::not_found, "the peer's volume was removed, and another one has its name now");
+  return {};
 }
 
 Result<Manifest> Receiver::receive_manifest() {
@@ -217,6 +237,7 @@ Result<Manifest> Receiver::receive_manifest() {
     return decoder.feed(bytes);
   }));
   FERRY_ASSIGN(Manifest manifest, decoder.finish());
+  FERRY_TRY(check_identity(manifest.info));
   std::uint64_t bytes = 0;
   std::uint64_t files = 0;
   for (const auto& entry : manifest.entries) {
@@ -273,7 +294,7 @@ Result<> Receiver::fetch(Journal& journal, Round& round, const std::vector<Want>
   const Target& target = *round.target;
   const FileWriter::Shared shared{*round.manifest, target.shape(), target.root(), target.old(), options_.writers,
                                   journal,         progress_,      cancelled_,    assembly};
-  Batches batches(wants, round.manifest->entries);
+  Batches batches(wants, round.manifest->entries, target.old());
   std::mutex mutex;
   Result<> outcome;  // protected by mutex: the first error
   const auto failed = [&](Result<> reason) {

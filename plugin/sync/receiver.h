@@ -69,6 +69,8 @@ struct ReceiverOptions {
   unsigned rounds = 4;       ///< how often to look again for what changed meanwhile, at least 1
   Writers writers = Writers::none;
   std::uint64_t limit = 0;  ///< bytes per second over all connections; 0: none
+  /// What the source must be, where it is not empty; Code::not_found otherwise.
+  Identity expected;
   /// Where the Baseline is kept: of what is updated, or to be written for a new tree. Empty: nowhere.
   std::filesystem::path baseline;
   std::optional<UpdateOf> update;
@@ -114,6 +116,7 @@ class Receiver {
   Result<std::unique_ptr<Target>> make_target(const Manifest& manifest, Journal& journal);
   Result<> conclude(Round& round);
   Result<Manifest> receive_manifest();
+  Result<> check_identity(const ManifestInfo& info) const;
   Result<> check_room(const Target::Room& wanted) const;
   Result<> fetch(Journal& journal, Round& round, const std::vector<Want>& wants);
   Result<> fetch_batch(std::span<const Want> batch, FileWriter& writer, const std::vector<Entry>& entries);

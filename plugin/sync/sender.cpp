@@ -11,7 +11,7 @@ namespace ferry::sync {
 
 std::unique_ptr<ByteSource> Sender::manifest() {
   entries_.clear();
-  return std::make_unique<ManifestSource>(root_.get(), entries_, host_, baseline_);
+  return std::make_unique<ManifestSource>(root_.get(), entries_, identity_, baseline_);
 }
 
 Result<std::unique_ptr<ByteSource>> Sender::content(std::string_view wants) const {

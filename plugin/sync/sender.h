@@ -21,8 +21,8 @@ class Sender {
  public:
   /// Takes an open directory, the tree's root. `host` is the UUID of this host's catalogue; `baseline` that of the
   /// tree, if it is a copy.
-  explicit Sender(Fd root, std::string host = {}, std::shared_ptr<const Baseline> baseline = {})
-      : root_(std::move(root)), host_(std::move(host)), baseline_(std::move(baseline)) {}
+  explicit Sender(Fd root, Identity identity = {}, std::shared_ptr<const Baseline> baseline = {})
+      : root_(std::move(root)), identity_(std::move(identity)), baseline_(std::move(baseline)) {}
 
   /// Begins a round with a fresh walk. The source must be read to its end and must not outlive this object.
   std::unique_ptr<ByteSource> manifest();
@@ -38,7 +38,7 @@ class Sender {
   std::uint64_t count_changed(std::uint32_t begin, std::uint32_t end) const;
 
   const Fd root_;
-  const std::string host_;
+  const Identity identity_;
   const std::shared_ptr<const Baseline> baseline_;
   std::vector<Entry> entries_;
 };

@@ -27,13 +27,15 @@ bool has_gone(const Error& error) { return error.code == Code::not_found; }
 
 }  // namespace
 
-ManifestSource::ManifestSource(int root, std::vector<Entry>& entries, std::string host,
+ManifestSource::ManifestSource(int root, std::vector<Entry>& entries, const Identity& identity,
                                std::shared_ptr<const Baseline> baseline)
     : root_(root), entries_(entries), baseline_(std::move(baseline)), directories_(root, entries), pool_(threads) {
-  info_.host = std::move(host);
+  info_.host = identity.host;
+  info_.lineage = identity.lineage;
   if (!baseline_) return;
   info_.origin = baseline_->manifest.info.host;
-  info_.origin_stamp = stamp_of(baseline_->manifest.entries);
+  // Without ctimes that show everything, equal ones would prove nothing.
+  if (baseline_->manifest.info.stable_before_ns != 0) info_.origin_stamp = stamp_of(baseline_->manifest.entries);
   copied_.emplace(baseline_->manifest.entries);
 }
 

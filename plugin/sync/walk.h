@@ -27,9 +27,10 @@ namespace ferry::sync {
 class ManifestSource : public ByteSource {
  public:
   /// Walks below `root`, an open directory that must outlive this object. `entries` receives every entry without
-  /// target and xattrs, which only the receiver needs; it must outlive this object too. `host`: see ManifestInfo.
+  /// target and xattrs, which only the receiver needs; it must outlive this object too. `identity`: see ManifestInfo.
   /// `baseline`: of the tree, if it is a copy.
-  ManifestSource(int root, std::vector<Entry>& entries, std::string host, std::shared_ptr<const Baseline> baseline);
+  ManifestSource(int root, std::vector<Entry>& entries, const Identity& identity,
+                 std::shared_ptr<const Baseline> baseline);
   bool next(std::string& out) override;
 
  private:

@@ -277,9 +277,9 @@ Result<> Catalogue::prepare_update(const std::string& name) {
 
 Result<> Catalogue::drop_update(const std::string& name) {
   const auto guard = names_.lock(name);
-  if (has_directory(layout_.update(name)))
-    FERRY_TRY(rename_durably(layout_.update(name), layout_.trash() / ("0-" + random_hex(8))));
-  return remove_tree(layout_.journal(name));
+  FERRY_TRY(remove_tree(layout_.journal(name)));  // first: it must not tell of what is not there
+  if (!has_directory(layout_.update(name))) return {};
+  return rename_durably(layout_.update(name), layout_.trash() / ("0-" + random_hex(8)));
 }
 
 Result<> Catalogue::drop_staging(const std::string& name, const std::atomic<bool>* stop) {

@@ -82,7 +82,9 @@ class FakePeer : public Peer {
  private:
   class Source : public OpenSource {
    public:
-    Source(FakePeer& peer, int attempt) : local_(*open_at(AT_FDCWD, peer.host_.root.string(), O_RDONLY | O_DIRECTORY)) {
+    Source(FakePeer& peer, int attempt)
+        : local_(*open_at(AT_FDCWD, peer.host_.root.string(), O_RDONLY | O_DIRECTORY), peer.host_.uuid, {},
+                 peer.host_.description.lineage) {
       local_.on_content = [&peer, attempt](std::string&) -> Result<> {
         if (peer.host_.hang_in_content) FERRY_TRY(peer.host_.hang(peer.aborted_));
         return peer.host_.on_content(attempt);

@@ -168,7 +168,8 @@ TEST_F(TicketsTest, WhatIsDecidedIsDoneWithoutThePeer) {
     const auto received = receiver.run();
     ASSERT_TRUE(received) << received.error().message;
   }
-  TicketPlan plan{request_, "other-host", {{"pg", "update", host_.description}}, nlohmann::json::array({nullptr})};
+  TicketPlan plan{
+      request_, "other-host", {{"pg", "update", host_.description, "lineage"}}, nlohmann::json::array({nullptr})};
   plan.committing[0] = {{"digest", "decided"}};
   volumes::VolumeRecord record;
   record.name = "t2";

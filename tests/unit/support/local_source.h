@@ -12,8 +12,9 @@ namespace ferry::test {
 /// same encoders and decoders as over a network, in pieces of `piece` bytes.
 class LocalSource : public sync::Source {
  public:
-  explicit LocalSource(Fd root, std::string host = {}, std::shared_ptr<const sync::Baseline> baseline = {})
-      : sender_(std::move(root), std::move(host), std::move(baseline)) {}
+  explicit LocalSource(Fd root, std::string host = {}, std::shared_ptr<const sync::Baseline> baseline = {},
+                       std::string lineage = {})
+      : sender_(std::move(root), {std::move(host), std::move(lineage)}, std::move(baseline)) {}
 
   std::function<Result<>(std::string&)>
       on_manifest;  ///< the first piece comes after the syncfs and before any file is looked at

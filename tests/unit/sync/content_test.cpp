@@ -67,7 +67,8 @@ class ContentTest : public testing::Test {
     Frames frames;
     frames.data(0, std::string(100, 'a')).data(1 << 20, "b").end();
     frames.data(0, "12345").end(Outcome::changed);
-    frames.data(second, "x").hole(second + 4096, 8192).data((20 << 20) - 1, "y").end();
+    frames.data(second, std::string(4096, 'x')).hole(second + 4096, 8192);
+    frames.data((20 << 20) - 4096, std::string(4096, 'y')).end();
     return frames;
   }
 
@@ -127,6 +128,8 @@ TEST_F(ContentTest, HolesAreOfWholePagesThatWereHeld) {
   EXPECT_TRUE(refused(Frames().end().end().hole(second, (4U << 20) + 4096).end()));
   EXPECT_TRUE(refused(Frames().end().end().hole(second, UINT64_MAX - 4095).end()));
   EXPECT_TRUE(refused(Frames().end().end().hole(second, 8192).hole(second + 4096, 4096).end()));
+  EXPECT_TRUE(refused(Frames().end().end().data(second, "x").end()));
+  EXPECT_TRUE(refused(Frames().end().end().data(second + 1, std::string(4096, 'x')).end()));
   EXPECT_FALSE(refused(Frames().end().end().hole(second, 4U << 20).end()));
 }
 
