@@ -28,10 +28,10 @@ def rewritten_all_the_time(path):
     stop = threading.Event()
 
     def write():
-        while not stop.is_set():
-            with open(path, "wb") as out:
-                out.write(os.urandom(100_000))
-            stop.wait(0.002)
+        with open(path, "r+b", buffering=0) as out:
+            while not stop.is_set():
+                os.pwrite(out.fileno(), os.urandom(100_000), 0)
+                stop.wait(0.002)
     writer = threading.Thread(target=write)
     writer.start()
     try:
@@ -58,9 +58,10 @@ def check_retried(a, b, scratch, name, labels):
 
 
 def test_retry_of_an_import_whose_source_kept_changing(a, b, scratch, source):
-    name = source(files={"file": os.urandom(3_000_000)}, labels=LABELS, options={"mode": "ro"})
+    """Each look at it takes half a second, in which the writer gets its turn on the busiest machine."""
+    name = source(files={"busy": os.urandom(100_000)}, labels=LABELS, options={"mode": "ro"})
     with rewritten_all_the_time(os.path.join(a.volume_data(name), "busy")):
-        volumes.must_create(b, name, options=["from=a"])
+        volumes.must_create(b, name, options=["from=a", "limit=200K"])
         volumes.wait_state(b, name, ("failed", "ready"), 60)
         assert volumes.status(b, name)["state"] == "failed"
     b.kill_plugin()  # what is to be tried again is known to a new process, too
