@@ -135,7 +135,7 @@ TicketJob::~TicketJob() { abandon(); }
 
 bool TicketJob::holds(const std::string& volume) const {
   const std::lock_guard guard(mutex_);
-  return !ended_ &&
+  return is_active() && !plan_.request.dry_run &&
          std::any_of(items_.begin(), items_.end(), [&](const Item& item) { return item.volume.target == volume; });
 }
 

@@ -65,7 +65,7 @@ class TicketJob {
   void start();
 
   const std::string& name() const { return name_; }
-  /// Whether the volume is one that it makes or changes, and it has not ended.
+  /// Whether the volume is one that it makes or changes (a dry run does neither), and that is still to be done.
   bool holds(const std::string& volume) const;
   /// Until it has ended or the deadline has passed; true in the first case.
   bool wait(Deadline deadline) const;

@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 
 #include <fstream>
+#include <thread>
 
 #include "base/files.h"
 #include "fake_peer.h"
 #include "support/temporary_directory.h"
+#include "sync/plan.h"
 
 namespace ferry::migration {
 namespace {
@@ -57,8 +59,10 @@ class TicketsTest : public testing::Test {
     const auto begun = tickets_->begin(ticket, request);
     EXPECT_TRUE(begun) << begun.error().message;
     const Deadline deadline = after(std::chrono::seconds(20));
-    for (const auto& volume : request.volumes) EXPECT_TRUE(tickets_->wait(volume.target, deadline));
-    return tickets_->status(*catalogue_->find(ticket));
+    const auto status = [&] { return tickets_->status(*catalogue_->find(ticket)); };
+    while (status()["state"] == "importing" && SteadyClock::now() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return status();
   }
 
   /// As another process finds it.
@@ -185,6 +189,38 @@ TEST_F(TicketsTest, WhatIsDecidedIsDoneWithoutThePeer) {
   EXPECT_EQ(tickets_->status(*catalogue_->find("t2"))["state"], "done");
   EXPECT_EQ(*read_file(data("pg") / "file"), "two");
   EXPECT_EQ(catalogue_->find("pg")->migration["digest"], "decided");
+}
+
+// A Mount must not get what a later process is going to change beneath it.
+TEST_F(TicketsTest, WhatIsDecidedIsHeldAlsoWhileItCannotBeDone) {
+  run("t1", request_);
+  TicketPlan plan{request_, "other-host", {{"pg", "update", host_.description, "lineage"}}, nullptr};
+  plan.committing = nlohmann::json::array({{{"digest", "decided"}}});
+  volumes::VolumeRecord record;
+  record.name = "t2";
+  record.kind = volumes::Kind::ticket;
+  record.created = record.lineage = "x";
+  record.state = volumes::State::importing;
+  record.import = to_json(plan);
+  ASSERT_TRUE(catalogue_->create(record));
+  ASSERT_TRUE(catalogue_->prepare_update("pg"));
+  ASSERT_TRUE(write_file_atomically(sync::UpdatePaths(catalogue_->layout().update("pg")).plan, "no plan"));
+  tickets_->resume();
+  EXPECT_EQ(tickets_->cancel("t2").error().code, Code::busy);
+  tickets_->abandon_all();
+  EXPECT_EQ(tickets_->holder("pg"), "t2");
+  EXPECT_EQ(tickets_->cancel("t2").error().code, Code::busy);
+  EXPECT_EQ(catalogue_->find("t2")->state, volumes::State::importing);
+}
+
+TEST_F(TicketsTest, ADryRunHoldsNothing) {
+  run("t1", request_);
+  host_.hang_in_open = true;
+  TicketRequest dry = request_;
+  dry.dry_run = true;
+  ASSERT_TRUE(tickets_->begin("t2", dry));
+  host_.wait_for_hanging();
+  EXPECT_EQ(tickets_->holder("pg"), "");
 }
 
 TEST_F(TicketsTest, ADryRunChangesNothing) {
