@@ -56,13 +56,17 @@ void give_up(volumes::Catalogue& catalogue, const std::string& name, const Error
 
 }  // namespace
 
-Result<> check_room(const std::filesystem::path& directory, std::uint64_t bytes) {
+Result<std::uint64_t> free_bytes(const std::filesystem::path& directory) {
   struct statvfs room {};
   if (::statvfs(directory.c_str(), &room) != 0) return fail_errno("statvfs " + directory.string());
-  const std::uint64_t free_bytes = static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
-  if (bytes <= free_bytes) return {};
+  return static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
+}
+
+Result<> check_room(const std::filesystem::path& directory, std::uint64_t bytes) {
+  FERRY_ASSIGN(const std::uint64_t free, free_bytes(directory));
+  if (bytes <= free) return {};
   return fail(Code::no_space, "too little space: the source has at least " + std::to_string(bytes) + " bytes, " +
-                                  directory.string() + " has " + std::to_string(free_bytes) + " free");
+                                  directory.string() + " has " + std::to_string(free) + " free");
 }
 
 void Imports::resume() {
@@ -100,7 +104,8 @@ Result<Imports::Checked> Imports::check(const std::string& name, const ImportReq
     return fail(Code::invalid_argument, "from=" + request.peer.text() +
                                             " is this host: a volume cannot be imported from itself; "
                                             "name another volume as from=HOST/VOLUME");
-  FERRY_ASSIGN(auto source, peer.describe(request, describe_time));
+  FERRY_ASSIGN(const std::uint64_t room, free_bytes(catalogue_.layout().volumes()));
+  FERRY_ASSIGN(auto source, peer.describe(request, room, describe_time));
   return Checked{std::move(source), uuid};
 }
 

@@ -12,6 +12,9 @@
 
 namespace ferry::migration {
 
+/// Bytes that are free in the file system of a directory.
+Result<std::uint64_t> free_bytes(const std::filesystem::path& directory);
+
 /// Code::no_space unless the file system of `directory` has so many bytes free.
 Result<> check_room(const std::filesystem::path& directory, std::uint64_t bytes);
 

@@ -25,7 +25,7 @@ struct VolumeDescription {
   volumes::StringMap labels;
   volumes::StringMap options;
   bool labels_known = true;  ///< false: that host has no Docker Engine to ask
-  std::uint64_t bytes = 0;   ///< content, as far as it could be counted in a second: a lower bound
+  std::uint64_t bytes = 0;   ///< a lower bound of its content, 0 unless it may matter (see Peer::describe)
 };
 
 /// A source volume that a peer has opened for this host.
@@ -38,8 +38,10 @@ class Peer {
   /// `timeout` is for everything, connecting included, here and in describe().
   /// UUID of the peer's catalogue; equal to the own one if the peer is this host.
   virtual Result<std::string> identify(std::chrono::milliseconds timeout) = 0;
-  /// Also checks that the volume could be opened now.
-  virtual Result<VolumeDescription> describe(const ImportRequest& request, std::chrono::milliseconds timeout) = 0;
+  /// Also checks that the volume could be opened now. `room`: its content is counted, for a second at most, only if it
+  /// may be more bytes than that.
+  virtual Result<VolumeDescription> describe(const ImportRequest& request, std::uint64_t room,
+                                             std::chrono::milliseconds timeout) = 0;
   virtual Result<std::unique_ptr<OpenSource>> open(const ImportRequest& request) = 0;
   /// Makes every call that is under way, of the opened sources too, and every later one, fail soon: after 5 s at most,
   /// while a connection is made. From any thread.

@@ -148,11 +148,12 @@ Result<std::string> Sources::find_writer(const std::string& volume, Deadline dea
   }
 }
 
-Result<VolumeDescription> Sources::describe(const std::string& volume, Freeze freeze) const {
+Result<VolumeDescription> Sources::describe(const std::string& volume, Freeze freeze, std::uint64_t room) const {
   FERRY_ASSIGN(Located located, locate(volume));
   FERRY_TRY(has_writer(volume, freeze));
   FERRY_ASSIGN(const Fd root, open_at(AT_FDCWD, located.path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  located.description.bytes = sync::measure(root.get(), after(measure_time));
+  FERRY_ASSIGN(const std::uint64_t most, sync::used_bytes(root.get()));
+  if (most > room) located.description.bytes = sync::measure(root.get(), after(measure_time));
   return std::move(located.description);
 }
 
@@ -172,9 +173,9 @@ Result<std::unique_ptr<OpenVolume>> Sources::open(const std::string& volume, Fre
       sync::Sender(std::move(root), {catalogue_.uuid(), located.description.lineage}, std::move(baseline))});
 }
 
-Result<sync::Seal> Sources::seal(const OpenVolume& volume) const {
+Result<sync::Seal> Sources::seal(const OpenVolume& volume, bool unchanged) const {
   sync::Seal seal;
-  seal.changed = volume.sender.seal();
+  if (!unchanged) seal.changed = volume.sender.seal();
   // A removed volume is emptied in the trash: what the round has found of it is no copy of anything.
   if (inode_of(volume.path) != volume.inode)
     return fail(Code::not_found, "volume " + volume.volume + " was removed while it was read");

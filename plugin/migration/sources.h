@@ -41,11 +41,13 @@ class Sources {
 
   /// Code::not_found: no such volume; busy: it is mounted read-write (Freeze::refuse) or not complete; unsupported: it
   /// belongs to another driver, or is a mount that a plugin cannot see.
-  Result<VolumeDescription> describe(const std::string& volume, Freeze freeze) const;
+  /// `room`: see Peer::describe.
+  Result<VolumeDescription> describe(const std::string& volume, Freeze freeze, std::uint64_t room) const;
   Result<std::unique_ptr<OpenVolume>> open(const std::string& volume, Freeze freeze) const;
 
-  /// Ends a round: how much of the volume has changed, and whether anybody may have written to it since it was opened.
-  Result<sync::Seal> seal(const OpenVolume& volume) const;
+  /// Ends a round: how much of the volume has changed (nothing, if that is known), and whether anybody may have written
+  /// to it since it was opened.
+  Result<sync::Seal> seal(const OpenVolume& volume, bool unchanged) const;
 
  private:
   struct Located {

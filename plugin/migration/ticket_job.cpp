@@ -331,8 +331,8 @@ Result<> TicketJob::commit_new(const TicketVolume& volume, const nlohmann::json&
   });
 }
 
-/// While the record says importing, nobody can mount it, whatever of it is old or new. The plan goes before that ends:
-/// once it can be mounted it must not be applied again.
+/// While the record says importing, nobody can mount it, whatever of it is old or new. The plan, of which there is none
+/// if nothing differs, goes before that ends: once it can be mounted it must not be applied again.
 Result<> TicketJob::commit_update(const TicketVolume& volume, const nlohmann::json& status) {
   auto& catalogue = environment_.catalogue;
   const auto& layout = catalogue.layout();
@@ -344,10 +344,10 @@ Result<> TicketJob::commit_update(const TicketVolume& volume, const nlohmann::js
       record.import = import_of(plan_, volume, name_);  // or it would be taken for an import of its own
     }));
     FERRY_TRY(sync::apply_plan(update, layout.data(volume.target), layout.baseline(volume.target)));
-    FERRY_TRY(catalogue.drop_update(volume.target));
   }
+  FERRY_TRY(catalogue.drop_update(volume.target));
   const auto current = catalogue.find(volume.target);
-  if (!current || current->state == volumes::State::ready) return {};
+  if (!current || (current->state == volumes::State::ready && current->migration == status)) return {};
   return catalogue.update(volume.target, [&](volumes::VolumeRecord& record) {
     const auto& source = volume.source;
     record.state = volumes::State::ready;

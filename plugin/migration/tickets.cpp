@@ -15,6 +15,7 @@ namespace {
 /// Together below the 5 s that a create may take.
 constexpr std::chrono::milliseconds identify_time{2000};
 constexpr std::chrono::milliseconds describe_time{2500};
+constexpr std::uint64_t most_bytes = INT64_MAX;
 
 bool is_running(const volumes::VolumeRecord& record) {
   return record.kind == volumes::Kind::ticket && record.state == volumes::State::importing;
@@ -131,13 +132,16 @@ Result<TicketPlan> Tickets::check(const TicketRequest& request) const {
   plan.request = request;
   const auto peer = parts_.peers.peer(request.peer);
   FERRY_ASSIGN(plan.peer_uuid, peer->identify(identify_time));
+  FERRY_ASSIGN(const std::uint64_t free, free_bytes(parts_.catalogue.layout().volumes()));
   std::vector<std::future<Result<VolumeDescription>>> answers;
   for (const auto& volume : request.volumes) {
     if (plan.peer_uuid == parts_.catalogue.uuid() && volume.source == volume.target)
       return fail(Code::invalid_argument, "from=" + request.peer.text() + " is this host: volume " + volume.source +
                                               " cannot be imported from itself; give it another name with as=NAME");
-    answers.push_back(std::async(std::launch::async | std::launch::deferred, [&request, &peer, &volume] {
-      return peer->describe({request.peer, volume.source, request.freeze, request.limit}, describe_time);
+    // An update needs room for what differs, which the size of the whole does not tell.
+    const std::uint64_t room = parts_.catalogue.find(volume.target) ? most_bytes : free;
+    answers.push_back(std::async(std::launch::async | std::launch::deferred, [&request, &peer, &volume, room] {
+      return peer->describe({request.peer, volume.source, request.freeze, request.limit}, room, describe_time);
     }));
   }
   for (std::size_t i = 0; i < answers.size(); ++i) {

@@ -37,8 +37,9 @@ class RemoteSource : public migration::OpenSource {
     return connection_->stream({"POST", path_ + "/content", wants, connect_time, content_time}, sink);
   }
 
-  Result<sync::Seal> seal() override {
-    FERRY_ASSIGN(const auto answer, connection_->ask({"POST", path_ + "/seal", "", connect_time, walk_time}));
+  Result<sync::Seal> seal(bool unchanged) override {
+    const std::string body = encode(SealRequest{unchanged});
+    FERRY_ASSIGN(const auto answer, connection_->ask({"POST", path_ + "/seal", body, connect_time, walk_time}));
     return decode_seal(answer);
   }
 
@@ -57,10 +58,10 @@ class RemotePeer : public migration::Peer {
     return hello.uuid;
   }
 
-  Result<migration::VolumeDescription> describe(const migration::ImportRequest& request,
+  Result<migration::VolumeDescription> describe(const migration::ImportRequest& request, std::uint64_t room,
                                                 milliseconds timeout) override {
     const Deadline deadline = after(timeout);
-    const std::string body = encode(OpenRequest{request.volume, request.freeze});
+    const std::string body = encode(DescribeRequest{{request.volume, request.freeze}, room});
     FERRY_ASSIGN(const auto answer, connect()->ask({"POST", "/describe", body, timeout, timeout, deadline}));
     return decode_description(answer);
   }

@@ -57,6 +57,21 @@ std::uint64_t count(const json& value) {
 
 std::string short_string(const json& value, std::size_t longest) { return value.get<std::string>().substr(0, longest); }
 
+json to_json(const OpenRequest& request) {
+  return {{"volume", request.volume}, {"freeze", request.freeze == migration::Freeze::none ? "none" : "refuse"}};
+}
+
+Result<OpenRequest> open_request(const json& message) {
+  OpenRequest request;
+  request.volume = message.at("volume").get<std::string>();
+  FERRY_TRY(volumes::check_name(request.volume));
+  const auto freeze = message.at("freeze").get<std::string>();
+  if (freeze != "none" && freeze != "refuse")
+    return fail(Code::unsupported, "this Ferry does not have freeze=" + quote(freeze));
+  request.freeze = freeze == "none" ? migration::Freeze::none : migration::Freeze::refuse;
+  return request;
+}
+
 }  // namespace
 
 std::string encode(const Hello& hello) { return dump({{"ferry", hello.version}, {"uuid", hello.uuid}}); }
@@ -99,20 +114,22 @@ Result<migration::VolumeDescription> decode_description(const std::string& text)
       });
 }
 
-std::string encode(const OpenRequest& request) {
-  return dump({{"volume", request.volume}, {"freeze", request.freeze == migration::Freeze::none ? "none" : "refuse"}});
-}
+std::string encode(const OpenRequest& request) { return dump(to_json(request)); }
 
 Result<OpenRequest> decode_open_request(const std::string& text) {
-  return decode_with<OpenRequest>(text, "request", [](const json& message) -> Result<OpenRequest> {
-    OpenRequest request;
-    request.volume = message.at("volume").get<std::string>();
-    FERRY_TRY(volumes::check_name(request.volume));
-    const auto freeze = message.at("freeze").get<std::string>();
-    if (freeze != "none" && freeze != "refuse")
-      return fail(Code::unsupported, "this Ferry does not have freeze=" + quote(freeze));
-    request.freeze = freeze == "none" ? migration::Freeze::none : migration::Freeze::refuse;
-    return request;
+  return decode_with<OpenRequest>(text, "request", open_request);
+}
+
+std::string encode(const DescribeRequest& request) {
+  json message = to_json(request.of);
+  message["room"] = request.room;
+  return dump(message);
+}
+
+Result<DescribeRequest> decode_describe_request(const std::string& text) {
+  return decode_with<DescribeRequest>(text, "request", [](const json& message) -> Result<DescribeRequest> {
+    FERRY_ASSIGN(OpenRequest of, open_request(message));
+    return DescribeRequest{std::move(of), count(message.at("room"))};
   });
 }
 
@@ -124,6 +141,14 @@ Result<std::string> decode_opened(const std::string& text) {
     if (id.empty() || id.size() > 64 || id.find_first_not_of("0123456789abcdef") != std::string::npos)
       return fail(Code::corrupt, "the peer's answer has no usable source ID");
     return id;
+  });
+}
+
+std::string encode(const SealRequest& request) { return dump({{"unchanged", request.unchanged}}); }
+
+Result<SealRequest> decode_seal_request(const std::string& text) {
+  return decode_with<SealRequest>(text, "request", [](const json& message) -> Result<SealRequest> {
+    return SealRequest{message.at("unchanged").get<bool>()};
   });
 }
 

@@ -34,9 +34,22 @@ struct OpenRequest {
 std::string encode(const OpenRequest& request);
 Result<OpenRequest> decode_open_request(const std::string& text);
 
+struct DescribeRequest {
+  OpenRequest of;
+  std::uint64_t room = 0;  ///< see migration::Peer::describe
+};
+std::string encode(const DescribeRequest& request);
+Result<DescribeRequest> decode_describe_request(const std::string& text);
+
 /// The answer to an open request: the ID under which the source is reached.
 std::string encode_opened(const std::string& id);
 Result<std::string> decode_opened(const std::string& text);
+
+struct SealRequest {
+  bool unchanged = false;  ///< see sync::Source::seal
+};
+std::string encode(const SealRequest& request);
+Result<SealRequest> decode_seal_request(const std::string& text);
 
 std::string encode(const sync::Seal& seal);
 Result<sync::Seal> decode_seal(const std::string& text);

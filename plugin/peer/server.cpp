@@ -163,8 +163,8 @@ Result<> Server::allow(Permission permission) const {
 void Server::describe(const httplib::Request&, const std::string& body, httplib::Response& response) {
   const auto described = [&]() -> Result<migration::VolumeDescription> {
     FERRY_TRY(allow(Permission::read));
-    FERRY_ASSIGN(const OpenRequest wanted, decode_open_request(body));
-    return sources_.describe(wanted.volume, wanted.freeze);
+    FERRY_ASSIGN(const DescribeRequest wanted, decode_describe_request(body));
+    return sources_.describe(wanted.of.volume, wanted.of.freeze, wanted.room);
   }();
   if (!described) return refuse(response, described.error());
   answer(response, encode(*described));
@@ -202,12 +202,14 @@ void Server::content(const httplib::Request& request, const std::string& body, h
   stream(response, std::move(*content), {std::move(*session), std::move(turn)});
 }
 
-void Server::seal(const httplib::Request& request, const std::string&, httplib::Response& response) {
+void Server::seal(const httplib::Request& request, const std::string& body, httplib::Response& response) {
   const auto session = sessions_.find(request.matches[1]);
   if (!session) return refuse(response, session.error());
   const auto turn = (*session)->turns.read(after(times_.turn));
   if (!turn) return refuse(response, {Code::unavailable, "the source is being walked by an earlier request"});
-  const auto sealed = sources_.seal(*(*session)->volume);
+  const auto wanted = decode_seal_request(body);
+  if (!wanted) return refuse(response, wanted.error());
+  const auto sealed = sources_.seal(*(*session)->volume, wanted->unchanged);
   if (!sealed) return refuse(response, sealed.error());
   answer(response, encode(*sealed));
 }

@@ -1,15 +1,16 @@
 #include "sync/baseline.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <atomic>
+#include <mutex>
 #include <thread>
 
-#include "base/files.h"
+#include "base/directory.h"
 #include "base/time.h"
 #include "sync/directories.h"
 #include "sync/inspect.h"
+#include "sync/stat_all.h"
 #include "sync/state_file.h"
 #include "sync/tree_index.h"
 
@@ -19,7 +20,7 @@ namespace {
 
 constexpr std::uint8_t kind_begin = 16;  // the manifest's records have kinds of their own
 constexpr std::uint8_t kind_file = 17;
-constexpr std::uint64_t format = 1;
+constexpr std::uint64_t format = 2;
 
 void write_file(std::string& out, std::uint32_t index, const Baseline::File& file) {
   Writer writer(out);
@@ -31,18 +32,21 @@ void write_file(std::string& out, std::uint32_t index, const Baseline::File& fil
   writer.byte(file.stable ? 1 : 0);
 }
 
-/// Fills in what the files are here now.
+/// Fills in what is here now.
 Result<> look_up(int root, const std::vector<Entry>& entries, std::vector<Baseline::File>& files) {
-  Directories directories(root, entries);
-  for (std::uint32_t index = 0; index < entries.size(); ++index) {
-    if (entries[index].type != Type::regular) continue;
-    struct stat info {};
-    FERRY_ASSIGN(const int directory, directories.open(entries[index].parent));
-    if (::fstatat(directory, entries[index].name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
-    files[index].inode = info.st_ino;
-    files[index].ctime_ns = ctime_ns(info);
-  }
-  return {};
+  std::mutex mutex;
+  Result<> outcome;  // protected by mutex
+  stat_all(root, entries, [&](std::uint32_t index, const Result<struct stat>& info) {
+    if (info) {
+      files[index].inode = info->st_ino;
+      files[index].ctime_ns = ctime_ns(*info);
+    } else if (info.error().code != Code::not_found) {
+      const std::lock_guard guard(mutex);
+      outcome = fail(info.error().code, Directories::shown(entries, index) + ": " + info.error().message);
+    }
+    return true;
+  });
+  return outcome;
 }
 
 /// Since when, at the latest, a write to one of the files shows in its ctime. All of them are written back and nobody
@@ -59,16 +63,24 @@ Result<std::uint64_t> settle(int root, const std::vector<Baseline::File>& files)
   return now();
 }
 
+/// Its ctime tells nothing: a new volume's has changed by the rename that made it one.
+bool is_root_untouched(const std::vector<Entry>& entries, int root) {
+  const auto found = Inspector(true).inspect(root, "");
+  if (!found || !same_metadata(found->entry, entries[0])) return false;
+  const auto names = names_in(root);
+  std::vector<std::string> expected;
+  for (std::size_t i = 1; i < entries.size() && entries[i].parent == 0; ++i) expected.push_back(entries[i].name);
+  return names && *names == expected;
+}
+
 }  // namespace
 
 Digest stamp_of(const std::vector<Entry>& entries) {
   Digest stamp{};
   std::string bytes;
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    Entry entry = entries[i];
-    entry.data = 0;  // a file system may allocate late
     bytes.clear();
-    append_entry(bytes, entry);
+    append_entry(bytes, entries[i], {0, entries[i].inode, entries[i].ctime_ns});  // a file system may allocate late
     stamp = chain(stamp, i, bytes.size(), digest_of(bytes));
   }
   return stamp;
@@ -87,7 +99,7 @@ Result<> write_baseline(const std::filesystem::path& path, int root, const Manif
   FERRY_TRY(state.record(body));
   FERRY_TRY(state.manifest(manifest));
   for (std::uint32_t index = 0; index < files.size(); ++index) {
-    if (manifest.entries[index].type != Type::regular) continue;
+    if (manifest.entries[index].type == Type::hard_link) continue;
     body.clear();
     write_file(body, index, files[index]);
     FERRY_TRY(state.record(body));
@@ -133,6 +145,21 @@ Result<Baseline> read_baseline(const std::filesystem::path& path) {
   return baseline;
 }
 
+bool is_untouched(const Baseline& baseline, int root) {
+  const auto& entries = baseline.manifest.entries;
+  if (!is_root_untouched(entries, root)) return false;
+  std::atomic<bool> untouched = true;
+  stat_all(root, entries, [&](std::uint32_t index, const Result<struct stat>& info) {
+    if (index == 0) return true;
+    const Baseline::File& file = baseline.files[index];
+    const bool same = info && info->st_ino == file.inode && ctime_ns(*info) == file.ctime_ns &&
+                      file.ctime_ns < baseline.stable_before_ns;
+    if (!same) untouched = false;
+    return untouched.load();
+  });
+  return untouched;
+}
+
 bool same_metadata(const Entry& a, const Entry& b) {
   return a.type == b.type && a.mode == b.mode && a.uid == b.uid && a.gid == b.gid && a.mtime_s == b.mtime_s &&
          a.mtime_ns == b.mtime_ns && a.size == b.size && a.device == b.device && a.target == b.target &&
@@ -150,7 +177,7 @@ std::string difference(const Baseline& baseline, const std::vector<Entry>& now) 
   const auto& then = baseline.manifest.entries;
   const auto is_here = [&](std::uint32_t index) {
     const std::uint32_t file = then[index].type == Type::hard_link ? then[index].link : index;
-    return then[file].type != Type::regular || baseline.files[file].inode != 0;
+    return baseline.files[file].inode != 0;
   };
   std::vector<bool> found(then.size(), false);
   const auto matches = match_paths(now, then);

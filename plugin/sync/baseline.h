@@ -15,11 +15,11 @@ namespace ferry::sync {
 /// files. So an update knows without reading what is still equal, at either end, and whether the copy has been written
 /// to since. Stored beside the volume; one that is missing or damaged costs time only.
 struct Baseline {
-  /// A regular file as it is here.
+  /// What an entry is here; nothing of hard links.
   struct File {
     std::uint64_t inode = 0;  ///< 0: it did not arrive
     std::uint64_t ctime_ns = 0;
-    Digest digest{};      ///< its ContentDigest
+    Digest digest{};      ///< of regular files, as is the following: the ContentDigest
     bool stable = false;  ///< the sender's inode, size and ctime prove that its content is this
     bool operator==(const File&) const = default;
   };
@@ -30,10 +30,14 @@ struct Baseline {
   std::vector<File> files;  ///< by entry of the manifest
 };
 
+/// Whether nothing was added to, removed from or changed in the tree below `root` since its baseline was written. False
+/// also if that does not show in ctimes. What was written must be written back (syncfs).
+bool is_untouched(const Baseline& baseline, int root);
+
 /// Of a tree as a walk found it: equal if and only if no inode of it has been changed, added or removed since.
 Digest stamp_of(const std::vector<Entry>& entries);
 
-/// Looks up what the files of a manifest are below `root` now that they are complete and written back (syncfs), and
+/// Looks up what the entries of a manifest are below `root` now that they are complete and written back (syncfs), and
 /// stores it. Nobody else may be able to write to them before it returns: up to 20 ms later.
 Result<> write_baseline(const std::filesystem::path& path, int root, const Manifest& manifest,
                         std::vector<Baseline::File> files);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/files.h"
 #include "base/log.h"
@@ -19,7 +20,8 @@ namespace {
 
 constexpr std::uint32_t none = TreeIndex::none;
 
-Result<Manifest> walk(int root) {
+/// What a walk finds.
+Result<std::vector<Entry>> walk(int root) {
   std::vector<Entry> ignored;
   ManifestSource source(root, ignored, {}, {});
   ManifestDecoder decoder;
@@ -28,7 +30,18 @@ Result<Manifest> walk(int root) {
     FERRY_TRY(decoder.feed(bytes));
     bytes.clear();
   }
-  return decoder.finish();
+  FERRY_ASSIGN(auto manifest, decoder.finish());
+  return std::move(manifest.entries);
+}
+
+/// What a walk would find.
+std::vector<Entry> entries_here(const Baseline& baseline) {
+  std::vector<Entry> entries = baseline.manifest.entries;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    entries[i].inode = baseline.files[i].inode;
+    entries[i].ctime_ns = baseline.files[i].ctime_ns;
+  }
+  return entries;
 }
 
 }  // namespace
@@ -38,25 +51,33 @@ Result<Version> Version::look(const std::filesystem::path& data, const std::file
   Version version;
   version.host = host;
   FERRY_ASSIGN(version.root, open_at(AT_FDCWD, data.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  FERRY_ASSIGN(version.manifest, walk(version.root.get()));
   auto known = read_baseline(baseline);
   if (known)
     version.baseline = std::move(*known);
   else if (known.error().code != Code::not_found)
     spdlog::warn("{}: everything is compared instead", known.error().message);
+  if (::syncfs(version.root.get()) != 0) return fail_errno("sync the volume's file system");
+  version.untouched = version.baseline && is_untouched(*version.baseline, version.root.get());
+  if (version.untouched) {
+    version.entries = entries_here(*version.baseline);
+  } else {
+    FERRY_ASSIGN(version.entries, walk(version.root.get()));
+  }
   return version;
 }
 
-Changes::Changes(const Version& version, const Manifest& manifest, int content, Replace replace, Journal& journal,
-                 const std::atomic<bool>& cancelled)
+Changes::Changes(const Version& version, const Manifest& manifest, int content, std::filesystem::path plan,
+                 Replace replace, Journal& journal, const std::atomic<bool>& cancelled)
     : version_(version),
       manifest_(manifest),
       entries_(manifest.entries),
-      old_entries_(version.manifest.entries),
+      old_entries_(version.entries),
       content_(content),
+      plan_path_(std::move(plan)),
       replace_(replace),
       journal_(journal),
-      cancelled_(cancelled) {}
+      cancelled_(cancelled),
+      old_{version.root.get(), version.entries, {}} {}
 
 tl::unexpected<Error> Changes::at(std::uint32_t index, const Error& error) const {
   return fail(error.code, Directories::shown(entries_, index) + ": " + error.message);
@@ -78,7 +99,7 @@ Result<std::vector<Want>> Changes::prepare() {
 
 /// Whatever was written here since the last copy, either way, would be lost.
 Result<> Changes::check_unchanged() const {
-  if (replace_ == Replace::allowed) return {};
+  if (replace_ == Replace::allowed || version_.untouched) return {};
   std::string first = "its list of what it was is missing";
   if (version_.baseline) first = difference(*version_.baseline, old_entries_);
   if (first.empty()) return {};
@@ -98,8 +119,6 @@ void Changes::decide_all() {
   if (version_.baseline) copy_of_ = match_paths(old_entries_, version_.baseline->manifest.entries);
   taken_.assign(old_entries_.size(), false);
   plan_.assign(entries_.size(), {});
-  old_.root = version_.root.get();
-  if (old_.entries.empty()) old_.entries = old_entries_;
   old_.of.assign(entries_.size(), none);
   room_ = {};
   for (std::uint32_t index = 0; index < entries_.size(); ++index) {
@@ -259,7 +278,9 @@ Result<> Changes::finish(const std::set<std::uint32_t>& lost) {
     const bool link = entries_[index].type == Type::hard_link;
     if (lost.contains(link ? entries_[index].link : index)) plan_[index].step = Step::absent;
   }
-  return take_away();
+  FERRY_TRY(take_away());
+  changes_nothing_ = is_all_as_copied();
+  return {};
 }
 
 /// Finds the names that have to go, because the manifest has none such or something comes in their place that cannot
@@ -299,6 +320,27 @@ Digest Changes::known_digest(std::uint32_t entry) const {
   const Step step = plan_[entry].step;
   if (step == Step::keep || step == Step::metadata) return plan_[entry].digest;
   return journal_.find(Directories::path(entries_, entry)).value_or(FileProgress{}).digest;
+}
+
+Result<> Changes::conclude(Manifest&& manifest, const std::vector<Digest>& digests,
+                           const std::set<std::uint32_t>& torn) {
+  if (changes_nothing_) return {};
+  return write_plan(plan_path_, plan(std::move(manifest), digests, torn));
+}
+
+/// Not even the baseline would become another one. A change that did not show in a ctime of the earlier walk may not
+/// have happened.
+bool Changes::is_all_as_copied() const {
+  if (!version_.untouched || entries_.size() != old_entries_.size() || !removals_.empty()) return false;
+  const auto& copied = version_.baseline->manifest;
+  if (manifest_.info.host != copied.info.host) return false;
+  for (std::uint32_t index = 0; index < entries_.size(); ++index)
+    if (plan_[index].step != Step::keep || old_of_[index] != index ||
+        entries_[index].inode != copied.entries[index].inode ||
+        entries_[index].ctime_ns != copied.entries[index].ctime_ns ||
+        entries_[index].ctime_ns >= copied.info.stable_before_ns)
+      return false;
+  return true;
 }
 
 Plan Changes::plan(Manifest&& manifest, const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) const {

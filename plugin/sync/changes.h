@@ -18,8 +18,9 @@ namespace ferry::sync {
 /// The version of a volume that an update begins with. Nothing writes to it meanwhile.
 struct Version {
   Fd root;
-  Manifest manifest;                 ///< of a walk of it
+  std::vector<Entry> entries;        ///< what a walk of it finds
   std::optional<Baseline> baseline;  ///< of the copy that it is
+  bool untouched = false;            ///< it is that copy still
   std::string host;                  ///< UUID of this host's catalogue
 
   static Result<Version> look(const std::filesystem::path& data, const std::filesystem::path& baseline,
@@ -32,9 +33,10 @@ enum class Replace { refuse, allowed };
 /// The changes that make a volume's version equal to a manifest, while they are received beside it; they become a Plan.
 class Changes : public Target {
  public:
-  /// All must outlive this object. `content` is the open directory for what is received.
-  Changes(const Version& version, const Manifest& manifest, int content, Replace replace, Journal& journal,
-          const std::atomic<bool>& cancelled);
+  /// All must outlive this object. `content` is the open directory for what is received, `plan` where conclude() stores
+  /// the plan.
+  Changes(const Version& version, const Manifest& manifest, int content, std::filesystem::path plan, Replace replace,
+          Journal& journal, const std::atomic<bool>& cancelled);
 
   Result<Room> least_room() const override { return Room{}; }
   /// Code::already_exists: the volume was changed at the destination (Replace::refuse).
@@ -43,6 +45,10 @@ class Changes : public Target {
   bool forgot() const override { return forgot_; }
   Result<> make_large_files() override;
   Result<> finish(const std::set<std::uint32_t>& lost) override;
+  bool changes_nothing() const override { return changes_nothing_; }
+  /// Stores the plan, if anything is to be done.
+  Result<> conclude(Manifest&& manifest, const std::vector<Digest>& digests,
+                    const std::set<std::uint32_t>& torn) override;
   Digest known_digest(std::uint32_t entry) const override;
   Places::Shape shape() const override { return Places::Shape::flat; }
   int root() const override { return content_; }
@@ -50,10 +56,6 @@ class Changes : public Target {
 
   /// After finish(): names that go, or make room; each with what is below it.
   std::size_t removals() const { return removals_.size(); }
-
-  /// After finish(), once. `digests` by entry, of all regular files; those in `torn` may be of no one version. Takes
-  /// the manifest that the constructor was given.
-  Plan plan(Manifest&& manifest, const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) const;
 
  private:
   using Step = Plan::Step;
@@ -73,6 +75,8 @@ class Changes : public Target {
   bool is_received(std::uint32_t index, const FileProgress& known) const;
   Result<> make_large_file(std::uint32_t index);
   Result<> take_away();
+  bool is_all_as_copied() const;
+  Plan plan(Manifest&& manifest, const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) const;
   void touch(std::uint32_t directory);
   Step add_patches(std::uint32_t index, const FileProgress& received, std::vector<Plan::FilePatch>& patches) const;
   tl::unexpected<Error> at(std::uint32_t index, const Error& error) const;
@@ -82,6 +86,7 @@ class Changes : public Target {
   const std::vector<Entry>& entries_;
   const std::vector<Entry>& old_entries_;
   const int content_;
+  const std::filesystem::path plan_path_;
   const Replace replace_;
   Journal& journal_;
   const std::atomic<bool>& cancelled_;
@@ -91,6 +96,7 @@ class Changes : public Target {
   std::vector<Plan::Entry> plan_;
   std::vector<Plan::Removal> removals_;
   bool splits_inodes_ = false;
+  bool changes_nothing_ = false;
   OldTree old_;  // `of`: only of files that are patched
   std::vector<Want> wants_;
   std::vector<std::uint32_t> large_;

@@ -59,7 +59,7 @@ Result<Estimate> estimate(Source& source, const std::optional<UpdateOf>& update,
   std::vector<Want> wants;
   if (update) {
     FERRY_ASSIGN(const Version version, Version::look(update->data, baseline, update->host));
-    Changes changes(version, manifest, content.get(), update->replace, *journal, cancelled);
+    Changes changes(version, manifest, content.get(), UpdatePaths(scratch).plan, update->replace, *journal, cancelled);
     FERRY_ASSIGN(wants, changes.prepare());
     FERRY_TRY(changes.finish({}));
     result.names_to_remove = changes.removals();

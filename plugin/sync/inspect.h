@@ -25,15 +25,19 @@ class Inspector {
   /// Of the tree's file system.
   explicit Inspector(bool blocks_tell) : blocks_tell_(blocks_tell) {}
 
-  /// `name` in an open directory, or with an empty name that directory itself. Code::not_found: it is not there (any
-  /// more), or became something else meanwhile.
-  Result<Inspected> inspect(int directory, const std::string& name) const;
+  /// `name` in an open directory, or with an empty name that directory itself; faster if that is the calling thread's
+  /// working directory. Code::not_found: it is not there (any more), or became something else meanwhile.
+  Result<Inspected> inspect(int directory, const std::string& name, bool is_working_directory = false) const;
 
  private:
   Result<> add_size(Entry& entry, const struct stat& info, int directory) const;
 
   bool blocks_tell_;
 };
+
+/// Makes an open directory the working directory of the calling thread and of no other one; false: the system does not
+/// allow it. Threads that this one starts from then on share it.
+bool work_in(int directory);
 
 /// Whether st_blocks tells how much of a file is data, in the file system of an open directory. Elsewhere it may be
 /// less, where the file system compresses (ZFS), or tell of another one beneath (overlayfs, FUSE). `type` is f_type of

@@ -78,7 +78,12 @@ std::uint64_t memory_for_manifests() {
 }
 
 void append_entry(std::string& out, const Entry& entry) {
-  std::string body;
+  append_entry(out, entry, {entry.data, entry.inode, entry.ctime_ns});
+}
+
+void append_entry(std::string& out, const Entry& entry, const Local& local) {
+  thread_local std::string body;  // keeps its memory
+  body.clear();
   Writer writer(body);
   writer.byte(kind_entry);
   writer.byte(static_cast<std::uint8_t>(entry.type));
@@ -95,10 +100,10 @@ void append_entry(std::string& out, const Entry& entry) {
   writer.signed_number(entry.mtime_s);
   writer.number(entry.mtime_ns);
   writer.number(entry.size);
-  writer.number(entry.data);
+  writer.number(local.data);
   writer.number(entry.device);
-  writer.number(entry.inode);
-  writer.number(entry.ctime_ns);
+  writer.number(local.inode);
+  writer.number(local.ctime_ns);
   writer.string(entry.target);
   write_xattrs(writer, entry.xattrs);
   append_record(out, body);

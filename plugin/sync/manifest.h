@@ -20,7 +20,16 @@ struct Origin {
   Digest digest{};  ///< its ContentDigest
 };
 
+/// What may differ between two trees that are equal.
+struct Local {
+  std::uint64_t data = 0;
+  std::uint64_t inode = 0;
+  std::uint64_t ctime_ns = 0;
+};
+
 void append_entry(std::string& out, const Entry& entry);
+/// With those in place of the entry's.
+void append_entry(std::string& out, const Entry& entry, const Local& local);
 /// Before the entries: ManifestInfo's host, origin and origin_stamp.
 void append_header(std::string& out, const ManifestInfo& info);
 /// Behind its entry.

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <vector>
@@ -43,6 +44,12 @@ std::uint64_t measure(int root, Deadline deadline) {
     if (S_ISREG(info.st_mode)) bytes += share(info);
   }
   return bytes;
+}
+
+Result<std::uint64_t> used_bytes(int directory) {
+  struct statvfs room {};
+  if (::fstatvfs(directory, &room) != 0) return fail_errno("statvfs");
+  return static_cast<std::uint64_t>(room.f_blocks - room.f_bfree) * room.f_frsize;
 }
 
 }  // namespace ferry::sync

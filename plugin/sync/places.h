@@ -43,7 +43,7 @@ class Places {
 struct OldTree {
   static constexpr std::uint32_t none = UINT32_MAX;
   int root = -1;
-  std::vector<Entry> entries;
+  const std::vector<Entry>& entries;
   std::vector<std::uint32_t> of;  ///< by entry of the new manifest: which of `entries` is to be patched, or none
 };
 

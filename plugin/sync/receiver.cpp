@@ -100,10 +100,8 @@ Digest tree_digest(const Manifest& manifest, const std::vector<Digest>& files, c
   Digest digest{};
   std::string bytes;
   for (std::size_t i = 0; i < manifest.entries.size() && !cancelled; ++i) {
-    Entry entry = manifest.entries[i];
-    entry.inode = entry.ctime_ns = entry.data = 0;
     bytes.clear();
-    append_entry(bytes, entry);
+    append_entry(bytes, manifest.entries[i], Local{});
     Writer(bytes).digest(files[i]);
     digest = chain(digest, i, bytes.size(), digest_of(bytes));
   }
@@ -166,34 +164,18 @@ Result<Receipt> Receiver::receive(Journal& journal) {
     FERRY_TRY(make_durable(journal));
     Receipt made = receipt(done, number);
     FERRY_TRY(check_cancelled());
-    FERRY_TRY(conclude(done));
+    FERRY_TRY(done.target->conclude(std::move(*done.manifest), done.digests, done.torn));
     return made;
   }
 }
 
-/// What a later update begins with or, for an update, what turns the volume into the new version.
-Result<> Receiver::conclude(Round& round) {
-  if (auto* changes = dynamic_cast<Changes*>(round.target.get()))
-    return write_plan(UpdatePaths(staging_).plan, changes->plan(std::move(*round.manifest), round.digests, round.torn));
-  if (options_.baseline.empty()) return {};
-  const auto& entries = round.manifest->entries;
-  std::vector<Baseline::File> files(entries.size());
-  for (std::uint32_t index = 0; index < entries.size(); ++index) {
-    files[index].digest = round.digests[index];
-    files[index].stable =
-        entries[index].ctime_ns < round.manifest->info.stable_before_ns && !round.torn.contains(index);
-  }
-  auto written = write_baseline(options_.baseline, root_.get(), *round.manifest, std::move(files));
-  if (!written) spdlog::warn("{}; an update will have to compare everything", written.error().message);
-  return {};
-}
-
 Result<std::unique_ptr<Target>> Receiver::make_target(const Manifest& manifest, Journal& journal) {
-  if (!options_.update) return std::make_unique<Staging>(root_.get(), manifest, journal, cancelled_);
+  if (!options_.update) return std::make_unique<Staging>(root_.get(), options_.baseline, manifest, journal, cancelled_);
   if (!version_) {
     FERRY_ASSIGN(version_, looking_.get());
   }
-  return std::make_unique<Changes>(*version_, manifest, root_.get(), options_.update->replace, journal, cancelled_);
+  return std::make_unique<Changes>(*version_, manifest, root_.get(), UpdatePaths(staging_).plan,
+                                   options_.update->replace, journal, cancelled_);
 }
 
 Result<Receiver::Round> Receiver::round(Journal& journal) {
@@ -214,7 +196,11 @@ Result<Receiver::Round> Receiver::round(Journal& journal) {
   FERRY_TRY(fetch(journal, round, wants));
   progress_.phase = "seal";
   FERRY_TRY(round.target->finish(round.lost));
-  FERRY_ASSIGN(round.seal, source_.seal());
+  // While the sender looks once more.
+  auto digest = std::async(std::launch::async | std::launch::deferred,
+                           [&] { return tree_digest(*round.manifest, round.digests, cancelled_); });
+  FERRY_ASSIGN(round.seal, source_.seal(round.target->changes_nothing()));
+  round.digest = digest.get();
   FERRY_TRY(check_cancelled());
   return round;
 }
@@ -370,7 +356,7 @@ std::vector<std::string> Receiver::warnings(const Round& round) {
 
 Receipt Receiver::receipt(const Round& round, std::uint64_t rounds) const {
   Receipt receipt;
-  receipt.digest = to_hex(tree_digest(*round.manifest, round.digests, cancelled_));
+  receipt.digest = to_hex(round.digest);
   receipt.rounds = rounds;
   receipt.changed = round.seal.changed + round.torn.size() + round.lost.size();
   receipt.consistency = receipt.changed == 0 ? round.seal.consistency : "live";

@@ -39,7 +39,8 @@ class Source {
   virtual ~Source() = default;
   virtual Result<> manifest(const ByteSink& sink) = 0;
   virtual Result<> content(const std::string& wants, const ByteSink& sink) = 0;
-  virtual Result<Seal> seal() = 0;
+  /// `unchanged`: the receiver knows it from an earlier copy, so that the sender need not look again.
+  virtual Result<Seal> seal(bool unchanged) = 0;
 };
 
 /// Counters that others may read while a migration runs. Bytes are of content but for bytes_sent, which is what came
@@ -108,13 +109,13 @@ class Receiver {
     std::vector<Digest> digests;         // by entry: of regular files
     std::set<std::uint32_t> torn;        // files whose content changed while it was read
     std::set<std::uint32_t> lost;        // files that vanished before it was read
+    Digest digest{};                     // of the whole tree
     Seal seal;
     std::unique_ptr<Target> target;
   };
   Result<Receipt> receive(Journal& journal);
   Result<Round> round(Journal& journal);
   Result<std::unique_ptr<Target>> make_target(const Manifest& manifest, Journal& journal);
-  Result<> conclude(Round& round);
   Result<Manifest> receive_manifest();
   Result<> check_identity(const ManifestInfo& info) const;
   Result<> check_room(const Target::Room& wanted) const;

@@ -35,8 +35,6 @@ class Sender {
   std::uint64_t seal() const;
 
  private:
-  std::uint64_t count_changed(std::uint32_t begin, std::uint32_t end) const;
-
   const Fd root_;
   const Identity identity_;
   const std::shared_ptr<const Baseline> baseline_;

@@ -8,6 +8,8 @@
 
 #include "base/directory.h"
 #include "base/files.h"
+#include "base/log.h"
+#include "sync/baseline.h"
 #include "sync/metadata.h"
 
 namespace ferry::sync {
@@ -186,6 +188,19 @@ Result<> Staging::forget(std::uint32_t index) {
   if (journal_.empty()) return {};
   FERRY_ASSIGN(const bool known, journal_.forget(Directories::path(entries_, index)));
   forgot_ = forgot_ || known;
+  return {};
+}
+
+Result<> Staging::conclude(Manifest&& manifest, const std::vector<Digest>& digests,
+                           const std::set<std::uint32_t>& torn) {
+  if (baseline_.empty()) return {};
+  std::vector<Baseline::File> files(manifest.entries.size());
+  for (std::uint32_t index = 0; index < files.size(); ++index) {
+    files[index].digest = digests[index];
+    files[index].stable = manifest.entries[index].ctime_ns < stable_before_ns_ && !torn.contains(index);
+  }
+  if (auto written = write_baseline(baseline_, root_, manifest, std::move(files)); !written)
+    spdlog::warn("{}; an update will have to compare everything", written.error().message);
   return {};
 }
 

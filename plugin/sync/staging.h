@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <atomic>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <vector>
@@ -20,10 +21,12 @@ namespace ferry::sync {
 /// A new tree while it grows: makes it match a manifest, but for the content of files.
 class Staging : public Target {
  public:
-  /// All must outlive this object. `root` is the open staging directory. Once `cancelled` is set, prepare() and
-  /// finish() end after the next entry with Code::cancelled.
-  Staging(int root, const Manifest& manifest, Journal& journal, const std::atomic<bool>& cancelled)
+  /// All must outlive this object. `root` is the open staging directory, `baseline` where conclude() stores one; empty:
+  /// nowhere.
+  Staging(int root, std::filesystem::path baseline, const Manifest& manifest, Journal& journal,
+          const std::atomic<bool>& cancelled)
       : root_(root),
+        baseline_(std::move(baseline)),
         entries_(manifest.entries),
         stable_before_ns_(manifest.info.stable_before_ns),
         journal_(journal),
@@ -38,6 +41,10 @@ class Staging : public Target {
   Result<> make_large_files() override;
   /// Makes the hard links and gives directories their metadata, deepest first.
   Result<> finish(const std::set<std::uint32_t>& lost) override;
+  bool changes_nothing() const override { return false; }
+  /// Stores the baseline with which a later update begins.
+  Result<> conclude(Manifest&& manifest, const std::vector<Digest>& digests,
+                    const std::set<std::uint32_t>& torn) override;
   Digest known_digest(std::uint32_t entry) const override;
   Places::Shape shape() const override { return Places::Shape::tree; }
   int root() const override { return root_; }
@@ -63,6 +70,7 @@ class Staging : public Target {
   tl::unexpected<Error> at(std::uint32_t index, const Error& error) const;
 
   const int root_;
+  const std::filesystem::path baseline_;
   const std::vector<Entry>& entries_;
   const std::uint64_t stable_before_ns_;
   Journal& journal_;

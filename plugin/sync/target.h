@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "sync/content.h"
 #include "sync/journal.h"
+#include "sync/manifest.h"
 #include "sync/places.h"
 
 namespace ferry::sync {
@@ -41,6 +42,14 @@ class Target {
   /// After the content. Entries in `lost` (files that vanished at the sender before their content was read) and links
   /// to them are left out.
   virtual Result<> finish(const std::set<std::uint32_t>& lost) = 0;
+
+  /// After finish(): what is there is what the sender has, and has had from an earlier copy of it until this round's
+  /// walk, at every instant between the two walks.
+  virtual bool changes_nothing() const = 0;
+  /// After finish(), when all is durable, once: stores what was made of what. `digests` by entry, of all regular files;
+  /// those in `torn` may be of no one version. Takes the manifest that the target was made for.
+  virtual Result<> conclude(Manifest&& manifest, const std::vector<Digest>& digests,
+                            const std::set<std::uint32_t>& torn) = 0;
 
   /// The ContentDigest of a regular file that was not wanted.
   virtual Digest known_digest(std::uint32_t entry) const = 0;

@@ -25,8 +25,13 @@ std::vector<std::uint32_t> match_paths(const std::vector<Entry>& entries, const 
   const TreeIndex index(others);
   std::vector<std::uint32_t> matches(entries.size(), TreeIndex::none);
   if (!entries.empty() && !others.empty()) matches[0] = 0;
-  for (std::uint32_t i = 1; i < entries.size(); ++i)
-    matches[i] = index.find(matches[entries[i].parent], entries[i].name);
+  // Both are in the same order within each directory.
+  TreeIndex::Range left;
+  for (std::uint32_t i = 1; i < entries.size(); ++i) {
+    if (i == 1 || entries[i].parent != entries[i - 1].parent) left = index.children(matches[entries[i].parent]);
+    while (left.begin != left.end && others[left.begin].name < entries[i].name) ++left.begin;
+    if (left.begin != left.end && others[left.begin].name == entries[i].name) matches[i] = left.begin++;
+  }
   return matches;
 }
 

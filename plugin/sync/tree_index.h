@@ -16,14 +16,19 @@ class TreeIndex {
   /// `entries` must outlive this object.
   explicit TreeIndex(const std::vector<Entry>& entries);
 
-  /// The entry of that name in `directory`, which may be none; none if there is no such name.
-  std::uint32_t find(std::uint32_t directory, std::string_view name) const;
-
- private:
+  /// Entries of one directory: from `begin` on, before `end`.
   struct Range {
     std::uint32_t begin = 0;
     std::uint32_t end = 0;
   };
+  /// Those in `directory`, which may be none.
+  Range children(std::uint32_t directory) const {
+    return directory < children_.size() ? children_[directory] : Range{};
+  }
+  /// The entry of that name in `directory`, which may be none; none if there is no such name.
+  std::uint32_t find(std::uint32_t directory, std::string_view name) const;
+
+ private:
   const std::vector<Entry>& entries_;
   std::vector<Range> children_;  // by directory
 };

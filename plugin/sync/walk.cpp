@@ -73,8 +73,8 @@ Result<> ManifestSource::walk(std::string& out) {
   while (ahead_.size() < most_batches) {
     FERRY_ASSIGN(Batch batch, next_batch());
     if (batch.empty()) break;
-    ahead_.push_back(
-        pool_.submit([batch = std::move(batch), inspector = inspector_] { return inspect(batch, inspector); }));
+    ahead_.push_back(pool_.submit(
+        [batch = std::move(batch), inspector = inspector_]() mutable { return inspect(std::move(batch), inspector); }));
   }
   if (ahead_.empty()) {
     end(out);
@@ -130,11 +130,16 @@ Result<ManifestSource::Part> ManifestSource::read_directory(std::uint32_t index)
   return part;
 }
 
-std::vector<ManifestSource::Found> ManifestSource::inspect(const Batch& batch, const Inspector& inspector) {
+std::vector<ManifestSource::Found> ManifestSource::inspect(Batch batch, const Inspector& inspector) {
   std::vector<Found> found;
-  for (const auto& part : batch)
-    for (const auto& name : part.names)
-      found.push_back({part.directory, name, inspector.inspect(part.fd->get(), name)});
+  found.reserve(batch_names);
+  for (auto& part : batch) {
+    const bool here = !part.names.empty() && work_in(part.fd->get());
+    for (auto& name : part.names) {
+      auto inspected = inspector.inspect(part.fd->get(), name, here);
+      found.push_back({part.directory, std::move(name), std::move(inspected)});
+    }
+  }
   return found;
 }
 

@@ -51,7 +51,7 @@ class ManifestSource : public ByteSource {
   void end(std::string& out);
   Result<Batch> next_batch();
   Result<Part> read_directory(std::uint32_t index);
-  static std::vector<Found> inspect(const Batch& batch, const Inspector& inspector);
+  static std::vector<Found> inspect(Batch batch, const Inspector& inspector);
   Result<> add(Found& found, std::string& out);
   void keep(Inspected found, std::string& out);
 

@@ -1,16 +1,24 @@
 #include "sync/wire.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 
 namespace ferry::sync {
 
+namespace {
+
+constexpr std::size_t longest_number = 10;  // 64 bits, 7 in a byte
+
+}  // namespace
+
 void Writer::number(std::uint64_t value) {
-  while (value >= 0x80) {
-    byte(static_cast<std::uint8_t>(value | 0x80));
-    value >>= 7;
-  }
-  byte(static_cast<std::uint8_t>(value));
+  std::array<char, longest_number> bytes;
+  std::size_t count = 0;
+  for (; value >= 0x80; value >>= 7) bytes[count++] = static_cast<char>(value | 0x80);
+  bytes[count++] = static_cast<char>(value);
+  out_.append(bytes.data(), count);
 }
 
 void Writer::signed_number(std::int64_t value) {
@@ -45,11 +53,14 @@ std::uint8_t Reader::byte() {
 
 std::uint64_t Reader::number() {
   std::uint64_t value = 0;
-  for (unsigned shift = 0; shift < 64; shift += 7) {
-    const std::uint8_t part = byte();
-    if (shift == 63 && part > 1) break;
-    value |= static_cast<std::uint64_t>(part & 0x7f) << shift;
-    if ((part & 0x80) == 0) return ok_ ? value : 0;
+  const std::size_t longest = std::min(in_.size(), longest_number);
+  for (std::size_t i = 0; i < longest && ok_; ++i) {
+    const auto part = static_cast<std::uint8_t>(in_[i]);
+    if (i == longest_number - 1 && part > 1) break;  // more than 64 bits
+    value |= static_cast<std::uint64_t>(part & 0x7f) << (7 * i);
+    if ((part & 0x80) != 0) continue;
+    in_.remove_prefix(i + 1);
+    return value;
   }
   ok_ = false;
   return 0;

@@ -63,7 +63,7 @@ class FakePeer : public Peer {
     FERRY_TRY(host_.on_identify());
     return host_.uuid;
   }
-  Result<VolumeDescription> describe(const ImportRequest&, std::chrono::milliseconds) override {
+  Result<VolumeDescription> describe(const ImportRequest&, std::uint64_t, std::chrono::milliseconds) override {
     FERRY_TRY(host_.on_describe());
     return host_.description;
   }
@@ -94,7 +94,7 @@ class FakePeer : public Peer {
     Result<> content(const std::string& wants, const sync::ByteSink& sink) override {
       return local_.content(wants, sink);
     }
-    Result<sync::Seal> seal() override { return local_.seal(); }
+    Result<sync::Seal> seal(bool unchanged) override { return local_.seal(unchanged); }
 
    private:
     test::LocalSource local_;

@@ -109,6 +109,21 @@ TEST_F(TicketsTest, TheFirstMakesAVolumeAndTheNextUpdatesIt) {
   EXPECT_EQ(tickets_->status(*catalogue_->find("t2")), second);
 }
 
+TEST_F(TicketsTest, AnUpdateBringsLabelsThoughNoContentHasChanged) {
+  run("t1", request_);
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(50));  // the kernel's clock moves on: two times may be told apart
+  run("t2", request_);
+  host_.description.labels = {{"team", "db"}};
+  const auto status = run("t3", request_);
+  EXPECT_EQ(status["state"], "done") << status;
+  const auto record = catalogue_->find("pg");
+  EXPECT_EQ(record->labels, (volumes::StringMap{{"team", "db"}}));
+  EXPECT_EQ(record->migration["id"], status["migration"]["id"]);
+  EXPECT_EQ(record->state, volumes::State::ready);
+  EXPECT_FALSE(fs::exists(catalogue_->layout().update("pg")));
+}
+
 TEST_F(TicketsTest, OneVolumeThatFailsTakesTheOthersWithIt) {
   run("t1", request_);
   write("two");

@@ -106,25 +106,26 @@ class Loopback : public testing::Test {
 TEST_F(Loopback, DescribesAVolume) {
   fill(1, 100'000);
   EXPECT_EQ(*peer()->identify(seconds(5)), host_->catalogue->uuid());
-  const auto described = peer()->describe(request_, seconds(5));
+  const auto described = peer()->describe(request_, 0, seconds(5));
   ASSERT_TRUE(described) << described.error().message;
   EXPECT_EQ(described->driver, "ferry");
   EXPECT_EQ(described->lineage, "1b4e28ba-2fa1-4d2f-883f-0016d3cca427");
   EXPECT_EQ(described->options, (volumes::StringMap{{"mode", "rw"}}));
   EXPECT_FALSE(described->labels_known);
   EXPECT_GE(described->bytes, 100'000U);
+  EXPECT_EQ(peer()->describe(request_, INT64_MAX, seconds(5))->bytes, 0U);  // it fits, whatever it is
 }
 
 TEST_F(Loopback, ErrorsComeThrough) {
   request_.volume = "missing";
-  const auto missing = peer()->describe(request_, seconds(5));
+  const auto missing = peer()->describe(request_, 0, seconds(5));
   ASSERT_FALSE(missing);
   EXPECT_THAT(missing.error().message, HasSubstr("missing"));
   volumes::VolumeRecord record;
   record.name = request_.volume = "half";
   record.state = volumes::State::importing;
   ASSERT_TRUE(host_->catalogue->create(record));
-  EXPECT_EQ(peer()->describe(request_, seconds(5)).error().code, Code::busy);
+  EXPECT_EQ(peer()->describe(request_, 0, seconds(5)).error().code, Code::busy);
   EXPECT_EQ(peer()->open(request_).error().code, Code::busy);
 }
 
@@ -166,7 +167,7 @@ TEST_F(Loopback, WhatIsNotAllowedIsRefused) {
        {std::set<Permission>{}, std::set<Permission>{Permission::write, Permission::freeze, Permission::containers}}) {
     start(allowed);
     EXPECT_TRUE(peer()->identify(seconds(5)));
-    EXPECT_EQ(peer()->describe(request_, seconds(5)).error().code, Code::denied);
+    EXPECT_EQ(peer()->describe(request_, 0, seconds(5)).error().code, Code::denied);
     const auto opened = peer()->open(request_);
     ASSERT_FALSE(opened);
     EXPECT_THAT(opened.error().message, HasSubstr("ALLOW"));
@@ -187,7 +188,7 @@ TEST_F(Loopback, OddRequestsAreAnsweredAndHarmNobody) {
   const auto link = connection();
   const std::string source = open_source(*link);
   EXPECT_EQ(post(*link, "/describe", "{").error().code, Code::corrupt);
-  EXPECT_EQ(post(*link, "/describe", encode(OpenRequest{"../pgdata", migration::Freeze::none})).error().code,
+  EXPECT_EQ(post(*link, "/describe", encode(DescribeRequest{{"../pgdata", migration::Freeze::none}, 0})).error().code,
             Code::invalid_argument);
   EXPECT_EQ(post(*link, "/nothing").error().code, Code::unsupported);
   EXPECT_FALSE(post(*link, "/sources/" + std::string(7000, 'a') + "/seal"));
@@ -198,7 +199,7 @@ TEST_F(Loopback, OddRequestsAreAnsweredAndHarmNobody) {
             Code::corrupt);  // before any manifest
   EXPECT_TRUE(post(*fresh, source + "/manifest"));
   EXPECT_TRUE(post(*fresh, source + "/content", std::string(9, '\0')));
-  EXPECT_TRUE(post(*fresh, source + "/seal"));
+  EXPECT_TRUE(post(*fresh, source + "/seal", encode(SealRequest{false})));
 }
 
 TEST_F(Loopback, AWalkExcludesEverythingElseOfItsSource) {
@@ -221,7 +222,7 @@ TEST_F(Loopback, AWalkExcludesEverythingElseOfItsSource) {
       });
   EXPECT_TRUE(walked);
   EXPECT_TRUE(asked);
-  EXPECT_TRUE(post(*other, source + "/seal"));
+  EXPECT_TRUE(post(*other, source + "/seal", encode(SealRequest{false})));
 }
 
 TEST_F(Loopback, WhatFollowsAWalkWaitsForItsEnd) {
@@ -271,7 +272,7 @@ TEST_F(Loopback, ASourceThatIsBeingReadIsNotClosed) {
         return {};
       });
   EXPECT_TRUE(read) << read.error().message;
-  EXPECT_TRUE(post(*link, source + "/seal"));
+  EXPECT_TRUE(post(*link, source + "/seal", encode(SealRequest{false})));
 }
 
 TEST_F(Loopback, BodiesWithoutLengthAreBoundedWhereverTheyAreSentTo) {
@@ -331,7 +332,7 @@ TEST_F(Loopback, AbortBreaksWhatIsUnderWayAtOnce) {
   aborter.join();
   ASSERT_FALSE(answered);
   EXPECT_EQ(answered.error().code, Code::cancelled);
-  EXPECT_EQ((*opened)->seal().error().code, Code::cancelled);
+  EXPECT_EQ((*opened)->seal(false).error().code, Code::cancelled);
   EXPECT_EQ(source->open(request_).error().code, Code::cancelled);
   EXPECT_EQ(source->identify(seconds(5)).error().code, Code::cancelled);
 }

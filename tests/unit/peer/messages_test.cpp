@@ -30,8 +30,10 @@ std::map<std::string, std::string> messages() {
   return {{"hello.json", encode(Hello{"0.1.0", "1b4e28ba-2fa1-4d2f-883f-0016d3cca427"})},
           {"description.json", encode(description())},
           {"open-request.json", encode(OpenRequest{"pgdata", migration::Freeze::refuse})},
+          {"describe-request.json", encode(DescribeRequest{{"pgdata", migration::Freeze::refuse}, 1'000'000'000'000})},
           {"open-request-freeze-none.json", encode(OpenRequest{"pgdata", migration::Freeze::none})},
           {"opened.json", encode_opened("0123456789abcdef0123456789abcdef")},
+          {"seal-request.json", encode(SealRequest{true})},
           {"seal.json", encode(sync::Seal{7, "live", "a container had it mounted"})},
           {"error.json", encode(Error{Code::not_found, "no such volume: x"})}};
 }
@@ -39,8 +41,8 @@ std::map<std::string, std::string> messages() {
 /// True if some decoder accepts the text; none may do anything worse than refuse.
 bool any_accepts(const std::string& text) {
   (void)decode_error(500, text, "a:7766");
-  return decode_hello(text) || decode_description(text) || decode_open_request(text) || decode_opened(text) ||
-         decode_seal(text);
+  return decode_hello(text) || decode_description(text) || decode_open_request(text) || decode_describe_request(text) ||
+         decode_opened(text) || decode_seal(text) || decode_seal_request(text);
 }
 
 TEST(Messages, GoldenFilesOfEveryVersion) {
@@ -50,6 +52,9 @@ TEST(Messages, GoldenFilesOfEveryVersion) {
   const auto described = decode_description(golden("description.json"));
   ASSERT_TRUE(described);
   EXPECT_EQ(encode(*described), encode(description()));
+  EXPECT_EQ(decode_describe_request(golden("describe-request.json"))->of.volume, "pgdata");
+  EXPECT_EQ(decode_describe_request(golden("describe-request.json"))->room, 1'000'000'000'000U);
+  EXPECT_TRUE(decode_seal_request(golden("seal-request.json"))->unchanged);
   EXPECT_EQ(decode_open_request(golden("open-request.json"))->freeze, migration::Freeze::refuse);
   EXPECT_EQ(decode_open_request(golden("open-request-freeze-none.json"))->freeze, migration::Freeze::none);
   EXPECT_EQ(*decode_opened(golden("opened.json")), "0123456789abcdef0123456789abcdef");

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "sync/receiver.h"
 #include "sync/sender.h"
@@ -34,10 +35,12 @@ class LocalSource : public sync::Source {
   }
 
   std::function<Result<>()> on_seal;
+  std::optional<bool> sealed_unchanged;  ///< what the last seal() was told
 
-  Result<sync::Seal> seal() override {
+  Result<sync::Seal> seal(bool unchanged) override {
     if (on_seal) FERRY_TRY(on_seal());
-    const auto changed = sender_.seal();
+    sealed_unchanged = unchanged;
+    const auto changed = unchanged ? 0 : sender_.seal();
     return sync::Seal{changed, "idle", ""};
   }
 

@@ -1,6 +1,10 @@
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 #include <csignal>
+#include <cstdio>
+#include <utility>
 
 #include "support/mounts.h"
 #include "support/seed.h"
@@ -59,7 +63,8 @@ class UpdateTest : public MigrationTest {
   }
 
   static Result<> apply(const Host& to) {
-    FERRY_TRY(apply_plan(to.update(), to.data(), to.baseline()));
+    if (fs::exists(UpdatePaths(to.update()).plan))  // else nothing differs
+      FERRY_TRY(apply_plan(to.update(), to.data(), to.baseline()));
     FERRY_TRY(remove_tree(to.update()));
     return remove_tree(to.journal());
   }
@@ -93,6 +98,14 @@ class UpdateTest : public MigrationTest {
     const auto receipt = import(source, fresh);
     EXPECT_TRUE(remove_tree(fresh.volume));
     return receipt ? receipt->digest : receipt.error().message;
+  }
+
+  static void keeping_mtime(const fs::path& path, const std::function<void()>& change) {
+    struct stat before {};
+    ASSERT_EQ(::stat(path.c_str(), &before), 0);
+    change();
+    const timespec times[] = {before.st_atim, before.st_mtim};
+    ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
   }
 
   static void write_at(const fs::path& path, off_t offset, const std::string& bytes) {
@@ -163,9 +176,60 @@ TEST_F(UpdateTest, SizesAndHolesChangeToo) {
   change([](int fd) { ASSERT_EQ(::pwrite(fd, "x", 1, 5), 1); });
 }
 
+TEST_F(UpdateTest, TheSenderNeedNotLookAgainIfNothingHasChangedSinceTheCopy) {
+  fs::create_directory(a_.data() / "directory");
+  write(a_.data() / "directory" / "file", "one");
+  fs::create_hard_link(a_.data() / "directory" / "file", a_.data() / "link");
+  let_ctimes_settle();
+  copy(a_, b_);
+  const auto unchanged = [&] {
+    auto source = open(a_);
+    const auto receipt = receive_update(source, b_);
+    EXPECT_TRUE(receipt) << receipt.error().message;
+    EXPECT_EQ(fs::exists(UpdatePaths(b_.update()).plan), source.sealed_unchanged == false);
+    EXPECT_TRUE(apply(b_));
+    return source.sealed_unchanged;
+  };
+  EXPECT_EQ(unchanged(), true);
+  ASSERT_EQ(::chmod((a_.data() / "directory").c_str(), 0700), 0);
+  let_ctimes_settle();
+  EXPECT_EQ(unchanged(), false);
+  EXPECT_EQ(unchanged(), true);
+  fs::remove(a_.data() / "link");
+  let_ctimes_settle();
+  EXPECT_EQ(unchanged(), false);
+  EXPECT_EQ(unchanged(), true);
+  // Another volume of that host, or one of another host with the same inodes and times, is none that was copied.
+  auto stranger = test::LocalSource(*open_at(AT_FDCWD, a_.data().string(), O_RDONLY | O_DIRECTORY), "stranger");
+  ASSERT_TRUE(receive_update(stranger, b_));
+  EXPECT_EQ(stranger.sealed_unchanged, false);
+}
+
+// What changes a name in the same instant as the walk that found it keeps its ctime.
+TEST_F(UpdateTest, TheSenderLooksAgainIfACtimeWasTooNewToTellChanges) {
+  fs::create_directory(a_.data() / "directory");
+  write(a_.data() / "file", "one");
+  let_ctimes_settle();
+  {
+    auto source = open(a_);
+    source.on_manifest = [&, first = true](std::string&) mutable -> Result<> {
+      if (std::exchange(first, false)) fs::permissions(a_.data() / "directory", fs::perms(0700));
+      return {};
+    };
+    ASSERT_TRUE(import(source, b_));
+  }
+  let_ctimes_settle();
+  auto source = open(a_);
+  ASSERT_TRUE(receive_update(source, b_));
+  EXPECT_EQ(source.sealed_unchanged, false);
+}
+
 TEST_F(UpdateTest, WhatWasChangedHereIsNotLost) {
   write(a_.data() / "file", "one");
   fs::create_directory(a_.data() / "directory");
+  write(a_.data() / "directory" / "same", "size");
+  write(a_.data() / "directory" / "also", "four");
+  fs::create_symlink("file", a_.data() / "link");
   copy(a_, b_);
   let_ctimes_settle();
   const std::vector<std::function<void(const fs::path&)>> changes = {
@@ -174,6 +238,21 @@ TEST_F(UpdateTest, WhatWasChangedHereIsNotLost) {
       [](const fs::path& data) { fs::remove(data / "file"); },
       [](const fs::path& data) { ASSERT_EQ(::chmod((data / "directory").c_str(), 0700), 0); },
       [](const fs::path& data) { ASSERT_EQ(::chmod(data.c_str(), 0700), 0); },
+      [](const fs::path& data) { ASSERT_EQ(::setxattr(data.c_str(), "user.new", "x", 1, 0), 0); },
+      [](const fs::path& data) { ASSERT_EQ(::setxattr((data / "file").c_str(), "user.new", "x", 1, 0), 0); },
+      [](const fs::path& data) { keeping_mtime(data, [&] { write(data / "new", "new"); }); },
+      [](const fs::path& data) { keeping_mtime(data / "file", [&] { write(data / "file", "eno"); }); },
+      [](const fs::path& data) {
+        keeping_mtime(data / "directory", [&] {
+          ASSERT_EQ(::renameat2(AT_FDCWD, (data / "directory" / "same").c_str(), AT_FDCWD,
+                                (data / "directory" / "also").c_str(), RENAME_EXCHANGE),
+                    0);
+        });
+      },
+      [](const fs::path& data) {
+        fs::remove(data / "link");
+        fs::create_symlink("elif", data / "link");
+      },
   };
   for (const auto& change : changes) {
     change(b_.data());
