@@ -23,7 +23,7 @@ class Place:
     scratch: object  # another fresh disk at the source, or None
     network: object
     sshd: object
-    binary: str
+    program: plugin.Program
     logs: str
     deadline: float
     update: bool
@@ -98,7 +98,7 @@ class Ferry:
 
     @staticmethod
     def _plugin(place, name, disk, in_network=()):
-        return plugin.Plugin(name, place.binary, disk.path, os.path.join(place.logs, f"{name}.log"), in_network)
+        return plugin.Plugin(name, place.program, disk.path, os.path.join(place.logs, f"{name}.log"), in_network)
 
 
 class _Side:

@@ -44,7 +44,7 @@ class Bench:
     programs have ended; 0: runs neither wait nor are repeated because of others."""
     network: object
     sshd: object
-    binary: str
+    program: plugin.Program
     logs: str
     fs: str
     scale: float
@@ -62,7 +62,7 @@ class Bench:
         """The disk and the filled volume that all contenders copy."""
         _need_memory(2 * self.size(work), f"the source of {work.name}")
         with self.new_disk("source", work) as source:
-            volume = plugin.make_source(self.binary, source.path, os.path.join(self.logs, "source.log"), VOLUME)
+            volume = plugin.make_source(self.program, source.path, os.path.join(self.logs, "source.log"), VOLUME)
             work.fill(volume, self.scale)
             source.sync()
             yield source, volume
@@ -83,7 +83,7 @@ class Bench:
         with contextlib.ExitStack() as stack:
             scratch = stack.enter_context(self.new_disk("scratch", work)) if contender.scratch else None
             destination = stack.enter_context(self.new_disk("destination", work))
-            place = Place(source, volume, destination, scratch, self.network, self.sshd, self.binary, self.logs,
+            place = Place(source, volume, destination, scratch, self.network, self.sshd, self.program, self.logs,
                           deadline=60 + 300 * self.size(work) / disk.GIB, update=work.change is not None)
             session = stack.enter_context(contender.session(place))
             changed = self._change(work, source, volume, session) if work.change else {}

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 
 from harness import network, world
 from support import unixhttp
@@ -19,13 +20,21 @@ _SCRIPT = """
 mount -t tmpfs -o mode=755 tmpfs "$ROOT"
 cd "$ROOT"
 mkdir -p dev etc proc usr host/docker host/run propagated run/docker/plugins
-for link in bin lib lib32 lib64 sbin; do [ ! -L "/$link" ] || cp -P "/$link" .; done
-for directory in dev etc proc usr; do mount --bind "/$directory" "$directory"; done
+for link in bin lib lib32 lib64 sbin; do [ ! -L "$SYSTEM/$link" ] || cp -P "$SYSTEM/$link" .; done
+for directory in etc usr; do mount --bind "$SYSTEM/$directory" "$directory"; done
+for directory in dev proc; do mount --bind "/$directory" "$directory"; done
 touch ferry
 mount --bind "$BINARY" ferry
 mount --bind "$DATA" host/docker
 exec env -i LOG_LEVEL=info PORT=7766 /usr/sbin/chroot . /ferry
 """
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is run: the plugin's binary, and the root of the system whose libraries it gets."""
+    binary: str
+    system: str = ""
 
 
 class Failed(Exception):
@@ -35,7 +44,7 @@ class Failed(Exception):
 class Plugin:
     """Runs until stop(). data: the directory that is the engine's data root; in_network: words before the command."""
 
-    def __init__(self, name, binary, data, log, in_network=()):
+    def __init__(self, name, program, data, log, in_network=()):
         self._name = name
         self._log = log
         root = os.path.join(world.DIRECTORY, f"root-{name}")
@@ -44,7 +53,7 @@ class Plugin:
         with open(log, "ab") as out:
             self._process = subprocess.Popen(
                 [*in_network, "unshare", "--mount", "--propagation", "private", "sh", "-e", "-c", _SCRIPT], stdout=out,
-                stderr=out, env={**os.environ, "ROOT": root, "BINARY": binary, "DATA": data})
+                stderr=out, env={**os.environ, "ROOT": root, "BINARY": program.binary, "SYSTEM": program.system, "DATA": data})
         self._socket = PluginSocket(f"/proc/{self._process.pid}/root/run/docker/plugins")
         wait_until(self._serves, 20, lambda: f"the {name}'s plugin serves; its log: {self.log_end()}")
 
@@ -135,8 +144,8 @@ def volume_data(data, volume):
     return os.path.join(data, "ferry", "volumes", volume, "data")
 
 
-def make_source(binary, data, log, volume):
+def make_source(program, data, log, volume):
     """A volume on that data root, made by the plugin itself; returns its directory."""
-    with Plugin("source", binary, data, log) as plugin:
+    with Plugin("source", program, data, log) as plugin:
         plugin.create(volume)
     return volume_data(data, volume)
