@@ -33,11 +33,9 @@ nlohmann::json new_import_status(const ImportRequest& request) {
 }
 
 nlohmann::json to_json(const ImportRequest& request) {
-  return {{"host", request.peer.host},
-          {"port", request.peer.port},
-          {"volume", request.volume},
-          {"freeze", request.freeze == Freeze::none ? "none" : "refuse"},
-          {"limit", request.limit}};
+  nlohmann::json json = {{"host", request.peer.host}, {"port", request.peer.port}, {"volume", request.volume}};
+  add_to_json(json, request.terms);
+  return json;
 }
 
 Result<ImportRequest> import_request(const nlohmann::json& json) {
@@ -46,8 +44,7 @@ Result<ImportRequest> import_request(const nlohmann::json& json) {
     if (port < 1 || port > 65535) return fail(Code::corrupt, "the stored import request has no port");
     return ImportRequest{{json.at("host").get<std::string>(), static_cast<std::uint16_t>(port)},
                          json.at("volume").get<std::string>(),
-                         json.at("freeze") == "none" ? Freeze::none : Freeze::refuse,
-                         json.value("limit", std::uint64_t{0})};
+                         terms_of(json)};
   } catch (const nlohmann::json::exception& error) {
     return fail(Code::corrupt, std::string("the stored import request cannot be read: ") + error.what());
   }

@@ -37,9 +37,10 @@ volumes::VolumeRecord new_record(const std::string& name, const CreateRequest& r
   return record;
 }
 
-/// What tells one import from another: not how fast it may be.
-nlohmann::json without_limit(nlohmann::json request) {
+/// What tells one import from another: not how its content travels.
+nlohmann::json without_speed(nlohmann::json request) {
   request.erase("limit");
+  request.erase("compress");
   return request;
 }
 
@@ -140,7 +141,7 @@ Result<std::string> Imports::find_orphan(const volumes::VolumeRecord& record) co
   if (!volumes::is_anonymous(record.name)) return std::string();
   FERRY_ASSIGN(const auto orphans, catalogue_.orphans());
   for (const auto& [id, orphan] : orphans)
-    if (without_limit(orphan.import) == without_limit(record.import)) return id;
+    if (without_speed(orphan.import) == without_speed(record.import)) return id;
   return std::string();
 }
 

@@ -14,7 +14,7 @@ constexpr std::chrono::seconds retry_interval{1};
 constexpr std::chrono::minutes idle_interval{1};
 
 /// Options that ask for a migration and say nothing about the volume.
-constexpr std::array<const char*, 3> migration_options = {"from", "freeze", "limit"};
+constexpr std::array<const char*, 4> migration_options = {"from", "freeze", "limit", "compress"};
 
 /// What is shown but for what an older version of the volume had brought.
 volumes::StringMap without(volumes::StringMap shown, const volumes::StringMap& old) {

@@ -12,13 +12,16 @@ namespace ferry::migration {
 
 namespace {
 
-constexpr std::array<std::string_view, 10> options_known = {"mode", "from",   "freeze",  "limit",   "volume",
-                                                            "as",   "rename", "replace", "dry-run", "retry"};
-constexpr std::string_view known = "mode, from, freeze, limit, volume, as, rename, replace, dry-run, retry";
+constexpr std::array<std::string_view, 11> options_known = {
+    "mode", "from", "freeze", "limit", "compress", "volume", "as", "rename", "replace", "dry-run", "retry"};
+constexpr std::string_view known = "mode, from, freeze, limit, compress, volume, as, rename, replace, dry-run, retry";
 
-constexpr std::array<std::string_view, 17> of_later_versions = {
-    "to",    "container", "move",  "reclaim", "force",  "max-freeze", "rounds",   "max-downtime", "strict",
-    "layer", "memory",    "start", "binds",   "shared", "exclude",    "compress", "rest"};
+constexpr std::array<std::string_view, 16> of_later_versions = {
+    "to",     "container", "move",   "reclaim", "force", "max-freeze", "rounds",  "max-downtime",
+    "strict", "layer",     "memory", "start",   "binds", "shared",     "exclude", "rest"};
+
+constexpr std::array<std::pair<const char*, sync::Compression>, 3> compressions = {
+    {{"auto", sync::Compression::automatic}, {"zstd", sync::Compression::zstd}, {"none", sync::Compression::none}}};
 
 /// Options that only a ticket has, beside volume.
 constexpr std::array<const char*, 4> of_tickets = {"as", "rename", "replace", "dry-run"};
@@ -178,15 +181,17 @@ Result<> check_not_of_ticket(const volumes::StringMap& options) {
   return {};
 }
 
-/// The options that are a plain volume's, an import's and a ticket's alike.
-struct Common {
-  std::uint64_t* limit;
-  Freeze* freeze;
-};
+Result<sync::Compression> parse_compression(const std::string& value) {
+  for (const auto& [name, compression] : compressions)
+    if (value == name) return compression;
+  return refuse("option compress: " + quote(value) +
+                " is not known; use compress=auto, compress=zstd or compress=none");
+}
 
-Result<> parse_common(const volumes::StringMap& options, const std::optional<Common>& into) {
+/// `into` is null for a plain volume, which has none.
+Result<> parse_terms(const volumes::StringMap& options, Terms* into) {
   const auto check_migration = [&](const char* option) -> Result<> {
-    if (into) return {};
+    if (into != nullptr) return {};
     return refuse("option " + std::string(option) +
                   " belongs to an import: add from=HOST[:PORT][/VOLUME] or leave it out");
   };
@@ -194,12 +199,17 @@ Result<> parse_common(const volumes::StringMap& options, const std::optional<Com
     auto rate = parse_rate(limit->second);
     if (!rate) return refuse("option limit: " + rate.error().message);
     FERRY_TRY(check_migration("limit"));
-    *into->limit = *rate;
+    into->limit = *rate;
   }
   if (const auto freeze = options.find("freeze"); freeze != options.end()) {
     FERRY_ASSIGN(const Freeze value, parse_freeze(freeze->second));
     FERRY_TRY(check_migration("freeze"));
-    *into->freeze = value;
+    into->freeze = value;
+  }
+  if (const auto compress = options.find("compress"); compress != options.end()) {
+    FERRY_ASSIGN(const sync::Compression value, parse_compression(compress->second));
+    FERRY_TRY(check_migration("compress"));
+    into->compression = value;
   }
   return {};
 }
@@ -217,6 +227,23 @@ Result<CreateRequest> parse_retry(const std::string& name, const volumes::String
 
 }  // namespace
 
+void add_to_json(nlohmann::json& json, const Terms& terms) {
+  json["freeze"] = terms.freeze == Freeze::none ? "none" : "refuse";
+  json["limit"] = terms.limit;
+  for (const auto& [name, compression] : compressions)
+    if (terms.compression == compression) json["compress"] = name;
+}
+
+Terms terms_of(const nlohmann::json& json) {
+  Terms terms;
+  terms.freeze = json.at("freeze") == "none" ? Freeze::none : Freeze::refuse;
+  terms.limit = json.value("limit", std::uint64_t{0});
+  const auto compress = json.value("compress", "auto");
+  for (const auto& [name, compression] : compressions)
+    if (compress == name) terms.compression = compression;
+  return terms;
+}
+
 Result<CreateRequest> parse_options(const std::string& name, const volumes::StringMap& options) {
   FERRY_TRY(volumes::check_name(name));
   for (const auto& [key, value] : options) FERRY_TRY(check_option(key));
@@ -224,7 +251,7 @@ Result<CreateRequest> parse_options(const std::string& name, const volumes::Stri
   CreateRequest request;
   if (options.contains("volume")) {
     FERRY_ASSIGN(request.ticket, parse_ticket(name, options));
-    FERRY_TRY(parse_common(options, Common{&request.ticket->limit, &request.ticket->freeze}));
+    FERRY_TRY(parse_terms(options, &request.ticket->terms));
     return request;
   }
   FERRY_TRY(check_not_of_ticket(options));
@@ -235,9 +262,7 @@ Result<CreateRequest> parse_options(const std::string& name, const volumes::Stri
   if (const auto from = options.find("from"); from != options.end()) {
     FERRY_ASSIGN(request.import, parse_from(name, from->second));
   }
-  std::optional<Common> common;
-  if (request.import) common = Common{&request.import->limit, &request.import->freeze};
-  FERRY_TRY(parse_common(options, common));
+  FERRY_TRY(parse_terms(options, request.import ? &request.import->terms : nullptr));
   return request;
 }
 

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "sync/compression.h"
 #include "transport/endpoint.h"
 #include "volumes/record.h"
 
@@ -14,12 +16,18 @@ namespace ferry::migration {
 /// How writers of the source are held while it is read. `refuse`: there must be none.
 enum class Freeze { refuse, none };
 
+/// How content is copied.
+struct Terms {
+  Freeze freeze = Freeze::refuse;
+  std::uint64_t limit = 0;  ///< bytes per second; 0: none
+  sync::Compression compression = sync::Compression::automatic;
+};
+
 /// An import as the user asked for it.
 struct ImportRequest {
   transport::Endpoint peer;
   std::string volume;  ///< at the peer
-  Freeze freeze = Freeze::refuse;
-  std::uint64_t limit = 0;  ///< bytes per second; 0: none
+  Terms terms;
 };
 
 /// A ticket as the user asked for it: volumes of a peer that are imported or updated together.
@@ -30,9 +38,8 @@ struct TicketRequest {
   };
   transport::Endpoint peer;
   std::vector<Volume> volumes;  ///< at least one; different targets
-  Freeze freeze = Freeze::refuse;
-  std::uint64_t limit = 0;  ///< bytes per second; 0: none
-  bool replace = false;     ///< changes here may be lost
+  Terms terms;
+  bool replace = false;  ///< changes here may be lost
   bool dry_run = false;
 };
 
@@ -45,6 +52,11 @@ struct CreateRequest {
   std::optional<TicketRequest> ticket;
   std::string retry;  ///< a volume of which the import failed; empty: none
 };
+
+/// Terms as a record keeps them, in an object with other members.
+void add_to_json(nlohmann::json& json, const Terms& terms);
+/// Throws nlohmann::json::exception.
+Terms terms_of(const nlohmann::json& json);
 
 /// Checks the options of `create NAME`. Every refusal is one sentence that names the option and says what would be
 /// right, also for options of the documentation that this version does not have. Asks nobody.

@@ -16,8 +16,6 @@ namespace {
 
 constexpr std::chrono::seconds commit_pause{5};
 
-const char* text_of(Freeze freeze) { return freeze == Freeze::none ? "none" : "refuse"; }
-
 nlohmann::json to_json(const TicketVolume& volume) {
   const auto& source = volume.source;
   return {{"source", source.volume},
@@ -49,7 +47,7 @@ TicketVolume ticket_volume(const nlohmann::json& json) {
 }
 
 ImportRequest request_of(const TicketPlan& plan, const TicketVolume& volume) {
-  return {plan.request.peer, volume.source.volume, plan.request.freeze, plan.request.limit};
+  return {plan.request.peer, volume.source.volume, plan.request.terms};
 }
 
 nlohmann::json base_status(const volumes::Catalogue& catalogue, const std::string& name, const TicketPlan& plan) {
@@ -68,11 +66,11 @@ void sum(nlohmann::json& total, const nlohmann::json& part, const char* member) 
 nlohmann::json to_json(const TicketPlan& plan) {
   auto volumes = nlohmann::json::array();
   for (const auto& volume : plan.volumes) volumes.push_back(to_json(volume));
-  return {{"host", plan.request.peer.host},  {"port", plan.request.peer.port},
-          {"uuid", plan.peer_uuid},          {"freeze", text_of(plan.request.freeze)},
-          {"limit", plan.request.limit},     {"replace", plan.request.replace},
-          {"dry_run", plan.request.dry_run}, {"volumes", volumes},
-          {"committing", plan.committing}};
+  nlohmann::json json = {{"host", plan.request.peer.host},  {"port", plan.request.peer.port},  {"uuid", plan.peer_uuid},
+                         {"replace", plan.request.replace}, {"dry_run", plan.request.dry_run}, {"volumes", volumes},
+                         {"committing", plan.committing}};
+  add_to_json(json, plan.request.terms);
+  return json;
 }
 
 Result<TicketPlan> ticket_plan(const nlohmann::json& json) {
@@ -80,8 +78,7 @@ Result<TicketPlan> ticket_plan(const nlohmann::json& json) {
     TicketPlan plan;
     plan.request.peer = {json.at("host").get<std::string>(), json.at("port").get<std::uint16_t>()};
     plan.peer_uuid = json.at("uuid").get<std::string>();
-    plan.request.freeze = json.at("freeze") == "none" ? Freeze::none : Freeze::refuse;
-    plan.request.limit = json.at("limit").get<std::uint64_t>();
+    plan.request.terms = terms_of(json);
     plan.request.replace = json.at("replace").get<bool>();
     plan.request.dry_run = json.at("dry_run").get<bool>();
     for (const auto& volume : json.at("volumes")) plan.volumes.push_back(ticket_volume(volume));
@@ -95,7 +92,7 @@ Result<TicketPlan> ticket_plan(const nlohmann::json& json) {
 }
 
 nlohmann::json new_ticket_status(const TicketPlan& plan) {
-  auto status = new_import_status({plan.request.peer, "", plan.request.freeze, plan.request.limit});
+  auto status = new_import_status({plan.request.peer, "", plan.request.terms});
   status.erase("volume");
   return status;
 }
@@ -471,7 +468,7 @@ nlohmann::json TicketJob::volume_status(const std::string& volume) const {
   const std::lock_guard guard(mutex_);
   for (const auto& item : items_) {
     if (item.volume.target != volume) continue;
-    auto status = new_import_status({{}, item.volume.source.volume, Freeze::refuse, 0});
+    auto status = new_import_status({{}, item.volume.source.volume, {}});
     for (const char* kept : {"id", "started", "peer"}) status[kept] = base_[kept];
     status.update(item.outcome.is_null() ? item.transfer->status() : item.outcome);
     status["ticket"] = name_;

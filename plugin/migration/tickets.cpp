@@ -141,7 +141,7 @@ Result<TicketPlan> Tickets::check(const TicketRequest& request) const {
     // An update needs room for what differs, which the size of the whole does not tell.
     const std::uint64_t room = parts_.catalogue.find(volume.target) ? most_bytes : free;
     answers.push_back(std::async(std::launch::async | std::launch::deferred, [&request, &peer, &volume, room] {
-      return peer->describe({request.peer, volume.source, request.freeze, request.limit}, room, describe_time);
+      return peer->describe({request.peer, volume.source, request.terms}, room, describe_time);
     }));
   }
   for (std::size_t i = 0; i < answers.size(); ++i) {

@@ -55,8 +55,9 @@ Result<sync::Receipt> Transfer::attempt() {
     trouble_.clear();
   }
   sync::ReceiverOptions options;
-  options.writers = request_.freeze == Freeze::none ? sync::Writers::allowed : sync::Writers::none;
-  options.limit = request_.limit;
+  options.writers = request_.terms.freeze == Freeze::none ? sync::Writers::allowed : sync::Writers::none;
+  options.limit = request_.terms.limit;
+  options.compression = request_.terms.compression;
   options.baseline = layout_.baseline(name_);
   options.update = update_;
   options.expected = expected_;

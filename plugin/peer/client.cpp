@@ -61,14 +61,14 @@ class RemotePeer : public migration::Peer {
   Result<migration::VolumeDescription> describe(const migration::ImportRequest& request, std::uint64_t room,
                                                 milliseconds timeout) override {
     const Deadline deadline = after(timeout);
-    const std::string body = encode(DescribeRequest{{request.volume, request.freeze}, room});
+    const std::string body = encode(DescribeRequest{{request.volume, request.terms.freeze}, room});
     FERRY_ASSIGN(const auto answer, connect()->ask({"POST", "/describe", body, timeout, timeout, deadline}));
     return decode_description(answer);
   }
 
   Result<std::unique_ptr<migration::OpenSource>> open(const migration::ImportRequest& request) override {
     auto connection = connect();
-    const std::string body = encode(OpenRequest{request.volume, request.freeze});
+    const std::string body = encode(OpenRequest{request.volume, request.terms.freeze});
     FERRY_ASSIGN(const auto answer, connection->ask({"POST", "/sources", body, connect_time, content_time}));
     FERRY_ASSIGN(const auto id, decode_opened(answer));
     return std::unique_ptr<migration::OpenSource>(std::make_unique<RemoteSource>(std::move(connection), id));

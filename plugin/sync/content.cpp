@@ -30,9 +30,10 @@ bool read_held(Reader& reader, Want& want, const Extent& extent) {
 
 }  // namespace
 
-void append_wants(std::string& out, std::uint64_t seed, std::span<const Want> wants) {
+void append_wants(std::string& out, std::uint64_t seed, std::span<const Want> wants, Compression compression) {
   Writer writer(out);
   writer.fixed64(seed);
+  writer.byte(static_cast<std::uint8_t>(compression));
   writer.number(wants.size());
   for (const auto& want : wants) {
     writer.number(want.entry);
@@ -46,6 +47,10 @@ Result<Wants> read_wants(std::string_view bytes, const std::vector<Entry>& entri
   Reader reader(bytes);
   Wants read;
   read.seed = reader.fixed64();
+  const std::uint8_t compression = reader.byte();
+  if (compression > static_cast<std::uint8_t>(Compression::automatic))
+    return fail(Code::unsupported, "the content request asks for a compression that this Ferry does not have");
+  read.compression = static_cast<Compression>(compression);
   const std::uint64_t count = reader.number();
   for (std::uint64_t i = 0; i < count && reader.ok(); ++i) {
     Want want{reader.number32(), reader.number32(), {}};
@@ -64,7 +69,7 @@ FrameDecoder::FrameDecoder(const std::vector<Entry>& entries, std::span<const Wa
     : entries_(entries),
       wants_(wants),
       handler_(handler),
-      records_(longest_frame, [this](std::string_view body) { return record(body); }) {
+      records_(longest_compressed, [this](std::string_view body) { return record(body); }) {
   begin_want();
 }
 
@@ -75,11 +80,31 @@ void FrameDecoder::begin_want() {
 
 Result<> FrameDecoder::record(std::string_view body) {
   Reader reader(body);
-  switch (static_cast<FrameKind>(reader.byte())) {
+  const auto kind = static_cast<FrameKind>(reader.byte());
+  if (kind == FrameKind::compressed) return compressed(reader);
+  if (body.size() > longest_frame) return fail(Code::corrupt, "the peer sent a frame that is too long");
+  return frame(kind, reader);
+}
+
+/// Whole frames, of the other kinds.
+Result<> FrameDecoder::compressed(Reader& reader) {
+  FERRY_ASSIGN(const std::string_view frames, decompressor_.decompress(reader.rest()));
+  RecordDecoder records(longest_frame, [this](std::string_view body) {
+    Reader inner(body);
+    const auto kind = static_cast<FrameKind>(inner.byte());
+    return frame(kind, inner);
+  });
+  FERRY_TRY(records.feed(frames));
+  return records.finish();
+}
+
+Result<> FrameDecoder::frame(FrameKind kind, Reader& reader) {
+  switch (kind) {
     case FrameKind::data: return data(reader);
     case FrameKind::hole: return hole(reader);
     case FrameKind::end: return end(reader);
     case FrameKind::failure: return read_failure(reader);
+    case FrameKind::compressed: break;
   }
   return fail(Code::corrupt, "the peer sent a frame of an unknown kind");
 }

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "sync/blocks.h"
+#include "sync/compression.h"
 #include "sync/directories.h"
 #include "sync/entry.h"
 #include "sync/stream.h"
@@ -30,10 +31,12 @@ constexpr std::uint64_t largest_held_extent = 256U << 20;
 
 struct Wants {
   std::uint64_t seed = 0;  ///< of the page digests
+  Compression compression = Compression::none;
   std::vector<Want> wants;
 };
 
-void append_wants(std::string& out, std::uint64_t seed, std::span<const Want> wants);
+void append_wants(std::string& out, std::uint64_t seed, std::span<const Want> wants,
+                  Compression compression = Compression::none);
 /// Code::corrupt unless the wants are well-formed and name extents of regular files of `entries` in ascending order.
 Result<Wants> read_wants(std::string_view bytes, const std::vector<Entry>& entries);
 
@@ -41,7 +44,8 @@ enum class FrameKind : std::uint8_t {
   data = 1,
   end = 2,
   failure = 3,
-  hole = 4,  ///< in answer to a want with pages that are held: bytes that are a hole now
+  hole = 4,        ///< in answer to a want with pages that are held: bytes that are a hole now
+  compressed = 5,  ///< other frames (compression.h)
 };
 
 enum class Outcome : std::uint8_t {
@@ -113,6 +117,8 @@ class FrameDecoder {
 
  private:
   Result<> record(std::string_view body);
+  Result<> frame(FrameKind kind, Reader& reader);
+  Result<> compressed(Reader& reader);
   Result<> data(Reader& reader);
   Result<> hole(Reader& reader);
   Result<> end(Reader& reader);
@@ -123,6 +129,7 @@ class FrameDecoder {
   const std::span<const Want> wants_;
   FrameHandler& handler_;
   RecordDecoder records_;
+  Decompressor decompressor_;
   std::size_t at_ = 0;
   Extent left_;  // of the want at_: what frames may still be about
 };

@@ -316,7 +316,7 @@ Result<> Receiver::fetch_batch(std::span<const Want> batch, FileWriter& writer, 
   const std::uint64_t seed = random_number();
   FERRY_TRY(writer.begin(seed, wants));
   std::string request;
-  append_wants(request, seed, wants);
+  append_wants(request, seed, wants, options_.compression);
   FrameDecoder decoder(entries, wants, writer);
   FERRY_TRY(source_.content(request, [&](std::string_view bytes) -> Result<> {
     count_received(bytes.size());

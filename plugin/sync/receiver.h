@@ -70,6 +70,7 @@ struct ReceiverOptions {
   unsigned rounds = 4;       ///< how often to look again for what changed meanwhile, at least 1
   Writers writers = Writers::none;
   std::uint64_t limit = 0;  ///< bytes per second over all connections; 0: none
+  Compression compression = Compression::none;
   /// What the source must be, where it is not empty; Code::not_found otherwise.
   Identity expected;
   /// Where the Baseline is kept: of what is updated, or to be written for a new tree. Empty: nowhere.

@@ -15,7 +15,9 @@ std::unique_ptr<ByteSource> Sender::manifest() {
 
 Result<std::unique_ptr<ByteSource>> Sender::content(std::string_view wants) const {
   FERRY_ASSIGN(auto parsed, read_wants(wants, entries_));
-  return std::unique_ptr<ByteSource>(std::make_unique<ContentSource>(root_.get(), entries_, std::move(parsed)));
+  const Compression compression = parsed.compression;
+  auto source = std::make_unique<ContentSource>(root_.get(), entries_, std::move(parsed));
+  return std::make_unique<CompressedSource>(std::move(source), compression, choice_);
 }
 
 std::uint64_t Sender::seal() const {

@@ -39,6 +39,7 @@ class Sender {
   const Identity identity_;
   const std::shared_ptr<const Baseline> baseline_;
   std::vector<Entry> entries_;
+  mutable CompressionChoice choice_;  // of the content of all rounds
 };
 
 }  // namespace ferry::sync

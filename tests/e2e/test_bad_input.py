@@ -41,6 +41,7 @@ BAD_VALUES = {
     "compress": (["from=a/{source}", "compress=lzma"], [option("compress")]),
     "unknown option of an import": (["from=a/{source}", "colour=red"], [option("colour")]),
     "freeze without an import": (["freeze=none"], [option("freeze"), option("from")]),
+    "compress without an import": (["compress=zstd"], [option("compress")]),
     "limit without an import": (["limit=50M"], [option("limit")]),
     "from and to": (["from=a/{source}", "to=a"], [option("to")]),
     "to without volume": (["to=a"], [option("to")]),

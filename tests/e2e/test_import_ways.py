@@ -77,6 +77,24 @@ def test_limit_is_held(b, scratch, big_source):
     assert 0.6 * limit < rate < 1.05 * limit, f"{rate / 1e6:.1f} MB/s"
 
 
+@pytest.mark.parametrize("compress", ["auto", "zstd", "none"])
+def test_compression(a, b, scratch, compress, assert_same_tree):
+    source = scratch.volume(a)
+    line = b"what is said again and again becomes shorter\n"
+    containers.fill(a.volume_data(source), {"text": line * 500_000, "random": os.urandom(500_000), "empty": b""})
+    name = scratch.name(b)
+    volumes.must_create(b, name, options=[f"from=a/{source}", f"compress={compress}"])
+    receipt = volumes.wait_imported(b, name)["migration"]
+    assert_same_tree(a.volume_data(source), b.volume_data(name))
+    whole = len(line) * 500_000 + 500_000
+    assert receipt["bytes_total"] >= whole
+    if compress == "zstd":
+        assert 500_000 < receipt["bytes_sent"] < whole / 10, receipt
+    if compress == "none":
+        assert receipt["bytes_sent"] > whole, receipt
+    wait_until(lambda: not volumes.options(b, name), 30, "compress, which is Ferry's own, is no option of the volume")
+
+
 def test_create_answers_at_once(b, scratch, big_source):
     name = scratch.name(b)
     created = volumes.create(b, name, options=[f"from=a/{big_source}"])

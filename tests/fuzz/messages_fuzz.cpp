@@ -13,6 +13,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::abort();
   if (const auto id = decode_opened(text); id && id->find_first_not_of("0123456789abcdef") != std::string::npos)
     std::abort();
+  if (const auto request = decode_describe_request(text);
+      request && decode_describe_request(encode(*request))->room != request->room)
+    std::abort();
+  (void)decode_seal_request(text);
   (void)decode_seal(text);
   if (decode_error(500, text, "a:7766").message.find('\n') != std::string::npos) std::abort();
   return 0;

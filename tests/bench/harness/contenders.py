@@ -40,13 +40,16 @@ class Session:
 @dataclass(frozen=True)
 class Typed:
     """What somebody would type at the destination. images: how often the work fills memory with it; scratch: it needs
-    a disk for an intermediate file at the source; update: what is typed when a first copy is there, if anything."""
+    a disk for an intermediate file at the source; update: what is typed when a first copy is there, if anything; slow:
+    it takes part on slow networks, slow_only: only there."""
     name: str
     script: str
     images: int = 1
     scratch: bool = False
     checked: bool = False
     update: str = ""
+    slow: bool = False
+    slow_only: bool = False
 
     @property
     def updates(self):
@@ -69,20 +72,26 @@ class Typed:
 
 
 class Ferry:
-    name = "ferry"
+    """options: of `create`, besides those that say what and from where."""
     images = 1
     scratch = False
     checked = True
     updates = True
 
+    def __init__(self, name="ferry", slow_only=False, **options):
+        self.name = name
+        self.slow = True
+        self.slow_only = slow_only
+        self._options = options
+
     @contextlib.contextmanager
     def session(self, place):
         with self._plugin(place, "source", place.source_disk) as source, \
                 self._plugin(place, "destination", place.destination, place.network.at_destination) as destination:
-            name, options = VOLUME, {}
+            name, options = VOLUME, dict(self._options)
             if place.update:
                 destination.bring(VOLUME, place.deadline)
-                name, options = _TICKET, {"volume": VOLUME}
+                name, options = _TICKET, {"volume": VOLUME, **self._options}
             sides = [_Side("source", source), _Side("destination", destination)]
             receipt = {}
 
@@ -117,14 +126,22 @@ class _Side:
                 f"{self._name}_peak_bytes_above_idle": self._process.peak_memory() - self._idle}
 
 
+def takes_part(contender, work):
+    if work.link:
+        return contender.slow
+    return not contender.slow_only and (contender.updates or not work.change)
+
+
 def _rsync(options, cipher=""):
     return f'rsync {options} -e "ssh -F $SSH {cipher}" "source:$SOURCE/" "$COPY/"'
 
 
 ALL = (
     Ferry(),
+    Ferry("ferry-plain", slow_only=True, compress="none"),
     Typed("cp", 'cp -a "$SOURCE/." "$COPY"'),
     Typed("rsync", _rsync("-aHAXS"), update=_rsync("-aHAXS")),
+    Typed("rsync-z", _rsync("-aHAXSz"), slow=True, slow_only=True),
     Typed("rsync-gcm", _rsync("-aHAXSW", _GCM), update=_rsync("-aHAXS", _GCM)),
     # without --acls and --xattrs: as it is typed, and faster
     Typed("tar-gcm", f'ssh -F "$SSH" {_GCM} source "tar -C $SOURCE -Scf - ." | tar -C "$COPY" -xpf -'),

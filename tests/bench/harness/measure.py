@@ -92,7 +92,8 @@ class Bench:
                 each.sync()
             if self.patience:
                 processor.wait_until_idle(self.patience)
-            sample = self._timed(session, destination)
+            with self.network.limited(work.link):
+                sample = self._timed(session, destination)
             sample.facts.update(changed)
             if contender.checked:
                 sample.facts["entries_equal"] = _check(volume, session.copy, work, contender)

@@ -1,5 +1,6 @@
 """Two hosts' networks and the cable between them. This process is at the source."""
 
+import contextlib
 import subprocess
 
 SOURCE = "192.0.2.1"  # RFC 5737: nobody's
@@ -25,11 +26,26 @@ class Network:
         """What comes before a command that is to run at the destination; the command keeps the process id."""
         return ["nsenter", f"--net=/proc/{self._pid}/ns/net"]
 
+    @contextlib.contextmanager
+    def limited(self, rate):
+        """The source sends at that rate of tc(8) at most, e.g. "1gbit"; None: as fast as it can."""
+        if rate:
+            _tc("add", "root", "tbf", "rate", rate, "burst", "1mb", "latency", "50ms")
+        try:
+            yield
+        finally:
+            if rate:
+                _tc("del", "root")
+
     def wire_bytes(self):
         """What has gone over the cable, both ways, with headers of segments as the kernel hands them over."""
         with open(f"/proc/{self._pid}/net/dev", encoding="ascii") as file:
             counters = next(line.split(":")[1].split() for line in file if line.strip().startswith(_INTERFACE))
         return int(counters[0]) + int(counters[8])
+
+
+def _tc(action, *words):
+    subprocess.run(["tc", "qdisc", action, "dev", "ferry-a", *words], check=True)
 
 
 def _ip(*words):

@@ -62,6 +62,7 @@ ALL = (
     Target("big-compressible", "time, of that for big",
            lambda results: seconds(results, "big-compressible", "ferry") / seconds(results, "big", "ferry"),
            most=_NOISE),
+    Target("gigabit", "faster than uncompressed", _faster_than("ferry-plain", "gigabit"), least=2),
     Target("small", "time, of cp -a's", _of_copy("small"), most=0.75),
     Target("small", "faster than rsync -aHAXS over ssh", _faster_than("rsync", "small"), least=2),
     Target("small", "memory above idle, source", _memory("small", "source"), most=64, unit="MiB"),

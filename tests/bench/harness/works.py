@@ -22,12 +22,14 @@ _NOW_NS = 1_700_000_000 * 10**9
 @dataclass(frozen=True)
 class Work:
     """size: bytes of content at scale 1, which bounds the memory that a copy takes to about half as much again. change:
-    what happens to the directory between first and second copy; it returns how many bytes it has changed."""
+    what happens to the directory between first and second copy; it returns how many bytes it has changed. link: the
+    network's rate, as tc(8) has it; on a slow one only contenders for slow networks take part."""
     name: str
     text: str
     size: int
     fill: Callable[[str, float], None]
     change: Callable[[str, float], int] | None = None
+    link: str = ""
 
 
 def big(directory, scale):
@@ -88,6 +90,8 @@ def pages(directory, _scale):
 ALL = (
     Work("big", "one file of 4 GiB, random", 4 * GIB, big),
     Work("big-compressible", "one file of 4 GiB, the content of this machine's /usr", 4 * GIB, big_compressible),
+    Work("gigabit", "one file of 1 GiB, the content of this machine's /usr, over 1 Gbit/s", GIB,
+         lambda directory, scale: big_compressible(directory, scale / 4), link="1gbit"),
     Work("small", "100,000 files in 1,000 directories, 0.4 GB, sizes log-normal, random", 700 * _MIB, small),
     Work("sparse", "one file of 4 GiB that is a hole but for 4,096 islands of 64 KiB", GIB // 4, sparse),
     Work("again", "a second copy of `small`, nothing changed", 700 * _MIB, small, nothing),

@@ -45,24 +45,39 @@ TEST(Options, FromNamesAPeerAndAVolume) {
     EXPECT_EQ(request->import->peer.host, host);
     EXPECT_EQ(request->import->peer.port, port);
     EXPECT_EQ(request->import->volume, volume);
-    EXPECT_EQ(request->import->freeze, Freeze::refuse);
+    EXPECT_EQ(request->import->terms.freeze, Freeze::refuse);
     EXPECT_TRUE(request->own_options.empty());
   }
 }
 
 TEST(Options, FreezeNoneIsForImports) {
-  EXPECT_EQ(parse_options("copy", {{"from", "a"}, {"freeze", "none"}})->import->freeze, Freeze::none);
+  EXPECT_EQ(parse_options("copy", {{"from", "a"}, {"freeze", "none"}})->import->terms.freeze, Freeze::none);
   EXPECT_THAT(refusal({{"freeze", "none"}}).message, AllOf(HasSubstr("freeze"), HasSubstr("from=")));
 }
 
 TEST(Options, LimitIsForImports) {
-  EXPECT_EQ(parse_options("copy", {{"from", "a"}, {"limit", "50M"}})->import->limit, 50'000'000U);
-  EXPECT_EQ(parse_options("copy", {{"from", "a"}})->import->limit, 0U);
+  EXPECT_EQ(parse_options("copy", {{"from", "a"}, {"limit", "50M"}})->import->terms.limit, 50'000'000U);
+  EXPECT_EQ(parse_options("copy", {{"from", "a"}})->import->terms.limit, 0U);
+}
+
+TEST(Options, Compression) {
+  using sync::Compression;
+  EXPECT_EQ(parse_options("copy", {{"from", "a"}})->import->terms.compression, Compression::automatic);
+  for (const auto& [value, compression] :
+       {std::pair{"auto", Compression::automatic}, {"zstd", Compression::zstd}, {"none", Compression::none}}) {
+    const auto request = parse_options("copy", {{"from", "a"}, {"compress", value}});
+    EXPECT_EQ(request->import->terms.compression, compression);
+    nlohmann::json json;
+    add_to_json(json, request->import->terms);
+    EXPECT_EQ(json["compress"], value);
+    EXPECT_EQ(terms_of(json).compression, compression);
+  }
+  EXPECT_EQ(terms_of({{"freeze", "none"}}).compression, Compression::automatic);  // of an older record
 }
 
 TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
   const std::tuple<StringMap, Code, std::vector<std::string>> cases[] = {
-      {{{"size", "1G"}}, Code::invalid_argument, {"unknown option \"size\"", "mode, from, freeze, limit"}},
+      {{{"size", "1G"}}, Code::invalid_argument, {"unknown option \"size\"", "mode, from, freeze, limit, compress"}},
       {{{"Mode", "ro"}}, Code::invalid_argument, {"unknown option \"Mode\""}},
       {{{"", ""}}, Code::invalid_argument, {"unknown option \"\""}},
       {{{"mode", "rx"}}, Code::invalid_argument, {"mode=", "rx", "mode=rw or mode=ro"}},
@@ -86,6 +101,9 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
       {{{"from", "a"}, {"limit", ""}}, Code::invalid_argument, {"option limit", "50M"}},
       {{{"from", "a"}, {"limit", "1K"}}, Code::invalid_argument, {"option limit", "100K"}},
       {{{"limit", "50M"}}, Code::invalid_argument, {"option limit", "from="}},
+      {{{"from", "a"}, {"compress", "lz4"}}, Code::invalid_argument, {"option compress", "\"lz4\"", "compress=zstd"}},
+      {{{"from", "a"}, {"compress", ""}}, Code::invalid_argument, {"option compress", "compress=auto"}},
+      {{{"compress", "zstd"}}, Code::invalid_argument, {"option compress", "from="}},
       {{{"from", "a"}, {"freeze", "x\ny"}}, Code::invalid_argument, {"freeze=\"x\\x0ay\"", "freeze=none"}},
   };
   for (const auto& [options, code, parts] : cases) {
@@ -98,7 +116,7 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
 
 TEST(Options, ThoseOfTheDocumentationThatAreStillToComeSaySo) {
   for (const auto* key : {"to", "container", "move", "reclaim", "force", "max-freeze", "rounds", "max-downtime",
-                          "strict", "layer", "memory", "start", "binds", "shared", "exclude", "compress", "rest"}) {
+                          "strict", "layer", "memory", "start", "binds", "shared", "exclude", "rest"}) {
     const Error refused = refusal({{key, "true"}, {"from", "a"}});
     EXPECT_EQ(refused.code, Code::unsupported) << key;
     EXPECT_THAT(refused.message, AllOf(HasSubstr(std::string("option ") + key), HasSubstr("not in this version")));
@@ -122,8 +140,8 @@ TEST(Options, ATicketNamesVolumesOfAPeer) {
     EXPECT_EQ(ticket.volumes[static_cast<std::size_t>(i)].source, source);
     EXPECT_EQ(ticket.volumes[static_cast<std::size_t>(i)].target, target);
   }
-  EXPECT_EQ(ticket.freeze, Freeze::none);
-  EXPECT_EQ(ticket.limit, 1'000'000U);
+  EXPECT_EQ(ticket.terms.freeze, Freeze::none);
+  EXPECT_EQ(ticket.terms.limit, 1'000'000U);
   EXPECT_TRUE(ticket.replace);
   EXPECT_FALSE(ticket.dry_run);
   const auto as = parse_options("tt", {{"from", "a"}, {"volume", "xx"}, {"as", "copy"}});

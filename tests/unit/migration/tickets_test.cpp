@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 TEST(TicketPlan, SurvivesItsRecord) {
   TicketPlan plan;
-  plan.request = {{"a", 7766}, {}, Freeze::none, 5, true, false};
+  plan.request = {{"a", 7766}, {}, {Freeze::none, 5, sync::Compression::zstd}, true, false};
   plan.peer_uuid = "uuid";
   TicketVolume volume;
   volume.target = "copy";
@@ -78,7 +78,7 @@ class TicketsTest : public testing::Test {
     tickets_ = std::make_unique<Tickets>(Tickets::Parts{*catalogue_, peers_, *imports_, mounts_, client_, [] {}});
   }
 
-  const TicketRequest request_{{"a", 7766}, {{"pg", "pg"}}, Freeze::refuse, 0, false, false};
+  const TicketRequest request_{{"a", 7766}, {{"pg", "pg"}}, {}, false, false};
   test::TemporaryDirectory directory_;
   FakeHost host_;
   FakePeers peers_{host_};
@@ -181,7 +181,7 @@ TEST_F(TicketsTest, WhatIsDecidedIsDoneWithoutThePeer) {
     sync::ReceiverOptions options;
     options.baseline = catalogue_->layout().baseline("pg");
     options.update = sync::UpdateOf{data("pg"), catalogue_->uuid(), sync::Replace::refuse};
-    const auto source = peer->open({{"a", 7766}, "pg", Freeze::refuse, 0});
+    const auto source = peer->open({{"a", 7766}, "pg", {}});
     sync::Receiver receiver(**source, catalogue_->layout().update("pg"), catalogue_->layout().journal("pg"), options,
                             progress, cancelled);
     const auto received = receiver.run();
@@ -269,7 +269,7 @@ TEST_F(TicketsTest, OtherVolumesOfThatNameAreNotLost) {
 TEST_F(TicketsTest, AFailedImportIsStartedAgain) {
   host_.on_open = [](int) { return Result<>(fail(Code::not_found, "it has gone")); };
   CreateRequest import;
-  import.import = ImportRequest{{"a", 7766}, "pg", Freeze::refuse, 0};
+  import.import = ImportRequest{{"a", 7766}, "pg", {}};
   ASSERT_TRUE(imports_->begin("pg", import));
   ASSERT_TRUE(imports_->wait("pg", after(std::chrono::seconds(20))));
   EXPECT_EQ(catalogue_->find("pg")->state, volumes::State::failed);

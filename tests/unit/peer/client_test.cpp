@@ -40,7 +40,7 @@ class DrippingPeer : public testing::Test {
     const auto peer = factory->peer({"127.0.0.1", server_.port()});
     const auto start = SteadyClock::now();
     const auto identified = peer->identify(milliseconds(400));
-    const auto described = peer->describe({{}, "pgdata", migration::Freeze::none}, 0, milliseconds(400));
+    const auto described = peer->describe({{}, "pgdata", {migration::Freeze::none}}, 0, milliseconds(400));
     EXPECT_LT(SteadyClock::now() - start, milliseconds(2400));
     ASSERT_FALSE(identified);
     ASSERT_FALSE(described);

@@ -66,7 +66,7 @@ class Loopback : public testing::Test {
     const std::uint16_t port = host_ ? host_->port() : 0;
     host_.reset();
     host_ = std::make_unique<Host>(directory_ / "source-host", keys_, port, std::move(allowed), times_);
-    request_ = {{"127.0.0.1", host_->port()}, "pgdata", migration::Freeze::refuse};
+    request_ = {{"127.0.0.1", host_->port()}, "pgdata", {}};
   }
   fs::path data() const { return host_->catalogue->layout().data("pgdata"); }
   void fill(int files, std::size_t size) {
@@ -195,10 +195,10 @@ TEST_F(Loopback, OddRequestsAreAnsweredAndHarmNobody) {
   EXPECT_FALSE(post(*link, "/describe", std::string(8 << 20, 'x')));
   const auto fresh = connection();
   EXPECT_EQ(post(*fresh, source + "/content", "\xff\xff").error().code, Code::corrupt);
-  EXPECT_EQ(post(*fresh, source + "/content", std::string(8, '\0') + std::string("\1\1\0\0", 4)).error().code,
+  EXPECT_EQ(post(*fresh, source + "/content", std::string(9, '\0') + std::string("\1\1\0\0", 4)).error().code,
             Code::corrupt);  // before any manifest
   EXPECT_TRUE(post(*fresh, source + "/manifest"));
-  EXPECT_TRUE(post(*fresh, source + "/content", std::string(9, '\0')));
+  EXPECT_TRUE(post(*fresh, source + "/content", std::string(10, '\0')));
   EXPECT_TRUE(post(*fresh, source + "/seal", encode(SealRequest{false})));
 }
 
@@ -235,7 +235,7 @@ TEST_F(Loopback, WhatFollowsAWalkWaitsForItsEnd) {
       link->stream({"POST", source + "/manifest", "", seconds(5), seconds(30)}, [&](std::string_view) -> Result<> {
         if (asking.joinable()) return {};
         asking = std::thread([&] {
-          const auto read = post(*other, source + "/content", std::string(9, '\0'));
+          const auto read = post(*other, source + "/content", std::string(10, '\0'));
           EXPECT_TRUE(read) << read.error().message;
         });
         std::this_thread::sleep_for(milliseconds(100));  // most likely it is waiting by then

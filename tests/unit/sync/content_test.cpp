@@ -51,6 +51,11 @@ class Recorder : public FrameHandler {
   std::uint64_t end_ = 0;
 };
 
+/// Of payload, most likely, of which each value is as good as any other.
+bool is_within_a_run(const std::string& bytes, std::size_t at) {
+  return at > 0 && at + 1 < bytes.size() && bytes[at - 1] == bytes[at] && bytes[at] == bytes[at + 1];
+}
+
 class ContentTest : public testing::Test {
  protected:
   Result<> decode(std::string_view bytes, std::size_t piece = 1 << 20) const {
@@ -81,12 +86,16 @@ class ContentTest : public testing::Test {
 TEST_F(ContentTest, GoldenStreams) {
   test::expect_golden("sync", "frames", good().bytes());
   std::string wants;
-  append_wants(wants, 0x0123456789abcdef, wants_);
+  append_wants(wants, 0x0123456789abcdef, wants_, Compression::automatic);
   test::expect_golden("sync", "wants", wants);
-  for (const std::size_t piece : {1U, 3U, 100U}) EXPECT_TRUE(decode(test::read_golden("sync", "frames"), piece));
+  // Another version of zstd may compress in another way, so that is only read.
+  for (const char* stream : {"frames", "frames-compressed"})
+    for (const std::size_t piece : {1U, 3U, 100U})
+      EXPECT_TRUE(decode(test::read_golden("sync", stream), piece)) << stream;
   const auto read = read_wants(test::read_golden("sync", "wants"), entries_);
   ASSERT_TRUE(read);
   EXPECT_EQ(read->seed, 0x0123456789abcdefU);
+  EXPECT_EQ(read->compression, Compression::automatic);
   ASSERT_EQ(read->wants.size(), 3U);
   EXPECT_EQ(read->wants[2].extent, 1U);
   EXPECT_EQ(read->wants[2].held, (std::vector<std::uint64_t>{1, 2, UINT64_MAX}));
@@ -142,7 +151,7 @@ TEST_F(ContentTest, AFailureEndsTheStream) {
 TEST_F(ContentTest, EveryFlippedByteOfAStreamIsRefusedOrHarmless) {
   const std::string bytes = good().bytes();
   for (std::size_t at = 0; at < bytes.size(); ++at)
-    for (int flip = 1; flip < 256; ++flip) {
+    for (int flip = is_within_a_run(bytes, at) ? 255 : 1; flip < 256; ++flip) {
       std::string damaged = bytes;
       damaged[at] = static_cast<char>(damaged[at] ^ flip);
       (void)decode(damaged);

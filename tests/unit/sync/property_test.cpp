@@ -54,6 +54,7 @@ class PropertyTest : public MigrationTest {
     auto source = open_source();
     source.piece = 1 + random.below(300'000);
     options_ = {};
+    options_.compression = static_cast<Compression>(random.below(3));
     options_.connections = static_cast<unsigned>(1 + random.below(4));
     const auto receipt = receive(source);
     ASSERT_TRUE(receipt) << receipt.error().message;

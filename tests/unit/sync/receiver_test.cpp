@@ -59,6 +59,29 @@ class ReceiverTest : public testing::Test {
   std::atomic<bool> cancelled_{false};
 };
 
+TEST_F(ReceiverTest, CompressesWhatItIsAskedTo) {
+  for (int i = 0; i < 100; ++i)
+    write(source_ / std::to_string(i), std::string(20'000, static_cast<char>('a' + i % 26)));
+  write(source_ / "large", std::string(20 << 20, 'x'));
+  constexpr std::uint64_t content = 100 * 20'000 + (20 << 20);
+  for (const auto compression : {Compression::none, Compression::zstd, Compression::automatic}) {
+    fs::remove_all(staging_);
+    fs::remove(directory_ / "journal");
+    fs::create_directories(staging_);
+    options_.compression = compression;
+    auto source = open_source();
+    const auto receipt = receive(source);
+    ASSERT_TRUE(receipt) << receipt.error().message;
+    EXPECT_EQ(difference(), "");
+    if (compression == Compression::none) {
+      EXPECT_GT(progress_.bytes_sent, content);
+    }
+    if (compression == Compression::zstd) {
+      EXPECT_LT(progress_.bytes_sent, content / 100);
+    }
+  }
+}
+
 TEST_F(ReceiverTest, CopiesAnEmptyTree) {
   auto source = open_source();
   const auto receipt = receive(source);

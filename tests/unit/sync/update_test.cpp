@@ -436,6 +436,7 @@ TEST_F(RandomUpdates, AlwaysEndInTheNewVersion) {
       for (std::size_t attempts = random.below(3); attempts > 0; --attempts) attempt(random, *from, *to);
       auto source = open(*from);
       options_ = {};
+      options_.compression = static_cast<Compression>(random.below(3));
       const auto receipt = receive_update(source, *to);
       ASSERT_TRUE(receipt) << receipt.error().message;
       if (settled && copied_when_settled) {
