@@ -205,10 +205,10 @@ void Server::content(const httplib::Request& request, const std::string& body, h
 void Server::seal(const httplib::Request& request, const std::string& body, httplib::Response& response) {
   const auto session = sessions_.find(request.matches[1]);
   if (!session) return refuse(response, session.error());
-  const auto turn = (*session)->turns.read(after(times_.turn));
-  if (!turn) return refuse(response, {Code::unavailable, "the source is being walked by an earlier request"});
   const auto wanted = decode_seal_request(body);
   if (!wanted) return refuse(response, wanted.error());
+  const auto turn = (*session)->turns.read(after(times_.turn));
+  if (!turn) return refuse(response, {Code::unavailable, "the source is being walked by an earlier request"});
   const auto sealed = sources_.seal(*(*session)->volume, wanted->unchanged);
   if (!sealed) return refuse(response, sealed.error());
   answer(response, encode(*sealed));

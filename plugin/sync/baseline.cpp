@@ -1,5 +1,7 @@
 #include "sync/baseline.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include <atomic>
@@ -63,6 +65,20 @@ Result<std::uint64_t> settle(int root, const std::vector<Baseline::File>& files)
   return now();
 }
 
+/// Whether the names of files that have several, in the root itself, are still names of those: elsewhere the
+/// directory's ctime says so.
+bool are_links_untouched(const Baseline& baseline, int root) {
+  const auto& entries = baseline.manifest.entries;
+  for (std::size_t i = 1; i < entries.size() && entries[i].parent == 0; ++i) {
+    struct stat info {};
+    if (entries[i].type == Type::hard_link &&
+        (::fstatat(root, entries[i].name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 ||
+         info.st_ino != baseline.files[entries[i].link].inode))
+      return false;
+  }
+  return true;
+}
+
 /// Its ctime tells nothing: a new volume's has changed by the rename that made it one.
 bool is_root_untouched(const std::vector<Entry>& entries, int root) {
   const auto found = Inspector(true).inspect(root, "");
@@ -110,7 +126,6 @@ Result<> write_baseline(const std::filesystem::path& path, int root, const Manif
 Result<Baseline> read_baseline(const std::filesystem::path& path) {
   Baseline baseline;
   ManifestDecoder decoder;
-  std::string again;
   std::uint64_t stable_before_ns = 0;
   std::vector<std::pair<std::uint32_t, Baseline::File>> files;
   FERRY_TRY(read_state(path, [&](std::string_view body) -> Result<> {
@@ -129,10 +144,7 @@ Result<Baseline> read_baseline(const std::filesystem::path& path) {
         file.stable = reader.byte() != 0;
         return reader.at_end() ? Result<>() : fail(Code::corrupt, path.string() + " is damaged");
       }
-      default:
-        again.clear();
-        append_record(again, body);
-        return decoder.feed(again);
+      default: return decoder.record(body);
     }
   }));
   FERRY_ASSIGN(baseline.manifest, decoder.finish());
@@ -147,7 +159,7 @@ Result<Baseline> read_baseline(const std::filesystem::path& path) {
 
 bool is_untouched(const Baseline& baseline, int root) {
   const auto& entries = baseline.manifest.entries;
-  if (!is_root_untouched(entries, root)) return false;
+  if (!is_root_untouched(entries, root) || !are_links_untouched(baseline, root)) return false;
   std::atomic<bool> untouched = true;
   stat_all(root, entries, [&](std::uint32_t index, const Result<struct stat>& info) {
     if (index == 0) return true;

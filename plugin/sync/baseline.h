@@ -13,7 +13,8 @@ namespace ferry::sync {
 
 /// What a volume was when it was last copied from elsewhere: the sender's manifest, and which file here is which of its
 /// files. So an update knows without reading what is still equal, at either end, and whether the copy has been written
-/// to since. Stored beside the volume; one that is missing or damaged costs time only.
+/// to since. Stored beside the volume; without it an update has to be told that changes may be
+/// lost, and compares everything.
 struct Baseline {
   /// What an entry is here; nothing of hard links.
   struct File {

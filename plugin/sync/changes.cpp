@@ -100,17 +100,19 @@ Result<std::vector<Want>> Changes::prepare() {
 /// Whatever was written here since the last copy, either way, would be lost.
 Result<> Changes::check_unchanged() const {
   if (replace_ == Replace::allowed || version_.untouched) return {};
-  std::string first = "its list of what it was is missing";
+  std::string first;
   if (version_.baseline) first = difference(*version_.baseline, old_entries_);
-  if (first.empty()) return {};
+  if (version_.baseline && first.empty()) return {};
   const auto& info = manifest_.info;
   const bool from_here = !info.origin.empty() && info.origin == version_.host && info.origin_stamp != Digest{};
   if (from_here && info.origin_stamp == stamp_of(old_entries_)) return {};
-  return fail(Code::already_exists,
-              "the volume has been changed here since it was last copied (" +
-                  (version_.baseline ? "first difference: " + (first == "." ? "the volume's root" : quote(first))
-                                     : "it never was, as far as is known") +
-                  "); pass -o replace=true to lose those changes, or remove the volume");
+  const std::string help = "; pass -o replace=true to lose those changes, or remove the volume";
+  if (!version_.baseline)
+    return fail(
+        Code::already_exists,
+        "the volume may have been changed here: Ferry's list of what it was when it was last copied is missing" + help);
+  return fail(Code::already_exists, "the volume has been changed here since it was last copied (first difference: " +
+                                        (first == "." ? "the volume's root" : quote(first)) + ")" + help);
 }
 
 void Changes::decide_all() {
@@ -216,7 +218,8 @@ Result<> Changes::want(std::uint32_t index) {
   const auto known = journal_.find(path);
   if (known && known->same_version(entry) && known->stable && known->old == old_file(index)) {
     if (is_received(index, *known)) return {};
-    if (extent_count(entry.size) > 1 && !known->extents.empty() && is_there(index)) return want_missing(index, *known);
+    if (extent_count(entry.size) > 1 && !known->extents.empty() && received_size(index) == entry.size)
+      return want_missing(index, *known);
   }
   FERRY_ASSIGN(const bool forgotten, journal_.forget(path));
   forgot_ = forgot_ || forgotten;
@@ -231,21 +234,20 @@ Result<> Changes::want(std::uint32_t index) {
   return {};
 }
 
-/// Whether something was received of it.
-bool Changes::is_there(std::uint32_t index) const {
+/// Of the file with what was received of it; none if there is none.
+std::optional<std::uint64_t> Changes::received_size(std::uint32_t index) const {
   struct stat info {};
   const std::string name = Places::flat_name(entries_, index);
-  return ::fstatat(content_, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode) &&
-         static_cast<std::uint64_t>(info.st_size) == entries_[index].size;
+  if (::fstatat(content_, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) return std::nullopt;
+  return static_cast<std::uint64_t>(info.st_size);
 }
 
 /// Whether all of it is there.
 bool Changes::is_received(std::uint32_t index, const FileProgress& known) const {
-  struct stat info {};
-  const std::string name = Places::flat_name(entries_, index);
-  if (::fstatat(content_, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) return false;
+  const auto size = received_size(index);
+  if (!size) return false;
   if (known.old) return known.extents.size() == extent_count(entries_[index].size);
-  return known.complete && static_cast<std::uint64_t>(info.st_size) == entries_[index].size;
+  return known.complete && size == entries_[index].size;
 }
 
 Result<> Changes::want_missing(std::uint32_t index, const FileProgress& known) {
@@ -324,7 +326,10 @@ Digest Changes::known_digest(std::uint32_t entry) const {
 
 Result<> Changes::conclude(Manifest&& manifest, const std::vector<Digest>& digests,
                            const std::set<std::uint32_t>& torn) {
-  if (changes_nothing_) return {};
+  if (changes_nothing_) {  // an earlier attempt may have found something
+    FERRY_TRY(remove_tree(plan_path_));
+    return sync_directory(plan_path_.parent_path());
+  }
   return write_plan(plan_path_, plan(std::move(manifest), digests, torn));
 }
 
@@ -333,7 +338,7 @@ Result<> Changes::conclude(Manifest&& manifest, const std::vector<Digest>& diges
 bool Changes::is_all_as_copied() const {
   if (!version_.untouched || entries_.size() != old_entries_.size() || !removals_.empty()) return false;
   const auto& copied = version_.baseline->manifest;
-  if (manifest_.info.host != copied.info.host) return false;
+  if (manifest_.info.host != copied.info.host || manifest_.info.lineage != copied.info.lineage) return false;
   for (std::uint32_t index = 0; index < entries_.size(); ++index)
     if (plan_[index].step != Step::keep || old_of_[index] != index ||
         entries_[index].inode != copied.entries[index].inode ||

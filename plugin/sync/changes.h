@@ -71,7 +71,7 @@ class Changes : public Target {
   std::optional<OldFile> old_file(std::uint32_t index) const;
   Result<> want(std::uint32_t index);
   Result<> want_missing(std::uint32_t index, const FileProgress& known);
-  bool is_there(std::uint32_t index) const;
+  std::optional<std::uint64_t> received_size(std::uint32_t index) const;
   bool is_received(std::uint32_t index, const FileProgress& known) const;
   Result<> make_large_file(std::uint32_t index);
   Result<> take_away();

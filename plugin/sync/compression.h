@@ -56,16 +56,16 @@ class Decompressor {
 };
 
 /// Finds out, while streams of one source run, whether compressing makes them faster: whatever slows them down,
-/// network, processor or disk, counts. It tries both ways for some MiB each, stays with the better one, and tries again
-/// later, ever more seldom as long as that does not change. Thread-safe.
+/// network, processor or disk, counts. It tries both ways for some MiB each, changes to the other one if that is better
+/// twice, and tries again later, ever more seldom as long as nothing changes. Thread-safe.
 class CompressionChoice {
  public:
   /// Whether what comes next is to be compressed.
   bool compress() const;
 
-  /// A stream has sent `bytes`, as they were before, by the time `now`. `compressed`: whether compressing them saved
-  /// anything.
-  void sent(std::uint64_t bytes, bool compressed, SteadyClock::time_point now);
+  /// A stream has made `bytes` (as they were before) ready by the time `now`. `compress` is what compress() had said
+  /// then, `smaller` whether that saved anything.
+  void sent(std::uint64_t bytes, bool compress, bool smaller, SteadyClock::time_point now);
 
  private:
   enum class Phase {
@@ -77,6 +77,8 @@ class CompressionChoice {
   };
   void enter(Phase phase, SteadyClock::time_point now);
   void decide(bool other_is_better, SteadyClock::time_point now);
+  bool compress_locked() const;
+  bool is_hopeless(SteadyClock::time_point now) const;
   std::uint64_t length() const;
   double rate(SteadyClock::time_point now) const;
 
@@ -84,9 +86,11 @@ class CompressionChoice {
   Phase phase_ = Phase::begin;  // protected by mutex_, as are the following
   bool better_ = false;         // to compress
   std::uint64_t sent_ = 0;      // in this phase
+  bool any_smaller_ = false;    // of what was compressed in it
   SteadyClock::time_point began_{};
   double measured_ = 0;  // bytes per second
   std::uint64_t rest_ = 0;
+  unsigned wins_ = 0;  // of the other way, one after another
 };
 
 /// Another source's bytes, which are whole records: some or all of them compressed, a piece at a time. Not thread-safe.

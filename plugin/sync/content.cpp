@@ -82,7 +82,6 @@ Result<> FrameDecoder::record(std::string_view body) {
   Reader reader(body);
   const auto kind = static_cast<FrameKind>(reader.byte());
   if (kind == FrameKind::compressed) return compressed(reader);
-  if (body.size() > longest_frame) return fail(Code::corrupt, "the peer sent a frame that is too long");
   return frame(kind, reader);
 }
 

@@ -17,7 +17,7 @@ struct Estimate {
   std::uint64_t files_to_send = 0;  ///< wholly or in part
   std::uint64_t bytes_to_send = 0;  ///< at most: of files of which pages are compared, all of it
   std::uint64_t names_to_remove = 0;
-  double seconds = 0;  ///< predicted, from the walk and from how fast a first piece came
+  double seconds = 0;  ///< predicted, from the walk and from how fast a first piece came, not compressed
 };
 
 /// Walks the source and compares, but writes nothing below `update.data`. `scratch` is an empty directory. Errors as

@@ -7,7 +7,6 @@
 #include <algorithm>
 
 #include "base/files.h"
-#include "sync/inspect.h"
 #include "sync/metadata.h"
 
 namespace ferry::sync {

@@ -56,11 +56,12 @@ class ManifestDecoder {
   /// the memory. Beside them it holds one record.
   explicit ManifestDecoder(std::size_t most = 50'000'000, std::uint64_t memory = memory_for_manifests());
   Result<> feed(std::string_view bytes) { return records_.feed(bytes); }
+  /// Instead of feed(): one record without its length.
+  Result<> record(std::string_view body);
   /// The manifest, or Code::corrupt if the trailer is missing or its count is another.
   Result<Manifest> finish();
 
  private:
-  Result<> record(std::string_view body);
   Result<> entry(Reader& reader);
   Result<> keep(Entry entry);
   Result<> header(Reader& reader);

@@ -1,7 +1,5 @@
 #include "sync/plan.h"
 
-#include <algorithm>
-
 #include "sync/state_file.h"
 
 namespace ferry::sync {
@@ -65,11 +63,8 @@ class PlanReader {
       case kind_patch:
         plan_.patches.push_back({reader.number32(), reader.number32(), std::string(reader.string(longest_patch))});
         return check(reader.at_end());
-      default: break;
+      default: return manifest_.record(body);
     }
-    std::string again;
-    append_record(again, body);
-    return manifest_.feed(again);
   }
 
   Result<Plan> finish() {
@@ -103,11 +98,6 @@ class PlanReader {
 };
 
 }  // namespace
-
-bool Plan::empty() const {
-  return removals.empty() &&
-         std::all_of(entries.begin(), entries.end(), [](const Entry& entry) { return entry.step == Step::keep; });
-}
 
 Result<> write_plan(const std::filesystem::path& path, const Plan& plan) {
   FERRY_ASSIGN(StateWriter state, StateWriter::create(path));

@@ -12,8 +12,9 @@
 namespace ferry::sync {
 
 /// What turns a volume's tree into the new version, from the moment at which it is decided that it becomes that: an
-/// update is received beside the volume (Changes), stored as a Plan, and carried out, again and again if need be,
-/// without the sender. So a crash at any point leaves the old version or one that becomes the new one.
+/// update is received beside the volume (Changes), stored as a Plan unless nothing differs, and carried out, again and
+/// again if need be, without the sender. So a crash at any point leaves the old version or one that becomes the new
+/// one.
 struct Plan {
   enum class Step : std::uint8_t {
     keep = 0,      ///< as it is
@@ -44,9 +45,6 @@ struct Plan {
   std::vector<Removal> removals;  ///< none is below another
   std::vector<FilePatch> patches;
   bool splits_inodes = false;  ///< something that is taken away is another name of something that stays
-
-  /// Nothing is to be done.
-  bool empty() const;
 };
 
 /// What an update has on disk while it is received and applied, below a directory of its own beside the volume's data.

@@ -354,7 +354,7 @@ std::vector<std::string> Receiver::warnings(const Round& round) {
   return all;
 }
 
-Receipt Receiver::receipt(const Round& round, std::uint64_t rounds) const {
+Receipt Receiver::receipt(const Round& round, std::uint64_t rounds) {
   Receipt receipt;
   receipt.digest = to_hex(round.digest);
   receipt.rounds = rounds;

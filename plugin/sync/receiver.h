@@ -91,8 +91,8 @@ struct Receipt {
 };
 
 /// The receiving end: makes the staging directory equal to the source's tree or, for an update, a directory with a Plan
-/// (sync/plan.h) of all that has to change, carrying on from what the journal says is there. Run it again after an
-/// error to carry on. One thread calls run(); it starts and joins others.
+/// (sync/plan.h) of all that has to change (none if nothing has), carrying on from what the journal says is there. Run
+/// it again after an error to carry on. One thread calls run(); it starts and joins others.
 class Receiver {
  public:
   /// `staging` must exist, for an update with what UpdatePaths names; `journal` is a file's path beside it. The
@@ -124,7 +124,7 @@ class Receiver {
   Result<> fetch_batch(std::span<const Want> batch, FileWriter& writer, const std::vector<Entry>& entries);
   void collect_known(Round& round, const Journal& journal, const std::vector<Want>& wants, Assembly& assembly);
   static std::vector<std::string> warnings(const Round& round);
-  Receipt receipt(const Round& round, std::uint64_t rounds) const;
+  static Receipt receipt(const Round& round, std::uint64_t rounds);
   Result<> make_durable(Journal& journal) const;
   void count_received(std::size_t bytes);
   Result<> check_cancelled() const;

@@ -31,10 +31,10 @@ void stat_all(int root, const std::vector<Entry>& entries, const StatVisitor& vi
   const auto count = static_cast<std::uint32_t>(entries.size());
   const std::uint32_t middle = count / 2;
   // Deferred if the system has no thread.
-  const auto rest =
+  auto rest =
       std::async(std::launch::async | std::launch::deferred, [&] { stat_some(root, entries, middle, count, visit); });
   stat_some(root, entries, 0, middle, visit);
-  rest.wait();
+  rest.get();
 }
 
 }  // namespace ferry::sync

@@ -1,6 +1,7 @@
 #include "migration/tickets.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <thread>
@@ -65,6 +66,19 @@ class TicketsTest : public testing::Test {
     return status();
   }
 
+  /// The record of a ticket that another process has decided to update pg with, and has not got any further.
+  void store_decided_update(const std::string& ticket) {
+    TicketPlan plan{request_, "other-host", {{"pg", "update", host_.description, "lineage"}}, nullptr};
+    plan.committing = nlohmann::json::array({{{"digest", "decided"}}});
+    volumes::VolumeRecord record;
+    record.name = ticket;
+    record.kind = volumes::Kind::ticket;
+    record.created = record.lineage = "x";
+    record.state = volumes::State::importing;
+    record.import = to_json(plan);
+    ASSERT_TRUE(catalogue_->create(record));
+  }
+
   /// As another process finds it.
   void restart() {
     tickets_->abandon_all();
@@ -114,8 +128,15 @@ TEST_F(TicketsTest, AnUpdateBringsLabelsThoughNoContentHasChanged) {
   std::this_thread::sleep_for(
       std::chrono::milliseconds(50));  // the kernel's clock moves on: two times may be told apart
   run("t2", request_);
+  const auto baseline = [&] {
+    struct stat info {};
+    EXPECT_EQ(::stat(catalogue_->layout().baseline("pg").c_str(), &info), 0);
+    return info.st_ino;
+  };
+  const auto before = baseline();
   host_.description.labels = {{"team", "db"}};
   const auto status = run("t3", request_);
+  EXPECT_EQ(baseline(), before);  // there was no plan
   EXPECT_EQ(status["state"], "done") << status;
   const auto record = catalogue_->find("pg");
   EXPECT_EQ(record->labels, (volumes::StringMap{{"team", "db"}}));
@@ -187,16 +208,7 @@ TEST_F(TicketsTest, WhatIsDecidedIsDoneWithoutThePeer) {
     const auto received = receiver.run();
     ASSERT_TRUE(received) << received.error().message;
   }
-  TicketPlan plan{
-      request_, "other-host", {{"pg", "update", host_.description, "lineage"}}, nlohmann::json::array({nullptr})};
-  plan.committing[0] = {{"digest", "decided"}};
-  volumes::VolumeRecord record;
-  record.name = "t2";
-  record.kind = volumes::Kind::ticket;
-  record.created = record.lineage = "x";
-  record.state = volumes::State::importing;
-  record.import = to_json(plan);
-  ASSERT_TRUE(catalogue_->create(record));
+  store_decided_update("t2");
   host_.on_open = [](int) { return Result<>(fail(Code::unavailable, "the peer is away")); };
   restart();
   tickets_->resume();
@@ -209,15 +221,7 @@ TEST_F(TicketsTest, WhatIsDecidedIsDoneWithoutThePeer) {
 // A Mount must not get what a later process is going to change beneath it.
 TEST_F(TicketsTest, WhatIsDecidedIsHeldAlsoWhileItCannotBeDone) {
   run("t1", request_);
-  TicketPlan plan{request_, "other-host", {{"pg", "update", host_.description, "lineage"}}, nullptr};
-  plan.committing = nlohmann::json::array({{{"digest", "decided"}}});
-  volumes::VolumeRecord record;
-  record.name = "t2";
-  record.kind = volumes::Kind::ticket;
-  record.created = record.lineage = "x";
-  record.state = volumes::State::importing;
-  record.import = to_json(plan);
-  ASSERT_TRUE(catalogue_->create(record));
+  store_decided_update("t2");
   ASSERT_TRUE(catalogue_->prepare_update("pg"));
   ASSERT_TRUE(write_file_atomically(sync::UpdatePaths(catalogue_->layout().update("pg")).plan, "no plan"));
   tickets_->resume();

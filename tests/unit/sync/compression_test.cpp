@@ -41,10 +41,12 @@ TEST(Compressor, DoesNothingForWhatDoesNotBecomeSmaller) {
 
 TEST(Decompressor, RefusesWhatIsNotOneFrameOfBoundedSize) {
   const std::string good = compressed(std::string(longest_compressed, 'x'));
+  const std::string skipped("\x50\x2a\x4d\x18\x04\0\0\0abcd", 12);  // RFC 8878, 3.1.2
   Decompressor decompressor;
   for (const std::string& bad :
        {std::string(), std::string("x"), std::string(100, 'x'), good.substr(0, good.size() - 1), good + "x",
-        good + good, compressed(std::string(longest_compressed + 1, 'x')), compressed(std::string(1U << 30, 'x'))}) {
+        good + good, good + compressed(""), skipped + good, good + skipped, skipped,
+        compressed(std::string(longest_compressed + 1, 'x')), compressed(std::string(1U << 30, 'x'))}) {
     const auto refused = decompressor.decompress(bad);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, Code::corrupt);
@@ -115,7 +117,7 @@ TEST_F(CompressedFrames, AreCheckedAsOthersAre) {
   for (const auto& bad :
        {frame(frame(good)), frame(good + good), frame(good.substr(0, 500)) + frame(good.substr(500)),
         frame(good.substr(0, good.size() - 1)), frame(Frames().data(2'000'000, "x").end().end().bytes()),
-        frame(Frames().data(0, std::string(block_size + 100, 'x')).end().end().bytes()), frame("")}) {
+        frame(Frames().data(0, std::string(block_size + 100, 'x')).end().end().bytes())}) {
     const auto refused = decode(bad);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, Code::corrupt);
@@ -127,38 +129,45 @@ class Stream {
  public:
   double plain = 1e-9;
   double compressed = 2e-9;
-  bool compresses = true;
+  int smaller_of_ten = 10;  ///< of ten pieces so many become smaller; the others take what they take plain
 
   /// Sends so many MiB.
   void run(int mib) {
     for (int i = 0; i < 4 * mib; ++i) {
       const bool compress = choice.compress();
-      constexpr std::uint64_t piece = 256U << 10;
-      const double seconds = static_cast<double>(piece) * (compress ? compressed : plain);
-      now += std::chrono::duration_cast<SteadyClock::duration>(std::chrono::duration<double>(seconds));
-      (compress ? pieces_compressed : pieces_plain) += 1;
-      choice.sent(piece, compress && compresses, now);
+      const bool smaller = compress && pieces % 10 < smaller_of_ten;
+      now += time_for(smaller ? compressed : plain);
+      seconds[compress] += std::chrono::duration<double>(time_for(smaller ? compressed : plain)).count();
+      ++pieces;
+      choice.sent(piece, compress, smaller, now);
     }
   }
+  static SteadyClock::duration time_for(double per_byte) {
+    return std::chrono::duration_cast<SteadyClock::duration>(
+        std::chrono::duration<double>(static_cast<double>(piece) * per_byte));
+  }
+  /// Of the pieces of run(), since it was asked last, so many were to be compressed.
   double share_compressed() {
-    const double share = pieces_compressed / (pieces_compressed + pieces_plain);
-    pieces_compressed = pieces_plain = 0;
+    const double whole = seconds[0] / plain + seconds[1] / compressed;
+    const double share = seconds[1] / compressed / whole;
+    seconds[0] = seconds[1] = 0;
     return share;
   }
 
+  static constexpr std::uint64_t piece = 256U << 10;
   CompressionChoice choice;
   SteadyClock::time_point now{std::chrono::hours(1)};
-  double pieces_compressed = 0;
-  double pieces_plain = 0;
+  int pieces = 0;
+  double seconds[2] = {0, 0};
 };
 
 TEST(CompressionChoice, CompressesOnASlowNetwork) {
   Stream stream;
   stream.plain = 8e-9;
   stream.compressed = 4e-9;
-  stream.run(12);
-  EXPECT_EQ(stream.share_compressed(), 1.0 / 12);
-  stream.run(3);
+  stream.run(11);
+  EXPECT_EQ(stream.share_compressed(), 0);
+  stream.run(30);
   stream.share_compressed();
   stream.run(4000);
   EXPECT_GT(stream.share_compressed(), 0.95);
@@ -174,13 +183,49 @@ TEST(CompressionChoice, CostsNextToNothingWhereItDoesNotPay) {
   EXPECT_LT(std::chrono::duration<double>(stream.now - begin).count(), 1.01 * best);
 }
 
-TEST(CompressionChoice, AsksOnePieceOfWhatDoesNotBecomeSmaller) {
+TEST(CompressionChoice, AsksTwoPiecesOfWhatDoesNotBecomeSmaller) {
   Stream stream;
-  stream.compresses = false;
-  stream.plain = 10e-9;
-  stream.compressed = 1e-9;  // whatever the clock says
+  stream.smaller_of_ten = 0;
+  stream.plain = stream.compressed = 10e-9;
   stream.run(1000);
-  EXPECT_LT(stream.share_compressed() * 4000, 10);
+  EXPECT_LT(stream.share_compressed() * 4000, 20);
+}
+
+TEST(CompressionChoice, CompressesThoughNotAllOfItBecomesSmaller) {
+  Stream stream;
+  stream.smaller_of_ten = 7;
+  stream.plain = 8e-9;
+  stream.compressed = 2e-9;
+  stream.run(100);
+  stream.share_compressed();
+  stream.run(4000);
+  EXPECT_GT(stream.share_compressed(), 0.9);
+}
+
+TEST(CompressionChoice, WhatItTriesTakesLittleTimeWhereCompressingPaysMost) {
+  Stream stream;
+  stream.plain = 100e-9;
+  stream.compressed = 2e-9;
+  stream.run(100);
+  const auto begin = stream.now;
+  stream.run(8192);
+  const double best = 8192.0 * (1 << 20) * stream.compressed;
+  EXPECT_LT(std::chrono::duration<double>(stream.now - begin).count(), 1.15 * best);
+}
+
+TEST(CompressionChoice, IgnoresWhatAnotherStreamHadMadeForThePhaseBefore) {
+  Stream stream;
+  stream.plain = 8e-9;
+  stream.compressed = 4e-9;
+  bool before = stream.choice.compress();
+  for (int i = 0; i < 4 * 100; ++i) {
+    stream.choice.sent(Stream::piece, before, before, stream.now);  // the other one's, begun a piece ago
+    before = stream.choice.compress();
+    stream.run(1);
+  }
+  stream.share_compressed();
+  stream.run(100);
+  EXPECT_GT(stream.share_compressed(), 0.9);
 }
 
 TEST(CompressionChoice, StaysWithWhatItHasWhenBothAreAlike) {
@@ -188,6 +233,17 @@ TEST(CompressionChoice, StaysWithWhatItHasWhenBothAreAlike) {
   stream.compressed = stream.plain = 3e-9;
   stream.run(2000);
   EXPECT_LT(stream.share_compressed(), 0.03);
+}
+
+TEST(CompressionChoice, IsNotFooledByADiskThatMakesItWait) {
+  for (int waits_after = 8; waits_after < 30; ++waits_after) {
+    Stream stream;
+    stream.run(waits_after);
+    stream.now += std::chrono::seconds(2);
+    stream.share_compressed();
+    stream.run(200);
+    EXPECT_LT(stream.share_compressed(), 0.1) << waits_after;
+  }
 }
 
 TEST(CompressionChoice, FindsOutWhenItIsOtherwiseByNow) {

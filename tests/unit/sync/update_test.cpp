@@ -108,6 +108,10 @@ class UpdateTest : public MigrationTest {
     ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
   }
 
+  static void exchange(const fs::path& one, const fs::path& other) {
+    ASSERT_EQ(::renameat2(AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE), 0);
+  }
+
   static void write_at(const fs::path& path, off_t offset, const std::string& bytes) {
     const Fd file = *open_at(AT_FDCWD, path.string(), O_WRONLY);
     ASSERT_EQ(::pwrite(file.get(), bytes.data(), bytes.size(), offset), static_cast<ssize_t>(bytes.size()));
@@ -199,10 +203,35 @@ TEST_F(UpdateTest, TheSenderNeedNotLookAgainIfNothingHasChangedSinceTheCopy) {
   let_ctimes_settle();
   EXPECT_EQ(unchanged(), false);
   EXPECT_EQ(unchanged(), true);
-  // Another volume of that host, or one of another host with the same inodes and times, is none that was copied.
-  auto stranger = test::LocalSource(*open_at(AT_FDCWD, a_.data().string(), O_RDONLY | O_DIRECTORY), "stranger");
-  ASSERT_TRUE(receive_update(stranger, b_));
-  EXPECT_EQ(stranger.sealed_unchanged, false);
+  // Another volume of that host, or one of another host, with the same inodes and times is none that was copied.
+  const auto root = [&] { return *open_at(AT_FDCWD, a_.data().string(), O_RDONLY | O_DIRECTORY); };
+  for (auto* stranger :
+       {new test::LocalSource(root(), "stranger"), new test::LocalSource(root(), a_.uuid, {}, "other")}) {
+    const std::unique_ptr<test::LocalSource> owned(stranger);
+    ASSERT_TRUE(receive_update(*owned, b_));
+    EXPECT_EQ(owned->sealed_unchanged, false);
+  }
+}
+
+// The source went back to what it was when it was copied, say, because its machine did.
+TEST_F(UpdateTest, WhatAnEarlierAttemptHadPlannedIsForgottenIfNothingHasChanged) {
+  write(a_.data() / "file", "one");
+  let_ctimes_settle();
+  copy(a_, b_);
+  {
+    const Host other{"a", directory_ / "disk" / "other"};
+    fs::create_directories(other.data());
+    write(other.data() / "file", "two");
+    auto later = test::LocalSource(*open_at(AT_FDCWD, other.data().string(), O_RDONLY | O_DIRECTORY), a_.uuid);
+    ASSERT_TRUE(receive_update(later, b_));
+    ASSERT_TRUE(fs::exists(UpdatePaths(b_.update()).plan));
+    ASSERT_TRUE(remove_tree(other.volume));
+  }
+  auto source = open(a_);
+  ASSERT_TRUE(receive_update(source, b_));
+  EXPECT_EQ(source.sealed_unchanged, true);
+  ASSERT_TRUE(apply(b_));
+  expect_equal(a_, b_);
 }
 
 // What changes a name in the same instant as the walk that found it keeps its ctime.
@@ -230,6 +259,10 @@ TEST_F(UpdateTest, WhatWasChangedHereIsNotLost) {
   write(a_.data() / "directory" / "same", "size");
   write(a_.data() / "directory" / "also", "four");
   fs::create_symlink("file", a_.data() / "link");
+  for (const char* name : {"one", "two"}) {
+    write(a_.data() / name, "1234");
+    fs::create_hard_link(a_.data() / name, a_.data() / (std::string(name) + "-link"));
+  }
   copy(a_, b_);
   let_ctimes_settle();
   const std::vector<std::function<void(const fs::path&)>> changes = {
@@ -243,12 +276,9 @@ TEST_F(UpdateTest, WhatWasChangedHereIsNotLost) {
       [](const fs::path& data) { keeping_mtime(data, [&] { write(data / "new", "new"); }); },
       [](const fs::path& data) { keeping_mtime(data / "file", [&] { write(data / "file", "eno"); }); },
       [](const fs::path& data) {
-        keeping_mtime(data / "directory", [&] {
-          ASSERT_EQ(::renameat2(AT_FDCWD, (data / "directory" / "same").c_str(), AT_FDCWD,
-                                (data / "directory" / "also").c_str(), RENAME_EXCHANGE),
-                    0);
-        });
+        keeping_mtime(data / "directory", [&] { exchange(data / "directory" / "same", data / "directory" / "also"); });
       },
+      [](const fs::path& data) { keeping_mtime(data, [&] { exchange(data / "one-link", data / "two-link"); }); },
       [](const fs::path& data) {
         fs::remove(data / "link");
         fs::create_symlink("elif", data / "link");
