@@ -213,8 +213,9 @@ TEST_F(Loopback, AWalkExcludesEverythingElseOfItsSource) {
   const auto walked =
       link->stream({"POST", source + "/manifest", "", seconds(5), seconds(30)}, [&](std::string_view) -> Result<> {
         if (std::exchange(asked, true)) return {};
-        for (const char* what : {"/manifest", "/content", "/seal"}) {
-          const auto refused = post(*other, source + what);
+        for (const auto& [what, body] :
+             {std::pair{"/manifest", std::string()}, {"/content", ""}, {"/seal", encode(SealRequest{false})}}) {
+          const auto refused = post(*other, source + what, body);
           EXPECT_FALSE(refused) << what;
           EXPECT_EQ(refused ? Code::io : refused.error().code, Code::unavailable) << what;
         }
