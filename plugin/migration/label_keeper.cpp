@@ -190,8 +190,16 @@ Result<> LabelKeeper::remove(const std::string& name) {
     removing_ = name;
   }
   auto removed = client_.remove_volume(name);
-  const std::lock_guard guard(mutex_);
-  removing_.clear();
+  std::unique_lock lock(mutex_);
+  const bool taken = std::exchange(removing_, {}) != name;
+  if (taken && !removed && removed.error().code == Code::busy) {
+    // A container referred to the volume, so the Remove that came meanwhile was not this DELETE's: container and volume
+    // are being removed by their user, who has been told that the volume is gone.
+    spdlog::debug("volume {} was removed while it was about to be registered anew", name);
+    lock.unlock();
+    removed = client_.remove_volume(name);
+    lock.lock();
+  }
   if (!removed && is_open(removed.error()))
     unanswered_.insert(name);
   else

@@ -3,6 +3,8 @@
 Beside test_registration.py, whose moments are left to chance.
 """
 
+import json
+
 import pytest
 from support import processes
 from support import scratch as containers
@@ -124,6 +126,23 @@ def test_removed_by_its_user(b, held, step):
         return name not in {entry["Name"] for entry in b.socket().call("List", {}).json["Volumes"]}
     wait_until(removed, 30, "it can be removed")
     wait_until(lambda: b.traces() <= before, 30, lambda: f"left: {b.traces() - before}")
+
+
+def test_an_anonymous_volume_that_goes_with_its_container(b, scratch, gate, source):
+    """As with `docker run --rm`: the engine has refused Ferry's DELETE because of the container, and removes both before
+    Ferry learns that."""
+    before = b.traces()
+    mount = f"type=volume,volume-driver=ferry,volume-opt=from=a/{source},dst=/data"
+    container = scratch.made_container(b, "--mount", mount, command=("true",))
+    name = json.loads(b.docker("inspect", container).stdout)[0]["Mounts"][0]["Name"]
+    volumes.wait_imported(b, name, 60)
+    call = gate.hold("DELETE", name, "delayed")
+    b.docker("start", "-a", container)
+    call.wait()
+    b.docker("rm", "-v", container)
+    call.release()
+    wait_until(lambda: b.traces() <= before, 30, lambda: f"left: {b.traces() - before}")
+    assert name not in volumes.names(b)
 
 
 @pytest.mark.slow

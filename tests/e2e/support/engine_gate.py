@@ -17,7 +17,8 @@ _SETTING = "ENGINE_SOCKET"
 
 
 class Held:
-    """One call that will be held, once. After its release its connection is broken, as by a death of either side."""
+    """One call that will be held, once. After its release its connection is broken, as by a death of either side; unless
+    it is held as "delayed"."""
 
     def __init__(self, method, volume, when):
         self.method, self.volume, self.when = method, volume, when
@@ -34,6 +35,15 @@ class Held:
 
     def pass_through(self, client, upstream, request):
         with contextlib.suppress(OSError):
+            if self.when == "delayed":
+                upstream.sendall(request)
+                answer = upstream.recv(65536)
+                self._reached.set()
+                self._released.wait(120)
+                client.sendall(answer)
+                _pump(upstream, client)
+                self._over.set()
+                return
             if self.when == "answered":
                 upstream.sendall(request)
                 upstream.recv(1)  # it answers when all is done
@@ -79,7 +89,7 @@ class EngineGate:
     def hold(self, method, volume, when):
         """The next `method` (DELETE, or POST: create) for the volume. `when`: "sent", before the engine gets it;
         "answered", when the engine has done it and before Ferry learns; "late": as "sent", but the engine gets it after
-        the connection to Ferry has broken."""
+        the connection to Ferry has broken; "delayed": the engine has done it, and Ferry learns of it after the release."""
         held = Held(method, volume, when)
         with self._lock:
             self._held.append(held)

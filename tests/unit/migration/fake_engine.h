@@ -51,6 +51,12 @@ class FakeEngine {
     on_post_ = std::move(hook);
   }
 
+  /// Called when a DELETE has been refused because of a reference, before the answer is sent.
+  void on_refused(std::function<void()> hook) {
+    const std::lock_guard guard(mutex_);
+    on_refused_ = std::move(hook);
+  }
+
   void set(const std::string& name, std::optional<Entry> entry) {
     const std::lock_guard guard(mutex_);
     entries_.erase(name);
@@ -111,6 +117,15 @@ class FakeEngine {
     return silent_;
   }
 
+  void call(std::function<void()> FakeEngine::*member) {
+    std::function<void()> hook;
+    {
+      const std::lock_guard guard(mutex_);
+      hook = this->*member;
+    }
+    if (hook) hook();
+  }
+
   std::string get(const std::string& name) {
     const auto status = ferry_has_(name);
     if (!entry(name) && !status.is_null()) set(name, Entry{"ferry:latest", {}, {}});
@@ -120,19 +135,17 @@ class FakeEngine {
 
   std::string erase(const std::string& name) {
     if (!entry(name) && ferry_has_(name).is_null()) return error(404, "no such volume");
-    if (referenced_) return error(409, "volume is in use");
+    if (referenced_) {
+      call(&FakeEngine::on_refused_);
+      return error(409, "volume is in use");
+    }
     remove(name);
     return engine::testing::answer(204, "");
   }
 
   std::string post(const nlohmann::json& wanted) {
     const std::string name = wanted.at("Name");
-    std::function<void()> hook;
-    {
-      const std::lock_guard guard(mutex_);
-      hook = on_post_;
-    }
-    if (hook) hook();
+    call(&FakeEngine::on_post_);
     if (const auto known = entry(name); known && known->driver != wanted.at("Driver"))
       return error(409, "a volume of that name exists on another driver");
     if (!entry(name)) set(name, Entry{wanted.at("Driver"), wanted.at("Labels"), wanted.at("DriverOpts")});
@@ -160,7 +173,7 @@ class FakeEngine {
   std::map<std::string, Entry> entries_;  // protected by mutex_, as are the following
   std::optional<Step> silent_at_;
   bool silent_ = false;
-  std::function<void()> on_post_;
+  std::function<void()> on_post_, on_refused_;
   std::atomic<bool> referenced_{false};
   engine::testing::ScriptedEngine http_{
       [this](engine::testing::Connection& connection, const std::string& request) { serve(connection, request); }};

@@ -261,6 +261,20 @@ TEST_F(LabelKeeperTest, ItsUsersRemoveIsNotItsOwnWhileAContainerKeepsItPending) 
   EXPECT_EQ(record(), nullptr);
 }
 
+/// As `docker run --rm` with an anonymous volume does, which ends at the moment at which its labels are tried again.
+TEST_F(LabelKeeperTest, ItsUsersRemoveIsCarriedOutThatComesBeforeTheAnswerToARefusedDelete) {
+  engine_.set_referenced(true);
+  engine_.on_refused([&] {
+    engine_.set_referenced(false);
+    engine_.remove("copy");
+  });
+  keeper_->start();
+  ASSERT_TRUE(eventually([&] { return record() == nullptr; }));
+  keeper_->stop();
+  EXPECT_EQ(engine_.entry("copy"), std::nullopt);
+  EXPECT_EQ(engine_.count("POST", "create"), 0U);
+}
+
 TEST_F(LabelKeeperTest, KnowsTheCreateThatItsPostLeadsTo) {
   std::atomic<bool> own_create{false};
   engine_.on_post([&] {
