@@ -1,7 +1,11 @@
 #include "migration/transfer.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 
+#include "base/directory.h"
+#include "base/files.h"
 #include "base/log.h"
 
 namespace ferry::migration {
@@ -60,9 +64,21 @@ Result<sync::Receipt> Transfer::attempt() {
   options.compression = request_.terms.compression;
   options.baseline = layout_.baseline(name_);
   options.update = update_;
+  options.neighbours = neighbours();
   options.expected = expected_;
   const auto staging = update_ ? layout_.update(name_) : layout_.staging(name_);
   return sync::Receiver(*source, staging, layout_.journal(name_), options, progress_, cancelled_).run();
+}
+
+/// All other volumes. Those that are no copies have no index; that is found out where one is looked for.
+std::vector<sync::Neighbour> Transfer::neighbours() const {
+  std::vector<sync::Neighbour> others;
+  const auto directory = open_at(AT_FDCWD, layout_.volumes().string(), O_RDONLY | O_DIRECTORY);
+  const auto names = directory ? names_in(directory->get()) : Result<std::vector<std::string>>();
+  if (!names) return others;
+  for (const auto& name : *names)
+    if (name != name_) others.push_back({layout_.data(name), sync::index_of(layout_.baseline(name))});
+  return others;
 }
 
 void Transfer::note(const Error& error) {

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "base/time.h"
 #include "migration/options.h"
@@ -40,6 +41,7 @@ class Transfer {
 
  private:
   Result<sync::Receipt> attempt();
+  std::vector<sync::Neighbour> neighbours() const;
   bool pause(std::chrono::milliseconds duration);
   void note(const Error& error);
   std::uint64_t rate() const;

@@ -9,7 +9,9 @@
 #include <thread>
 
 #include "base/directory.h"
+#include "base/log.h"
 #include "base/time.h"
+#include "sync/candidates.h"
 #include "sync/directories.h"
 #include "sync/inspect.h"
 #include "sync/stat_all.h"
@@ -120,7 +122,11 @@ Result<> write_baseline(const std::filesystem::path& path, int root, const Manif
     write_file(body, index, files[index]);
     FERRY_TRY(state.record(body));
   }
-  return state.finish();
+  FERRY_TRY(state.finish());
+  const auto is_here = [&](std::uint32_t index) { return files[index].inode != 0; };
+  if (auto written = write_index(index_of(path), manifest.entries, is_here); !written)
+    spdlog::warn("{}; no other import will find what is in the volume", written.error().message);
+  return {};
 }
 
 Result<Baseline> read_baseline(const std::filesystem::path& path) {

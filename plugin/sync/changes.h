@@ -41,6 +41,8 @@ class Changes : public Target {
   Result<Room> least_room() const override { return Room{}; }
   /// Code::already_exists: the volume was changed at the destination (Replace::refuse).
   Result<std::vector<Want>> prepare() override;
+  /// Those that were renamed or copied at the sender.
+  void suggest(const std::vector<Want>& wants, Candidates& candidates) const override;
   const Room& room() const override { return room_; }
   bool forgot() const override { return forgot_; }
   Result<> make_large_files() override;

@@ -17,4 +17,7 @@ struct Extent {
 /// descriptor's offset. The file system decides what is a hole (SEEK_DATA, lseek(2)); one that has none calls all data.
 Result<Extent> find_extent(int file, std::uint64_t from, std::uint64_t size);
 
+/// Makes the range of the open file a hole. Its size stays.
+Result<> punch_hole(int file, const Extent& range);
+
 }  // namespace ferry::sync

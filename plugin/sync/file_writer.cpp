@@ -67,21 +67,48 @@ Result<> FileWriter::begin(std::uint64_t seed, std::span<Want> wants) {
   held_.clear();
   for (auto& want : wants) {
     held_.emplace_back();
-    if (!is_patched(want.entry)) continue;
-    if (auto done = hold(want, seed); !done) return at(want.entry, done.error());
+    if (shared_.cancelled) return fail(Code::cancelled, "cancelled");
+    if (is_patched(want.entry)) {
+      auto held = hold_old(want, seed);
+      if (!held) return at(want.entry, held.error());
+      held_.back() = Held{std::move(*held), false};
+    } else {
+      auto held = hold_copy(want, seed);
+      if (!held) return at(want.entry, held.error());
+      if (*held) held_.back() = Held{std::move(**held), true};
+    }
+    if (held_.back()) want.held = held_.back()->extent.pages();
   }
   return {};
 }
 
-Result<> FileWriter::hold(Want& want, std::uint64_t seed) {
-  if (shared_.cancelled) return fail(Code::cancelled, "cancelled");
+Result<HeldExtent> FileWriter::hold_old(const Want& want, std::uint64_t seed) {
   const Entry& old = shared_.old->entries[shared_.old->of[want.entry]];
   FERRY_ASSIGN(const int directory, old_directories_->open(old.parent));
   FERRY_ASSIGN(Fd file, open_at(directory, old.name, O_RDONLY | O_NOFOLLOW | O_NOATIME));
+  return HeldExtent::read(std::move(file), extent_of(entries_[want.entry].size, want.extent), seed);
+}
+
+/// Copies the wanted bytes of the candidate into the file, which then has what is compared, whatever becomes of the
+/// candidate. None if there is no candidate, or it cannot be read: then everything is sent, and nothing is left of it.
+Result<std::optional<HeldExtent>> FileWriter::hold_copy(const Want& want, std::uint64_t seed) {
+  if (!shared_.candidates.contains(want.entry)) return std::nullopt;
+  const auto candidate = shared_.candidates.open(want.entry);
+  if (!candidate) return std::nullopt;
+  FERRY_ASSIGN(const Place place, places_.of(want.entry));
+  FERRY_ASSIGN(Fd file, open_at(place.directory, place.name, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
   const Extent extent = extent_of(entries_[want.entry].size, want.extent);
-  FERRY_ASSIGN(held_.back(), HeldExtent::read(std::move(file), extent, seed));
-  want.held = held_.back()->pages();
-  return {};
+  if (!has_several_extents(want.entry) &&
+      (::ftruncate(file.get(), 0) != 0 || ::ftruncate(file.get(), static_cast<off_t>(extent.end)) != 0))
+    return fail_errno("set the size");
+  auto held = [&]() -> Result<HeldExtent> {
+    FERRY_TRY(copy_range(candidate->get(), file.get(), extent));
+    return HeldExtent::read(std::move(file), extent, seed);
+  }();
+  if (held) return std::move(*held);
+  FERRY_ASSIGN(file, open_at(place.directory, place.name, O_RDWR | O_NOFOLLOW));
+  FERRY_TRY(punch_hole(file.get(), extent));
+  return std::nullopt;
 }
 
 /// Opens the file that comes next as it has to be before its content is written.
@@ -89,7 +116,7 @@ Result<> FileWriter::open(std::uint32_t index) {
   if (file_ && file_entry_ == index) return {};
   FERRY_ASSIGN(const Place place, places_.of(index));
   created_ = false;
-  if (has_several_extents(index)) {  // made by who wants it
+  if (has_several_extents(index) || is_copied()) {  // made by who wants it
     FERRY_ASSIGN(file_, open_at(place.directory, place.name, O_RDWR | O_NOFOLLOW));
   } else {
     FERRY_TRY(create_file(place));
@@ -127,13 +154,16 @@ Result<> FileWriter::write(std::uint32_t entry, std::uint64_t offset, std::strin
   FERRY_TRY(open(entry));
   FERRY_TRY(write_at(file_.get(), payload, offset));
   written_end_ = offset + payload.size();
-  if (held_.front()) return held_.front()->data(offset, payload);
+  if (held_.front()) return held_.front()->extent.data(offset, payload);
   digest_.add(offset, payload);
   return {};
 }
 
 Result<> FileWriter::hole(std::uint32_t entry, Extent hole) {
-  if (auto noted = held_.front()->hole(hole); !noted) return at(entry, noted.error());
+  if (auto noted = held_.front()->extent.hole(hole); !noted) return at(entry, noted.error());
+  if (!is_copied()) return {};
+  if (auto opened = open(entry); !opened) return at(entry, opened.error());
+  if (auto punched = punch_hole(file_.get(), hole); !punched) return at(entry, punched.error());
   return {};
 }
 
@@ -142,7 +172,8 @@ Result<> FileWriter::check_announced(std::uint32_t entry, std::uint64_t more) {
   received_ += more;
   const std::uint64_t all = has_several_extents(entry) ? shared_.assembly.count(entry, more) : received_;
   // Of what is compared whole pages come, also where the sender's file system has smaller blocks.
-  const std::uint64_t announced = is_patched(entry) ? entries_[entry].size : entries_[entry].data;
+  const bool pages = is_patched(entry) || shared_.candidates.contains(entry);
+  const std::uint64_t announced = pages ? entries_[entry].size : entries_[entry].data;
   if (shared_.writers == Writers::allowed || all <= announced + slack) return {};
   return at(entry, {Code::busy, "the source sends more than the " + std::to_string(announced) +
                                     " bytes that it announced; stop what writes to it, or pass -o freeze=none for a "
@@ -158,7 +189,11 @@ Result<> FileWriter::end(const Want& want, Outcome outcome, const Digest& digest
 
 Result<> FileWriter::finish_extent(const Want& want, Outcome outcome, const Digest& digest) {
   Digest written = digest_.finish();
-  if (held_.front()) written = held_.front()->finish();
+  if (held_.front()) {
+    written = held_.front()->extent.finish();
+    const std::uint64_t held = held_.front()->extent.bytes();
+    shared_.progress.bytes_done += held - std::min(held, received_);
+  }
   if (outcome != Outcome::vanished) {
     FERRY_TRY(open(want.entry));
     if (written != digest)
@@ -167,14 +202,14 @@ Result<> FileWriter::finish_extent(const Want& want, Outcome outcome, const Dige
                                      std::to_string(extent_of(entries_[want.entry].size, want.extent).begin) + " on");
   }
   const auto file = shared_.assembly.add(want.entry, written, outcome);
-  if (outcome != Outcome::vanished && (has_several_extents(want.entry) || held_.front()))
+  if (outcome != Outcome::vanished && (has_several_extents(want.entry) || is_patched(want.entry)))
     FERRY_TRY(note_extent(want, written, outcome));
   if (file.missing == 0) FERRY_TRY(file.outcome == Outcome::vanished ? drop(want.entry) : complete(want.entry, file));
   return {};
 }
 
 Result<> FileWriter::note_extent(const Want& want, const Digest& digest, Outcome outcome) {
-  const std::string patch = held_.front() ? held_.front()->patch().encode() : std::string();
+  const std::string patch = is_patched(want.entry) ? held_.front()->extent.patch().encode() : std::string();
   return shared_.journal.record_extent(Directories::path(entries_, want.entry),
                                        {want.extent, digest, received_, outcome == Outcome::changed, patch});
 }

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "sync/blocks.h"
+#include "sync/candidates.h"
 #include "sync/content.h"
 #include "sync/directories.h"
 #include "sync/held.h"
@@ -62,7 +63,8 @@ class FileWriter : public FrameHandler {
     Places::Shape shape;  ///< of what is below `root`
     int root;
     const OldTree* old;  ///< null: none
-    Writers writers;     ///< none: a file may have little more content than the manifest announced
+    const Candidates& candidates;
+    Writers writers;  ///< none: a file may have little more content than the manifest announced
     Journal& journal;
     Progress& progress;
     const std::atomic<bool>& cancelled;
@@ -79,7 +81,14 @@ class FileWriter : public FrameHandler {
   Result<> end(const Want& want, Outcome outcome, const Digest& digest) override;
 
  private:
-  Result<> hold(Want& want, std::uint64_t seed);
+  /// What is here of an extent that has been asked for. The changes that come to an older version of its file are kept
+  /// beside it; those to a candidate are made where that was copied to, which is the file itself.
+  struct Held {
+    HeldExtent extent;
+    bool is_copy = false;
+  };
+  Result<HeldExtent> hold_old(const Want& want, std::uint64_t seed);
+  Result<std::optional<HeldExtent>> hold_copy(const Want& want, std::uint64_t seed);
   Result<> open(std::uint32_t entry);
   Result<> create_file(const Place& place);
   Result<> write(std::uint32_t entry, std::uint64_t offset, std::string_view payload);
@@ -90,14 +99,15 @@ class FileWriter : public FrameHandler {
   Result<> drop(std::uint32_t entry);
   bool has_several_extents(std::uint32_t entry) const { return extent_count(entries_[entry].size) > 1; }
   bool is_patched(std::uint32_t entry) const;
+  bool is_copied() const { return held_.front() && held_.front()->is_copy; }
   tl::unexpected<Error> at(std::uint32_t entry, const Error& error) const;
 
   const Shared& shared_;
   const std::vector<Entry>& entries_;
   Places places_;
   std::optional<Directories> old_directories_;
-  std::deque<std::optional<HeldExtent>> held_;  // of the wants that are still to be answered
-  Fd file_;                                     // of file_entry_
+  std::deque<std::optional<Held>> held_;  // of the wants that are still to be answered
+  Fd file_;                               // of file_entry_
   std::uint32_t file_entry_ = 0;
   bool created_ = false;           // the open file is new
   std::uint64_t written_end_ = 0;  // of the open file

@@ -89,6 +89,13 @@ Result<> HeldExtent::change(std::uint64_t offset, std::uint64_t length, const ch
   return {};
 }
 
+std::uint64_t HeldExtent::bytes() const {
+  std::uint64_t bytes = 0;
+  for (std::size_t page = 0; page < pages_.size(); ++page)
+    if (pages_[page] != 0) bytes += std::min(page_size, extent_.end - extent_.begin - page * page_size);
+  return bytes;
+}
+
 void HeldExtent::end_block() {
   if (block_) term(*block_) = block_term(*block_, buffer_);
   block_.reset();

@@ -12,11 +12,12 @@
 
 namespace ferry::sync {
 
-/// An extent of a file of which the receiver has an older version: what that has there, and what it becomes as the
+/// An extent of a file of which the receiver has another version: what that has there, and what it becomes as the
 /// sender's changes come. Not thread-safe.
 class HeldExtent {
  public:
-  /// Takes the open older version and reads the extent.
+  /// Takes the open other version and reads the extent. What changes may be written to that same file, in the order in
+  /// which it comes.
   static Result<HeldExtent> read(Fd old, const Extent& extent, std::uint64_t seed);
 
   /// The digests of its pages, 0 for those that are a hole or behind its end; see Want::held.
@@ -25,6 +26,9 @@ class HeldExtent {
   /// In ascending order.
   Result<> data(std::uint64_t offset, std::string_view bytes);
   Result<> hole(const Extent& hole);
+
+  /// How many they have.
+  std::uint64_t bytes() const;
 
   const Patch& patch() const { return patch_; }
   /// The ContentDigest of what the extent has become. Ends it.

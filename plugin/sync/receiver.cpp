@@ -36,8 +36,9 @@ constexpr std::chrono::milliseconds durable_check{100};
 class Batches {
  public:
   /// `old` may be null. The references must outlive this object.
-  Batches(const std::vector<Want>& wants, const std::vector<Entry>& entries, const OldTree* old)
-      : wants_(wants), entries_(entries), old_(old) {}
+  Batches(const std::vector<Want>& wants, const std::vector<Entry>& entries, const OldTree* old,
+          const Candidates& candidates)
+      : wants_(wants), entries_(entries), old_(old), candidates_(candidates) {}
 
   std::span<const Want> next() {
     const std::lock_guard guard(mutex_);
@@ -57,13 +58,14 @@ class Batches {
   /// Of what is held each page has its digest in the request, whatever of it is to be sent.
   std::uint64_t weight(const Want& want) const {
     const std::uint64_t extent = extent_size(entries_[want.entry].size);
-    const bool held = old_ != nullptr && old_->of[want.entry] != OldTree::none;
-    return held ? extent : std::min(entries_[want.entry].data, extent);
+    const bool old = old_ != nullptr && old_->of[want.entry] != OldTree::none;
+    return old || candidates_.contains(want.entry) ? extent : std::min(entries_[want.entry].data, extent);
   }
 
   const std::vector<Want>& wants_;
   const std::vector<Entry>& entries_;
   const OldTree* const old_;
+  const Candidates& candidates_;
   std::mutex mutex_;
   std::size_t at_ = 0;  // protected by mutex_
 };
@@ -192,6 +194,9 @@ Result<Receiver::Round> Receiver::round(Journal& journal) {
   FERRY_TRY(check_room(round.target->room()));
   if (round.target->forgot()) FERRY_TRY(make_durable(journal));
   FERRY_TRY(round.target->make_large_files());
+  round.target->suggest(wants, round.candidates);
+  look_in(options_.neighbours, wants, round.manifest->entries, round.candidates);
+  round.candidates.sort();
   progress_.phase = "content";
   FERRY_TRY(fetch(journal, round, wants));
   progress_.phase = "seal";
@@ -278,9 +283,9 @@ Result<> Receiver::fetch(Journal& journal, Round& round, const std::vector<Want>
   collect_known(round, journal, wants, assembly);
   FERRY_TRY(check_cancelled());
   const Target& target = *round.target;
-  const FileWriter::Shared shared{*round.manifest, target.shape(), target.root(), target.old(), options_.writers,
-                                  journal,         progress_,      cancelled_,    assembly};
-  Batches batches(wants, round.manifest->entries, target.old());
+  const FileWriter::Shared shared{*round.manifest,  target.shape(), target.root(), target.old(), round.candidates,
+                                  options_.writers, journal,        progress_,     cancelled_,   assembly};
+  Batches batches(wants, round.manifest->entries, target.old(), round.candidates);
   std::mutex mutex;
   Result<> outcome;  // protected by mutex: the first error
   const auto failed = [&](Result<> reason) {

@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "sync/candidates.h"
 #include "sync/changes.h"
 #include "sync/journal.h"
 #include "sync/manifest.h"
@@ -76,6 +77,8 @@ struct ReceiverOptions {
   /// Where the Baseline is kept: of what is updated, or to be written for a new tree. Empty: nowhere.
   std::filesystem::path baseline;
   std::optional<UpdateOf> update;
+  /// Where content may be found that need not come then.
+  std::vector<Neighbour> neighbours;
 };
 
 /// What was received and verified.
@@ -113,6 +116,7 @@ class Receiver {
     Digest digest{};                     // of the whole tree
     Seal seal;
     std::unique_ptr<Target> target;
+    Candidates candidates;
   };
   Result<Receipt> receive(Journal& journal);
   Result<Round> round(Journal& journal);

@@ -36,6 +36,7 @@ class Staging : public Target {
   Result<Room> least_room() const override;
   /// Removes what the manifest does not have, and creates directories and special files.
   Result<std::vector<Want>> prepare() override;
+  void suggest(const std::vector<Want>& /*wants*/, Candidates& /*candidates*/) const override {}
   const Room& room() const override { return room_; }
   bool forgot() const override { return forgot_; }
   Result<> make_large_files() override;

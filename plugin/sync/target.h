@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "sync/candidates.h"
 #include "sync/content.h"
 #include "sync/journal.h"
 #include "sync/manifest.h"
@@ -31,6 +32,9 @@ class Target {
   /// Makes it ready for content and returns what is wanted: everything but what is known to be there in the same
   /// version.
   virtual Result<std::vector<Want>> prepare() = 0;
+
+  /// After prepare(): adds what of the version that is there may have the content of files that are wanted.
+  virtual void suggest(const std::vector<Want>& wants, Candidates& candidates) const = 0;
 
   /// After prepare().
   virtual const Room& room() const = 0;

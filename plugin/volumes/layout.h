@@ -15,6 +15,7 @@ namespace ferry::volumes {
 ///     volumes/NAME/staging/     an import that is under way; becomes data/ by rename(2)
 ///     volumes/NAME/journal      what of staging/ is complete and durable
 ///     volumes/NAME/baseline     what the volume was when it was last copied from elsewhere
+///     volumes/NAME/baseline.index   where in it other imports may find content
 ///     volumes/NAME/update/      an update that is under way; see sync/plan.h
 ///     volumes/NAME/dropped/     staging of an import that has failed, which is being deleted
 ///     incoming/ID/              a volume that is being created; becomes volumes/NAME by rename(2)

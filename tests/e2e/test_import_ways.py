@@ -95,6 +95,20 @@ def test_compression(a, b, scratch, compress, assert_same_tree):
     wait_until(lambda: not volumes.options(b, name), 30, "compress, which is Ferry's own, is no option of the volume")
 
 
+def test_what_another_copy_has_is_not_sent(a, b, scratch, assert_same_tree):
+    source = scratch.volume(a)
+    size = 30_000_000
+    containers.fill(a.volume_data(source), {"file": os.urandom(size), "other": os.urandom(20_000)})
+    first, second = scratch.name(b), scratch.name(b)
+    volumes.must_create(b, first, options=[f"from=a/{source}"])
+    assert volumes.wait_imported(b, first)["migration"]["bytes_sent"] > size
+    containers.run(b, f"{first}:/data", "echo changed | dd of=/data/file bs=1 seek=1000000 conv=notrunc")
+    volumes.must_create(b, second, options=[f"from=a/{source}"])
+    assert volumes.wait_imported(b, second)["migration"]["bytes_sent"] < 20_000
+    assert_same_tree(a.volume_data(source), b.volume_data(second))
+    wait_until(lambda: not volumes.options(b, second), 30, "its options are registered")
+
+
 def test_create_answers_at_once(b, scratch, big_source):
     name = scratch.name(b)
     created = volumes.create(b, name, options=[f"from=a/{big_source}"])

@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <string>
 
+#include "support/temporary_directory.h"
+
 namespace ferry::test {
 
 /// Mounts that only this test program sees, and that end with this object. Needs root.
@@ -71,6 +73,20 @@ class PrivateMount {
  private:
   explicit PrivateMount(std::filesystem::path target) : target_(std::move(target)) {}
   std::filesystem::path target_;
+};
+
+/// An ext4 in memory: as fast as that, and with ctimes and holes as on a disk.
+class MemoryDisk {
+ public:
+  /// The image is as sparse as what is on it.
+  explicit MemoryDisk(const std::string& size)
+      : disk_(PrivateMount::made_by("mkfs.ext4 -q", size, images_ / "disk", images_ / "mounted")) {}
+  const std::filesystem::path& path() const { return disk_.path(); }
+
+ private:
+  TemporaryDirectory images_;
+  PrivateMount memory_ = PrivateMount::tmpfs(images_.path(), "size=4g");
+  PrivateMount disk_;
 };
 
 }  // namespace ferry::test

@@ -39,7 +39,7 @@ class MigrationTest : public testing::Test {
 
   Result<Receipt> receive(Source& source) {
     progress_.bytes_sent = 0;
-    return Receiver(source, staging_, directory_ / "journal", options_, progress_, cancelled_).run();
+    return Receiver(source, staging_, journal_, options_, progress_, cancelled_).run();
   }
 
   /// Another attempt, to its end.
@@ -67,6 +67,7 @@ class MigrationTest : public testing::Test {
   test::TemporaryDirectory directory_;
   fs::path source_ = directory_ / "source";
   fs::path staging_ = directory_ / "staging";
+  fs::path journal_ = directory_ / "journal";
   ReceiverOptions options_;
   Progress progress_;
   std::atomic<bool> cancelled_{false};

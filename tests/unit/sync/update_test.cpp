@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "support/cases.h"
 #include "support/mounts.h"
 #include "support/seed.h"
 #include "sync/intercepted_calls.h"
@@ -92,7 +93,7 @@ class UpdateTest : public MigrationTest {
 
   /// That of a copy that begins with nothing.
   std::string digest_of_fresh_copy(const Host& from) {
-    const Host fresh{"fresh", directory_ / "disk" / "fresh"};
+    const Host fresh{"fresh", a_.volume.parent_path() / "fresh"};
     fs::create_directories(fresh.data());
     auto source = open(from);
     const auto receipt = import(source, fresh);
@@ -117,12 +118,9 @@ class UpdateTest : public MigrationTest {
     ASSERT_EQ(::pwrite(file.get(), bytes.data(), bytes.size(), offset), static_cast<ssize_t>(bytes.size()));
   }
 
-  test::TemporaryDirectory images_;
-  const test::PrivateMount memory_ = test::PrivateMount::tmpfs(images_.path(), "size=1g");  // a disk would be slow
-  const test::PrivateMount disk_ =
-      test::PrivateMount::made_by("mkfs.ext4 -q", "900M", images_ / "disk", directory_ / "disk");
-  const Host a_{"a", directory_ / "disk" / "a"};
-  const Host b_{"b", directory_ / "disk" / "b"};
+  const test::MemoryDisk disk_{"3G"};
+  Host a_{"a", disk_.path() / "a"};
+  Host b_{"b", disk_.path() / "b"};
   std::string digest_;
 };
 
@@ -159,6 +157,28 @@ TEST_F(UpdateTest, OnlyThePagesThatDifferAreSent) {
     EXPECT_LT(sent(), 2 * pages * page);
     EXPECT_EQ(digest_, digest_of_fresh_copy(*hosts[i]));
   }
+}
+
+TEST_F(UpdateTest, WhatWasRenamedOrCopiedAtTheSenderIsNotSent) {
+  test::Random random(test::seed());
+  fs::create_directories(a_.data() / "directory" / "deep");
+  for (int i = 0; i < 50; ++i) write(a_.data() / "directory" / "deep" / std::to_string(i), random.bytes(20'000));
+  write(a_.data() / "log", random.bytes(20 << 20));
+  write(a_.data() / "kept", random.bytes(1 << 20));
+  let_ctimes_settle();
+  copy(a_, b_);
+  fs::rename(a_.data() / "directory" / "deep", a_.data() / "moved");
+  fs::rename(a_.data() / "log", a_.data() / "log.1");
+  write(a_.data() / "log", "new");
+  fs::copy(a_.data() / "kept", a_.data() / "directory" / "kept");
+  struct stat kept {};
+  ASSERT_EQ(::stat((a_.data() / "kept").c_str(), &kept), 0);
+  const timespec times[] = {kept.st_atim, kept.st_mtim};
+  ASSERT_EQ(::utimensat(AT_FDCWD, (a_.data() / "directory" / "kept").c_str(), times, 0), 0);
+  let_ctimes_settle();
+  update(a_, b_);
+  EXPECT_LT(sent(), 20'000U);
+  EXPECT_EQ(digest_, digest_of_fresh_copy(a_));
 }
 
 TEST_F(UpdateTest, SizesAndHolesChangeToo) {
@@ -219,7 +239,7 @@ TEST_F(UpdateTest, WhatAnEarlierAttemptHadPlannedIsForgottenIfNothingHasChanged)
   let_ctimes_settle();
   copy(a_, b_);
   {
-    const Host other{"a", directory_ / "disk" / "other"};
+    const Host other{"a", disk_.path() / "other"};
     fs::create_directories(other.data());
     write(other.data() / "file", "two");
     auto later = test::LocalSource(*open_at(AT_FDCWD, other.data().string(), O_RDONLY | O_DIRECTORY), a_.uuid);
@@ -442,13 +462,9 @@ class RandomUpdates : public UpdateTest {
 };
 
 TEST_F(RandomUpdates, AlwaysEndInTheNewVersion) {
-  const std::uint64_t seed = test::seed();
-  const char* given = std::getenv("FERRY_TEST_CASES");
-  const int cases = given == nullptr ? 60 : std::stoi(given);
-  for (int number = 0; number < cases && !HasFailure(); ++number) {
-    if (const char* only = std::getenv("FERRY_TEST_CASE"); only != nullptr && std::stoi(only) != number) continue;
-    SCOPED_TRACE("FERRY_TEST_SEED=" + std::to_string(seed) + " FERRY_TEST_CASE=" + std::to_string(number));
-    test::Random random(seed + static_cast<std::uint64_t>(number) * 1'000'003);
+  test::run_cases(1000, disk_.path(), [&](test::Random& random, const fs::path& directory) {
+    a_.volume = directory / "a";
+    b_.volume = directory / "b";
     start_again();
     const Host *from = &a_, *to = &b_;
     test::RandomTree trees[] = {test::RandomTree(a_.data(), random), test::RandomTree(b_.data(), random)};
@@ -481,7 +497,7 @@ TEST_F(RandomUpdates, AlwaysEndInTheNewVersion) {
         EXPECT_EQ(receipt->digest, digest_of_fresh_copy(*from));
       }
     }
-  }
+  });
 }
 
 }  // namespace
