@@ -29,7 +29,7 @@ constexpr std::uint64_t format = 1;
 /// Wanted files by what they are like.
 using Wanted = std::unordered_multimap<std::uint64_t, std::uint32_t>;
 
-Wanted files_worth_a_look(const std::vector<Want>& wants, const std::vector<Entry>& entries) {
+Wanted files_worth_a_look(const std::vector<FileExtent>& wants, const std::vector<Entry>& entries) {
   Wanted wanted;
   std::uint32_t last = UINT32_MAX;
   for (const auto& want : wants) {
@@ -146,8 +146,8 @@ Result<> write_index(const fs::path& path, const std::vector<Entry>& entries,
   return state.finish();
 }
 
-void look_in(std::span<const Neighbour> neighbours, const std::vector<Want>& wants, const std::vector<Entry>& entries,
-             Candidates& candidates) {
+void look_in(std::span<const Neighbour> neighbours, const std::vector<FileExtent>& wants,
+             const std::vector<Entry>& entries, Candidates& candidates) {
   if (neighbours.empty()) return;
   const Wanted wanted = files_worth_a_look(wants, entries);
   if (wanted.empty()) return;

@@ -65,8 +65,8 @@ Result<> write_index(const std::filesystem::path& path, const std::vector<Entry>
 std::uint64_t likeness(const Entry& file);
 
 /// Adds files of the neighbours that are like wanted ones. An index that cannot be read is passed over.
-void look_in(std::span<const Neighbour> neighbours, const std::vector<Want>& wants, const std::vector<Entry>& entries,
-             Candidates& candidates);
+void look_in(std::span<const Neighbour> neighbours, const std::vector<FileExtent>& wants,
+             const std::vector<Entry>& entries, Candidates& candidates);
 
 /// Copies the bytes of `range` that are not in a hole, of one file into the same place of another one, which shares
 /// them with it then if its file system can.

@@ -90,7 +90,7 @@ tl::unexpected<Error> Changes::at(std::uint32_t index, const Error& error) const
   return fail(error.code, Directories::shown(entries_, index) + ": " + error.message);
 }
 
-Result<std::vector<Want>> Changes::prepare() {
+Result<std::vector<FileExtent>> Changes::prepare() {
   FERRY_TRY(check_unchanged());
   decide_all();
   wants_.clear();
@@ -212,7 +212,7 @@ const Origin* Changes::origin_of(std::uint32_t index) const {
   return found == all.end() || found->entry != index ? nullptr : &*found;
 }
 
-void Changes::suggest(const std::vector<Want>& wants, Candidates& candidates) const {
+void Changes::suggest(const std::vector<FileExtent>& wants, Candidates& candidates) const {
   std::unordered_multimap<std::uint64_t, std::uint32_t> wanted;
   const bool numbered = version_.baseline && version_.baseline->manifest.info.host == manifest_.info.host;
   std::uint32_t last = none;
@@ -256,7 +256,7 @@ Result<> Changes::want(std::uint32_t index) {
   }
   FERRY_ASSIGN(const bool forgotten, journal_.forget(path));
   forgot_ = forgot_ || forgotten;
-  for (std::uint32_t extent = 0; extent < extent_count(entry.size); ++extent) wants_.push_back({index, extent, {}});
+  for (std::uint32_t extent = 0; extent < extent_count(entry.size); ++extent) wants_.push_back({index, extent});
   if (extent_count(entry.size) > 1 || old_file(index)) large_.push_back(index);
   ++room_.new_files;
   if (!old_file(index)) {
@@ -287,7 +287,7 @@ Result<> Changes::want_missing(std::uint32_t index, const FileProgress& known) {
   const Entry& entry = entries_[index];
   FERRY_ASSIGN(const Fd file, open_at(content_, Places::flat_name(entries_, index), O_RDWR | O_NOFOLLOW));
   return for_missing_extents(file.get(), entry.size, known, [&](std::uint32_t number) {
-    wants_.push_back({index, number, {}});
+    wants_.push_back({index, number});
   });
 }
 

@@ -40,9 +40,9 @@ class Changes : public Target {
 
   Result<Room> least_room() const override { return Room{}; }
   /// Code::already_exists: the volume was changed at the destination (Replace::refuse).
-  Result<std::vector<Want>> prepare() override;
+  Result<std::vector<FileExtent>> prepare() override;
   /// Those that were renamed or copied at the sender.
-  void suggest(const std::vector<Want>& wants, Candidates& candidates) const override;
+  void suggest(const std::vector<FileExtent>& wants, Candidates& candidates) const override;
   const Room& room() const override { return room_; }
   bool forgot() const override { return forgot_; }
   Result<> make_large_files() override;
@@ -100,7 +100,7 @@ class Changes : public Target {
   bool splits_inodes_ = false;
   bool changes_nothing_ = false;
   OldTree old_;  // `of`: only of files that are patched
-  std::vector<Want> wants_;
+  std::vector<FileExtent> wants_;
   std::vector<std::uint32_t> large_;
   Room room_;
   bool forgot_ = false;

@@ -30,6 +30,13 @@ bool read_held(Reader& reader, Want& want, const Extent& extent) {
 
 }  // namespace
 
+std::vector<Want> wants_of(std::span<const FileExtent> extents) {
+  std::vector<Want> wants;
+  wants.reserve(extents.size());
+  for (const auto& each : extents) wants.push_back({each.entry, each.extent, {}});
+  return wants;
+}
+
 void append_wants(std::string& out, std::uint64_t seed, std::span<const Want> wants, Compression compression) {
   Writer writer(out);
   writer.fixed64(seed);

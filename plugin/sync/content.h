@@ -17,6 +17,12 @@
 /// Content on the wire: the receiver's wants, and the sender's frames in answer. Grammar in docs/protocol.md.
 namespace ferry::sync {
 
+/// One extent (blocks.h) of file `entry`, an index into the manifest.
+struct FileExtent {
+  std::uint32_t entry = 0;
+  std::uint32_t extent = 0;
+};
+
 /// A wish for the bytes of one extent (blocks.h) of file `entry`, an index into the manifest.
 struct Want {
   std::uint32_t entry = 0;
@@ -25,6 +31,9 @@ struct Want {
   /// hole there; only what differs is sent. None: everything is.
   std::vector<std::uint64_t> held;
 };
+
+/// Wishes for all of their bytes.
+std::vector<Want> wants_of(std::span<const FileExtent> extents);
 
 /// The largest extent of which pages can be compared.
 constexpr std::uint64_t largest_held_extent = 256U << 20;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,26 +31,51 @@ struct Xattr {
 /// system.posix_acl_*.
 bool is_copied(std::string_view xattr);
 
+/// A value that is mostly T{}, and then takes no more than a pointer.
+template <class T>
+class Rare {
+ public:
+  Rare() = default;
+  Rare(const Rare& other) : value_(other.value_ ? std::make_unique<T>(*other.value_) : nullptr) {}
+  Rare(Rare&&) noexcept = default;
+  Rare& operator=(Rare other) noexcept {
+    value_ = std::move(other.value_);
+    return *this;
+  }
+  ~Rare() = default;
+
+  void set(T value) { value_ = value == T{} ? nullptr : std::make_unique<T>(std::move(value)); }
+  const T& operator*() const {
+    static const T nothing{};
+    return value_ ? *value_ : nothing;
+  }
+  const T* operator->() const { return &**this; }
+  bool operator==(const Rare& other) const { return **this == *other; }
+
+ private:
+  std::unique_ptr<T> value_;
+};
+
 /// One name in a tree, with all its metadata and none of its content. Entries are in breadth-first order: entry 0 is
 /// the root (empty name); a directory's entries are contiguous, sorted bytewise, and follow those of every directory
 /// that comes before it. So `parent` never decreases, and a reader can check order and uniqueness as it goes.
 struct Entry {
   std::string name;
   std::uint32_t parent = 0;  ///< index of the directory that holds it; 0 for the root itself
-  Type type = Type::regular;
-  std::uint32_t mode = 0;  ///< permission bits with suid, sgid and sticky (07777)
+  std::uint32_t link = 0;    ///< hard links only
+  std::uint32_t mode = 0;    ///< permission bits with suid, sgid and sticky (07777)
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  std::int64_t mtime_s = 0;
   std::uint32_t mtime_ns = 0;
-  std::uint64_t size = 0;      ///< bytes; regular files only
-  std::uint64_t data = 0;      ///< allocated bytes, `size` at most: what has to be sent and stored
-  std::uint64_t device = 0;    ///< st_rdev; device nodes only
-  std::uint64_t inode = 0;     ///< at the sender; with size and ctime it tells whether content may have changed
-  std::uint64_t ctime_ns = 0;  ///< at the sender, since the epoch
-  std::uint32_t link = 0;      ///< hard links only
-  std::string target;          ///< symlinks only
-  std::vector<Xattr> xattrs;   ///< sorted by name
+  std::int64_t mtime_s = 0;
+  std::uint64_t size = 0;           ///< bytes; regular files only
+  std::uint64_t data = 0;           ///< allocated bytes, `size` at most: what has to be sent and stored
+  std::uint64_t inode = 0;          ///< at the sender; with size and ctime it tells whether content may have changed
+  std::uint64_t ctime_ns = 0;       ///< at the sender, since the epoch
+  std::uint64_t device = 0;         ///< st_rdev; device nodes only
+  Rare<std::string> target;         ///< symlinks only
+  Rare<std::vector<Xattr>> xattrs;  ///< sorted by name
+  Type type = Type::regular;
 };
 
 /// Which volume of which host; both may be empty, where nobody asks.

@@ -19,18 +19,18 @@ double seconds_since(SteadyClock::time_point begin) {
   return std::chrono::duration<double>(SteadyClock::now() - begin).count();
 }
 
-std::uint64_t most_bytes(const Want& want, const std::vector<Entry>& entries) {
+std::uint64_t most_bytes(const FileExtent& want, const std::vector<Entry>& entries) {
   const Extent extent = extent_of(entries[want.entry].size, want.extent);
   return std::min(entries[want.entry].data, extent.end - extent.begin);
 }
 
 /// Bytes per second of a first piece of what is wanted.
-Result<double> sample(Source& source, const std::vector<Want>& wants, const std::vector<Entry>& entries) {
+Result<double> sample(Source& source, const std::vector<FileExtent>& wants, const std::vector<Entry>& entries) {
   std::size_t count = 0;
   for (std::uint64_t bytes = 0; count < wants.size() && count < sample_wants && bytes < sample_bytes; ++count)
     bytes += most_bytes(wants[count], entries);
   std::string request;
-  append_wants(request, random_number(), std::span(wants).first(count));
+  append_wants(request, random_number(), wants_of(std::span(wants).first(count)));
   std::uint64_t came = 0;
   const auto began = SteadyClock::now();
   FERRY_TRY(source.content(request, [&](std::string_view bytes) -> Result<> {
@@ -56,7 +56,7 @@ Result<Estimate> estimate(Source& source, const std::optional<UpdateOf>& update,
   FERRY_TRY(make_directories(scratch / "content"));
   FERRY_ASSIGN(const Fd content, open_at(AT_FDCWD, (scratch / "content").string(), O_RDONLY | O_DIRECTORY));
   Estimate result;
-  std::vector<Want> wants;
+  std::vector<FileExtent> wants;
   if (update) {
     FERRY_ASSIGN(const Version version, Version::look(update->data, baseline, update->host));
     Changes changes(version, manifest, content.get(), UpdatePaths(scratch).plan, update->replace, *journal, cancelled);
@@ -67,7 +67,7 @@ Result<Estimate> estimate(Source& source, const std::optional<UpdateOf>& update,
     for (std::uint32_t index = 0; index < manifest.entries.size(); ++index)
       if (manifest.entries[index].type == Type::regular)
         for (std::uint32_t extent = 0; extent < extent_count(manifest.entries[index].size); ++extent)
-          wants.push_back({index, extent, {}});
+          wants.push_back({index, extent});
   }
   for (const auto& entry : manifest.entries) {
     if (entry.type != Type::regular) continue;

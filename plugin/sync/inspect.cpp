@@ -156,9 +156,11 @@ Result<Inspected> Inspector::inspect(int directory, const std::string& name, boo
   if (is_device(entry.type)) entry.device = info.st_rdev;
   if (entry.type == Type::regular) FERRY_TRY(add_size(entry, info, directory));
   if (entry.type == Type::symlink) {
-    FERRY_ASSIGN(entry.target, read_link(directory, name));
+    FERRY_ASSIGN(auto target, read_link(directory, name));
+    entry.target.set(std::move(target));
   }
-  FERRY_ASSIGN(entry.xattrs, read_xattrs(xattr_path(directory, name, is_working_directory)));
+  FERRY_ASSIGN(auto xattrs, read_xattrs(xattr_path(directory, name, is_working_directory)));
+  entry.xattrs.set(std::move(xattrs));
   return found;
 }
 

@@ -72,13 +72,6 @@ ExtentProgress read_extent(Reader& reader) {
   return extent;
 }
 
-void add_extent(FileProgress& file, const ExtentProgress& extent) {
-  if (!file.extents.emplace(extent.number, extent.patch).second) return;
-  file.digest = add(file.digest, extent.digest);
-  file.bytes += extent.bytes;
-  file.stable = file.stable && !extent.torn;
-}
-
 /// A record is a varint length, the body's digest, the body.
 void append_checksummed(std::string& out, std::string_view body) {
   Writer writer(out);
@@ -98,7 +91,7 @@ FileProgress version_of(const Entry& entry, std::uint64_t stable_before_ns) {
   return version;
 }
 
-std::size_t Journal::KeyHash::operator()(const Digest& key) const {
+std::size_t Journal::KeyHash::operator()(const Digest& key) const noexcept {
   std::size_t hash = 0;
   std::memcpy(&hash, key.data(), sizeof hash);
   return hash;
@@ -169,12 +162,12 @@ class Journal::Loader {
 
   void settle(std::uint64_t up_to) {
     for (; settled_ < up_to && !unsettled_.empty(); ++settled_) {
-      auto& file = journal_.files_[unsettled_.front().key];
+      const Digest& key = unsettled_.front().key;
       auto& progress = unsettled_.front().progress;
       if (const auto* extent = std::get_if<ExtentProgress>(&progress))
-        add_extent(file, *extent);
+        journal_.add_extent(key, *extent);
       else
-        file = std::move(std::get<FileProgress>(progress));
+        journal_.set(key, std::move(std::get<FileProgress>(progress)));
       unsettled_.pop_front();
     }
   }
@@ -220,9 +213,37 @@ Result<> Journal::write_pending() {
 
 std::optional<FileProgress> Journal::find(std::string_view path) const {
   const std::lock_guard guard(mutex_);
-  const auto it = files_.find(digest_of(path));
+  const Digest key = digest_of(path);
+  const auto it = files_.find(key);
   if (it == files_.end()) return std::nullopt;
-  return it->second;
+  return get(key, it->second);
+}
+
+FileProgress Journal::get(const Digest& key, const Compact& file) const {
+  FileProgress progress{file.inode, file.size, file.ctime_ns, file.complete, file.stable, file.digest, file.bytes,
+                        {},         {}};
+  if (const auto it = partial_.find(key); it != partial_.end()) {
+    progress.old = it->second.old;
+    progress.extents = it->second.extents;
+  }
+  return progress;
+}
+
+void Journal::set(const Digest& key, FileProgress progress) {
+  files_[key] = {progress.inode,  progress.size,     progress.ctime_ns, progress.bytes,
+                 progress.digest, progress.complete, progress.stable};
+  if (progress.old || !progress.extents.empty())
+    partial_[key] = {progress.old, std::move(progress.extents)};
+  else
+    partial_.erase(key);
+}
+
+void Journal::add_extent(const Digest& key, const ExtentProgress& extent) {
+  if (!partial_[key].extents.emplace(extent.number, extent.patch).second) return;
+  Compact& file = files_[key];
+  file.digest = add(file.digest, extent.digest);
+  file.bytes += extent.bytes;
+  file.stable = file.stable && !extent.torn;
 }
 
 Result<bool> Journal::forget(std::string_view path) {
@@ -245,7 +266,7 @@ Result<> Journal::record(std::string_view path, const FileProgress& progress) {
   writer.digest(key);
   write_progress(writer, progress);
   const std::lock_guard guard(mutex_);
-  files_[key] = progress;
+  set(key, progress);
   return append(body, progress.bytes);
 }
 
@@ -257,7 +278,7 @@ Result<> Journal::record_extent(std::string_view path, const ExtentProgress& ext
   writer.digest(key);
   write_extent(writer, extent);
   const std::lock_guard guard(mutex_);
-  add_extent(files_[key], extent);
+  add_extent(key, extent);
   return append(body, extent.bytes);
 }
 

@@ -100,11 +100,29 @@ class Journal {
 
  private:
   struct KeyHash {
-    std::size_t operator()(const Digest& key) const;
+    std::size_t operator()(const Digest& key) const noexcept;
+  };
+  /// What only few files have at a time.
+  struct Partial {
+    std::optional<OldFile> old;
+    std::map<std::uint32_t, std::string> extents;
+  };
+  /// The rest of a FileProgress: there may be millions.
+  struct Compact {
+    std::uint64_t inode = 0;
+    std::uint64_t size = 0;
+    std::uint64_t ctime_ns = 0;
+    std::uint64_t bytes = 0;
+    Digest digest{};
+    bool complete = false;
+    bool stable = false;
   };
   Journal(Fd file, std::string boot_id) : file_(std::move(file)), boot_id_(std::move(boot_id)) {}
   Result<> load(const std::string& content);
-  Result<> append(std::string_view body, std::uint64_t content);  // with mutex_ held
+  FileProgress get(const Digest& key, const Compact& file) const;  // with mutex_ held, as the following
+  void set(const Digest& key, FileProgress progress);
+  void add_extent(const Digest& key, const ExtentProgress& extent);
+  Result<> append(std::string_view body, std::uint64_t content);
   Result<> write_pending();
   Result<> write_distrust();
   class Loader;
@@ -112,14 +130,15 @@ class Journal {
   const Fd file_;
   const std::string boot_id_;
   mutable std::mutex mutex_;
-  std::unordered_map<Digest, FileProgress, KeyHash> files_;  // protected by mutex_
-  std::uint64_t position_ = 0;                               // protected by mutex_
-  std::uint64_t length_ = 0;                                 // protected by mutex_: of the file
-  std::string pending_;                                      // protected by mutex_: records to be written
-  std::size_t pending_records_ = 0;                          // protected by mutex_
-  std::uint64_t pending_content_ = 0;                        // protected by mutex_: bytes that they tell of
-  bool durable_ = true;                                      // protected by mutex_
-  Result<> distrusted_;                                      // protected by mutex_
+  std::unordered_map<Digest, Compact, KeyHash> files_;    // protected by mutex_
+  std::unordered_map<Digest, Partial, KeyHash> partial_;  // protected by mutex_: what else is known of some of them
+  std::uint64_t position_ = 0;                            // protected by mutex_
+  std::uint64_t length_ = 0;                              // protected by mutex_: of the file
+  std::string pending_;                                   // protected by mutex_: records to be written
+  std::size_t pending_records_ = 0;                       // protected by mutex_
+  std::uint64_t pending_content_ = 0;                     // protected by mutex_: bytes that they tell of
+  bool durable_ = true;                                   // protected by mutex_
+  Result<> distrusted_;                                   // protected by mutex_
 };
 
 }  // namespace ferry::sync

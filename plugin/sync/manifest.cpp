@@ -33,7 +33,7 @@ bool is_plausible(const Entry& entry) {
   return entry.mode <= 07777 && entry.uid != nobody && entry.gid != nobody && entry.mtime_ns < 1'000'000'000 &&
          entry.data <= entry.size && entry.size <= static_cast<std::uint64_t>(INT64_MAX) &&
          (entry.size == 0 || entry.type == Type::regular) && (entry.device == 0 || device) &&
-         (entry.type == Type::symlink) == !entry.target.empty() && entry.target.find('\0') == std::string::npos;
+         (entry.type == Type::symlink) == !entry.target->empty() && entry.target->find('\0') == std::string::npos;
 }
 
 Type read_type(Reader& reader, bool& known) {
@@ -65,8 +65,8 @@ bool read_xattrs(Reader& reader, std::vector<Xattr>& xattrs) {
 /// Bytes of memory that an entry takes. What is in a vector counts twice, since one that grows has room for twice as
 /// much.
 std::uint64_t memory_of(const Entry& entry) {
-  std::uint64_t bytes = 2 * sizeof(Entry) + entry.name.capacity() + entry.target.capacity();
-  for (const auto& xattr : entry.xattrs) bytes += 2 * sizeof(Xattr) + xattr.name.capacity() + xattr.value.capacity();
+  std::uint64_t bytes = 2 * sizeof(Entry) + entry.name.capacity() + entry.target->capacity();
+  for (const auto& xattr : *entry.xattrs) bytes += 2 * sizeof(Xattr) + xattr.name.capacity() + xattr.value.capacity();
   return bytes;
 }
 
@@ -104,8 +104,8 @@ void append_entry(std::string& out, const Entry& entry, const Local& local) {
   writer.number(entry.device);
   writer.number(local.inode);
   writer.number(local.ctime_ns);
-  writer.string(entry.target);
-  write_xattrs(writer, entry.xattrs);
+  writer.string(*entry.target);
+  write_xattrs(writer, *entry.xattrs);
   append_record(out, body);
 }
 
@@ -196,8 +196,11 @@ Result<> ManifestDecoder::entry(Reader& reader) {
     entry.device = reader.number();
     entry.inode = reader.number();
     entry.ctime_ns = reader.number();
-    entry.target = reader.string(longest_target);
-    fits = fits && read_xattrs(reader, entry.xattrs) && is_plausible(entry);
+    entry.target.set(std::string(reader.string(longest_target)));
+    std::vector<Xattr> xattrs;
+    fits = fits && read_xattrs(reader, xattrs);
+    entry.xattrs.set(std::move(xattrs));
+    fits = fits && is_plausible(entry);
   }
   if (!fits || !reader.at_end())
     return fail(Code::corrupt, "the peer's manifest has a malformed entry " + quote(entry.name));

@@ -36,11 +36,11 @@ constexpr std::chrono::milliseconds durable_check{100};
 class Batches {
  public:
   /// `old` may be null. The references must outlive this object.
-  Batches(const std::vector<Want>& wants, const std::vector<Entry>& entries, const OldTree* old,
+  Batches(const std::vector<FileExtent>& wants, const std::vector<Entry>& entries, const OldTree* old,
           const Candidates& candidates)
       : wants_(wants), entries_(entries), old_(old), candidates_(candidates) {}
 
-  std::span<const Want> next() {
+  std::span<const FileExtent> next() {
     const std::lock_guard guard(mutex_);
     const std::size_t begin = at_;
     for (std::uint64_t bytes = 0; at_ < wants_.size() && at_ - begin < batch_files && bytes < batch_bytes; ++at_)
@@ -56,13 +56,13 @@ class Batches {
 
  private:
   /// Of what is held each page has its digest in the request, whatever of it is to be sent.
-  std::uint64_t weight(const Want& want) const {
+  std::uint64_t weight(const FileExtent& want) const {
     const std::uint64_t extent = extent_size(entries_[want.entry].size);
     const bool old = old_ != nullptr && old_->of[want.entry] != OldTree::none;
     return old || candidates_.contains(want.entry) ? extent : std::min(entries_[want.entry].data, extent);
   }
 
-  const std::vector<Want>& wants_;
+  const std::vector<FileExtent>& wants_;
   const std::vector<Entry>& entries_;
   const OldTree* const old_;
   const Candidates& candidates_;
@@ -254,7 +254,8 @@ Result<> Receiver::check_room(const Target::Room& wanted) const {
 }
 
 /// Takes from the journal what is there, and counts it as done.
-void Receiver::collect_known(Round& round, const Journal& journal, const std::vector<Want>& wants, Assembly& assembly) {
+void Receiver::collect_known(Round& round, const Journal& journal, const std::vector<FileExtent>& wants,
+                             Assembly& assembly) {
   const auto& entries = round.manifest->entries;
   progress_.bytes_done = 0;
   progress_.files_done = 0;
@@ -277,7 +278,7 @@ void Receiver::collect_known(Round& round, const Journal& journal, const std::ve
   }
 }
 
-Result<> Receiver::fetch(Journal& journal, Round& round, const std::vector<Want>& wants) {
+Result<> Receiver::fetch(Journal& journal, Round& round, const std::vector<FileExtent>& wants) {
   round.digests.assign(round.manifest->entries.size(), Digest{});
   Assembly assembly(round.manifest->entries.size());
   collect_known(round, journal, wants, assembly);
@@ -316,8 +317,9 @@ Result<> Receiver::fetch(Journal& journal, Round& round, const std::vector<Want>
   return {};
 }
 
-Result<> Receiver::fetch_batch(std::span<const Want> batch, FileWriter& writer, const std::vector<Entry>& entries) {
-  std::vector<Want> wants(batch.begin(), batch.end());
+Result<> Receiver::fetch_batch(std::span<const FileExtent> batch, FileWriter& writer,
+                               const std::vector<Entry>& entries) {
+  auto wants = wants_of(batch);
   const std::uint64_t seed = random_number();
   FERRY_TRY(writer.begin(seed, wants));
   std::string request;

@@ -124,9 +124,9 @@ class Receiver {
   Result<Manifest> receive_manifest();
   Result<> check_identity(const ManifestInfo& info) const;
   Result<> check_room(const Target::Room& wanted) const;
-  Result<> fetch(Journal& journal, Round& round, const std::vector<Want>& wants);
-  Result<> fetch_batch(std::span<const Want> batch, FileWriter& writer, const std::vector<Entry>& entries);
-  void collect_known(Round& round, const Journal& journal, const std::vector<Want>& wants, Assembly& assembly);
+  Result<> fetch(Journal& journal, Round& round, const std::vector<FileExtent>& wants);
+  Result<> fetch_batch(std::span<const FileExtent> batch, FileWriter& writer, const std::vector<Entry>& entries);
+  void collect_known(Round& round, const Journal& journal, const std::vector<FileExtent>& wants, Assembly& assembly);
   static std::vector<std::string> warnings(const Round& round);
   static Receipt receipt(const Round& round, std::uint64_t rounds);
   Result<> make_durable(Journal& journal) const;

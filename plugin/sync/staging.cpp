@@ -35,7 +35,7 @@ Result<Target::Room> Staging::least_room() const {
   return room;
 }
 
-Result<std::vector<Want>> Staging::prepare() {
+Result<std::vector<FileExtent>> Staging::prepare() {
   fresh_.assign(entries_.size(), false);
   wants_.clear();
   large_.clear();
@@ -156,7 +156,7 @@ Result<> Staging::prepare_used_file(int directory, std::uint32_t index, const st
 
 Result<> Staging::want_all(std::uint32_t index) {
   const std::uint32_t count = extent_count(entries_[index].size);
-  for (std::uint32_t extent = 0; extent < count; ++extent) wants_.push_back({index, extent, {}});
+  for (std::uint32_t extent = 0; extent < count; ++extent) wants_.push_back({index, extent});
   if (count > 1) large_.push_back(index);
   return {};
 }
@@ -179,7 +179,7 @@ Result<> Staging::make_large_file(std::uint32_t index) {
 Result<> Staging::want_missing(int directory, std::uint32_t index, const FileProgress& known) {
   FERRY_ASSIGN(const Fd file, open_at(directory, entries_[index].name, O_RDWR | O_NOFOLLOW));
   return for_missing_extents(file.get(), entries_[index].size, known, [&](std::uint32_t number) {
-    wants_.push_back({index, number, {}});
+    wants_.push_back({index, number});
   });
 }
 

@@ -35,8 +35,8 @@ class Staging : public Target {
 
   Result<Room> least_room() const override;
   /// Removes what the manifest does not have, and creates directories and special files.
-  Result<std::vector<Want>> prepare() override;
-  void suggest(const std::vector<Want>& /*wants*/, Candidates& /*candidates*/) const override {}
+  Result<std::vector<FileExtent>> prepare() override;
+  void suggest(const std::vector<FileExtent>& /*wants*/, Candidates& /*candidates*/) const override {}
   const Room& room() const override { return room_; }
   bool forgot() const override { return forgot_; }
   Result<> make_large_files() override;
@@ -78,7 +78,7 @@ class Staging : public Target {
   const std::atomic<bool>& cancelled_;
   Directories directories_;
   std::vector<bool> fresh_;  // by entry: a directory that this object created, so nothing is in it
-  std::vector<Want> wants_;
+  std::vector<FileExtent> wants_;
   std::vector<std::uint32_t> large_;  // files of several extents of which nothing is there
   Room room_;
   bool forgot_ = false;

@@ -31,10 +31,10 @@ class Target {
 
   /// Makes it ready for content and returns what is wanted: everything but what is known to be there in the same
   /// version.
-  virtual Result<std::vector<Want>> prepare() = 0;
+  virtual Result<std::vector<FileExtent>> prepare() = 0;
 
   /// After prepare(): adds what of the version that is there may have the content of files that are wanted.
-  virtual void suggest(const std::vector<Want>& wants, Candidates& candidates) const = 0;
+  virtual void suggest(const std::vector<FileExtent>& wants, Candidates& candidates) const = 0;
 
   /// After prepare().
   virtual const Room& room() const = 0;

@@ -174,7 +174,7 @@ void ManifestSource::keep(Inspected found, std::string& out) {
   append_entry(out, entry);
   const bool is_file = entry.type == Type::regular;
   if (entry.type == Type::directory) pending_.push_back(index);
-  entry.target = std::string();
+  entry.target = {};
   entry.xattrs = {};
   entries_.push_back(std::move(entry));
   if (!baseline_) return;
