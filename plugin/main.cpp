@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -47,6 +48,10 @@ void raise_file_limit() {
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
+
+/// What is large goes back to the system when it is freed. By itself malloc(3) would keep blocks of up to 32 MiB when
+/// one of that size has once been freed, as a manifest's vector is while it grows.
+void return_large_blocks() { ::mallopt(M_MMAP_THRESHOLD, 4 << 20); }
 
 sigset_t termination_signals() {
   sigset_t signals;
@@ -175,6 +180,7 @@ int main() {
   ::signal(SIGPIPE, SIG_IGN);
   ::umask(0);
   ferry::raise_file_limit();
+  ferry::return_large_blocks();
   const auto result = ferry::run();
   if (result) return 0;
   spdlog::error("{}", result.error().message);

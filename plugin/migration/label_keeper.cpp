@@ -185,14 +185,16 @@ Result<std::optional<engine::Volume>> LabelKeeper::shown(const std::string& name
 }
 
 Result<> LabelKeeper::remove(const std::string& name) {
+  bool alone = false;  // no earlier DELETE can still lead to a Remove
   {
     const std::lock_guard guard(mutex_);
     removing_ = name;
+    alone = !unanswered_.contains(name);
   }
   auto removed = client_.remove_volume(name);
   std::unique_lock lock(mutex_);
   const bool taken = std::exchange(removing_, {}) != name;
-  if (taken && !removed && removed.error().code == Code::busy) {
+  if (taken && alone && !removed && removed.error().code == Code::busy) {
     // A container referred to the volume, so the Remove that came meanwhile was not this DELETE's: container and volume
     // are being removed by their user, who has been told that the volume is gone.
     spdlog::debug("volume {} was removed while it was about to be registered anew", name);

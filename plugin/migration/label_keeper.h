@@ -37,8 +37,9 @@ class LabelKeeper {
   /// Whether a Remove of the volume, which is just being answered, is the one that a DELETE of the keeper leads to: the
   /// first during that DELETE, or any after a DELETE whose answer never came (an end of either process, a timeout),
   /// because the Engine may carry that out late, until a later DELETE is answered: the Engine does those of one volume
-  /// in turn. Such a Remove must delete nothing. Where the Engine then says that it has refused the DELETE, the Remove
-  /// was the user's after all, and the keeper sees to it that it is carried out.
+  /// in turn. Such a Remove must delete nothing. Where the Engine then says that it has refused the only DELETE,
+  /// the Remove was the user's after all, and the keeper has the volume removed again, unless a container has it by
+  /// then; a create of that name within these milliseconds would not have become a new volume, and goes with it.
   bool is_own_remove(const std::string& name);
 
   /// Whether a Create of the volume is what the keeper's POST leads to. The volume is there unless the user has removed

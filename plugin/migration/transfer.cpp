@@ -70,14 +70,16 @@ Result<sync::Receipt> Transfer::attempt() {
   return sync::Receiver(*source, staging, layout_.journal(name_), options, progress_, cancelled_).run();
 }
 
-/// All other volumes. Those that are no copies have no index; that is found out where one is looked for.
+/// All other volumes that are copies.
 std::vector<sync::Neighbour> Transfer::neighbours() const {
   std::vector<sync::Neighbour> others;
   const auto directory = open_at(AT_FDCWD, layout_.volumes().string(), O_RDONLY | O_DIRECTORY);
   const auto names = directory ? names_in(directory->get()) : Result<std::vector<std::string>>();
   if (!names) return others;
-  for (const auto& name : *names)
-    if (name != name_) others.push_back({layout_.data(name), sync::index_of(layout_.baseline(name))});
+  for (const auto& name : *names) {
+    const auto index = sync::index_of(layout_.baseline(name));
+    if (name != name_ && ferry::exists(index).value_or(false)) others.push_back({layout_.data(name), index});
+  }
   return others;
 }
 

@@ -163,10 +163,7 @@ class Applier {
 
   static Result<> apply(const Change& change, int received, int file) {
     if (!change.hole) return copy_range(received, file, change.range);
-    if (::fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(change.range.begin),
-                    static_cast<off_t>(change.range.end - change.range.begin)) != 0)
-      return fail_errno("punch a hole");
-    return {};
+    return punch_hole(file, change.range);
   }
 
   Result<> link(std::uint32_t index) {

@@ -39,8 +39,8 @@ bool is_untouched(const Baseline& baseline, int root);
 Digest stamp_of(const std::vector<Entry>& entries);
 
 /// Looks up what the entries of a manifest are below `root` now that they are complete and written back (syncfs), and
-/// stores it, with an index (sync/candidates.h). Nobody else may be able to write to them before it returns: up to 20
-/// ms later.
+/// stores it, with an index (sync/candidates.h). Nobody else may be able to write to them before it returns: 20 ms
+/// later, and the time that writing takes.
 Result<> write_baseline(const std::filesystem::path& path, int root, const Manifest& manifest,
                         std::vector<Baseline::File> files);
 

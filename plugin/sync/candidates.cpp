@@ -26,43 +26,10 @@ constexpr std::uint8_t kind_begin = 1;
 constexpr std::uint8_t kind_file = 2;
 constexpr std::uint64_t format = 1;
 
-/// Wanted files by what they are like.
-using Wanted = std::unordered_multimap<std::uint64_t, std::uint32_t>;
+/// For one wanted file, whatever is alike on this host.
+constexpr std::uint8_t most_candidates = 4;
 
-Wanted files_worth_a_look(const std::vector<FileExtent>& wants, const std::vector<Entry>& entries) {
-  Wanted wanted;
-  std::uint32_t last = UINT32_MAX;
-  for (const auto& want : wants) {
-    const Entry& file = entries[want.entry];
-    if (want.entry != std::exchange(last, want.entry) && file.size >= least_indexed && file.data != 0 &&
-        extent_size(file.size) <= largest_held_extent)
-      wanted.emplace(likeness(file), want.entry);
-  }
-  return wanted;
-}
-
-Result<> look_in(const Neighbour& neighbour, const Wanted& wanted, Candidates& candidates) {
-  std::optional<std::size_t> root;
-  return read_state(neighbour.index, [&](std::string_view body) -> Result<> {
-    Reader reader(body);
-    switch (reader.byte()) {
-      case kind_begin:
-        if (reader.number() != format) return fail(Code::unsupported, "it is of another version");
-        return {};
-      case kind_file: {
-        const auto [begin, end] = wanted.equal_range(reader.fixed64());
-        const std::string_view path = reader.rest();
-        if (begin != end && !root) {
-          FERRY_ASSIGN(Fd opened, open_at(AT_FDCWD, neighbour.data.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-          root = candidates.add_root(std::move(opened));
-        }
-        for (auto it = begin; it != end; ++it) candidates.add(it->second, *root, path);
-        return {};
-      }
-      default: return fail(Code::corrupt, "it is damaged");
-    }
-  });
-}
+std::uint64_t number_of(std::string_view bytes) { return page_digest(0, bytes); }
 
 }  // namespace
 
@@ -71,15 +38,21 @@ std::size_t Candidates::add_root(Fd root) {
   return roots_.size() - 1;
 }
 
-void Candidates::add(std::uint32_t entry, std::size_t root, std::string_view path) {
-  items_.push_back({entry, static_cast<std::uint32_t>(root), paths_.size()});
+void Candidates::add(std::uint32_t entry, std::size_t root, std::string_view path, bool is_own_path) {
+  Item item;
+  item.entry = entry;
+  item.root = static_cast<std::uint32_t>(root) & 0x7fffffff;
+  item.is_other_path = is_own_path ? 0 : 1;
+  item.path = paths_.size();
+  items_.push_back(item);
   paths_.append(path);
   paths_ += '\0';
 }
 
 void Candidates::sort() {
-  const auto before = [](const Item& a, const Item& b) { return a.entry < b.entry; };
-  std::stable_sort(items_.begin(), items_.end(), before);  // the first one of an entry stays the first
+  std::stable_sort(items_.begin(), items_.end(), [](const Item& a, const Item& b) {
+    return a.entry != b.entry ? a.entry < b.entry : a.is_other_path < b.is_other_path;
+  });
 }
 
 std::vector<Candidates::Item>::const_iterator Candidates::find(std::uint32_t entry) const {
@@ -114,64 +87,138 @@ Result<Fd> Candidates::open(const Item& item) const {
 
 fs::path index_of(const fs::path& baseline) { return baseline.string() + ".index"; }
 
-std::uint64_t likeness(const Entry& file) {
-  std::string bytes;
-  Writer writer(bytes);
-  writer.string(file.name);
-  writer.number(file.size);
-  writer.signed_number(file.mtime_s);
-  writer.number(file.mtime_ns);
-  return page_digest(0, bytes);
-}
-
 Result<> write_index(const fs::path& path, const std::vector<Entry>& entries,
                      const std::function<bool(std::uint32_t entry)>& is_here) {
-  FERRY_ASSIGN(StateWriter state, StateWriter::create(path));
+  std::optional<StateWriter> state;
   std::string body;
   Writer writer(body);
-  writer.byte(kind_begin);
-  writer.number(format);
-  FERRY_TRY(state.record(body));
   for (std::uint32_t index = 0; index < entries.size(); ++index) {
     const Entry& entry = entries[index];
     if (entry.type != Type::regular || entry.size < least_indexed || entry.data == 0 || !is_here(index)) continue;
     const std::string where = Directories::path(entries, index);
     if (where.size() >= PATH_MAX) continue;  // it could not be opened by that
+    if (!state) {
+      FERRY_ASSIGN(state, StateWriter::create(path));
+      body.clear();
+      writer.byte(kind_begin);
+      writer.number(format);
+      FERRY_TRY(state->record(body));
+    }
     body.clear();
     writer.byte(kind_file);
-    writer.fixed64(likeness(entry));
+    writer.fixed64(Search::likeness(entry));
     writer.raw(where);
-    FERRY_TRY(state.record(body));
+    FERRY_TRY(state->record(body));
   }
-  return state.finish();
+  return state ? state->finish(StateWriter::Durable::no) : remove_tree(path);
 }
 
-void look_in(std::span<const Neighbour> neighbours, const std::vector<FileExtent>& wants,
-             const std::vector<Entry>& entries, Candidates& candidates) {
-  if (neighbours.empty()) return;
-  const Wanted wanted = files_worth_a_look(wants, entries);
-  if (wanted.empty()) return;
-  for (const auto& neighbour : neighbours)
-    if (auto looked = look_in(neighbour, wanted, candidates); !looked && looked.error().code != Code::not_found)
-      spdlog::debug("{} is of no use: {}", neighbour.index.string(), looked.error().message);
+Search::Search(const std::vector<FileExtent>& wants, const std::vector<Entry>& entries, const OldTree* old,
+               std::uint64_t least, Candidates& found)
+    : entries_(entries), found_(found) {
+  std::uint32_t last = UINT32_MAX;
+  for (const auto& want : wants) {
+    const Entry& file = entries_[want.entry];
+    const bool is_patched = old != nullptr && old->of[want.entry] != OldTree::none;
+    if (want.entry == std::exchange(last, want.entry) || is_patched || file.size < least || file.data == 0 ||
+        extent_size(file.size) > largest_held_extent)
+      continue;
+    add(likeness(file), want.entry);
+    times_.insert(time_of(file));
+  }
 }
 
-Result<> copy_range(int from, int to, const Extent& range) {
-  for (std::uint64_t at = range.begin; at < range.end;) {
-    FERRY_ASSIGN(const Extent data, find_extent(from, at, range.end));
-    if (data.begin == data.end) return {};
-    auto in = static_cast<off64_t>(data.begin);
-    auto out = in;
-    while (static_cast<std::uint64_t>(in) < data.end) {
-      const ssize_t count = ::copy_file_range(from, &in, to, &out,
-                                              static_cast<std::size_t>(data.end - static_cast<std::uint64_t>(in)), 0);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return fail_errno("copy within the host");
-      if (count == 0) return {};  // it has become shorter
+void Search::add(std::uint64_t likeness, std::uint32_t entry) {
+  const auto [it, is_first] = wishes_.try_emplace(likeness, Wish{entry, 0, false});
+  if (is_first) return;
+  const auto add_path = [&](std::uint32_t index) {
+    of_path_.emplace(likeness_of_path(likeness, Directories::path(entries_, index)), index);
+  };
+  if (!std::exchange(it->second.is_one_of_many, true)) add_path(it->second.entry);
+  add_path(entry);
+}
+
+void Search::by_inode() {
+  std::vector<std::uint32_t> wanted;
+  for (const auto& [likeness, wish] : wishes_)
+    if (!wish.is_one_of_many) wanted.push_back(wish.entry);
+  for (const auto& [likeness, entry] : of_path_) wanted.push_back(entry);
+  for (const auto entry : wanted) add(likeness_of_inode(entries_[entry], entries_[entry].inode), entry);
+}
+
+void Search::offer(std::uint64_t likeness, std::size_t root, std::string_view path) {
+  const auto it = wishes_.find(likeness);
+  if (it == wishes_.end()) return;
+  Wish& wish = it->second;
+  if (wish.is_one_of_many) {
+    const auto same = of_path_.find(likeness_of_path(likeness, path));
+    if (same != of_path_.end()) found_.add(same->second, root, path, true);
+    return;
+  }
+  const bool is_own_path = Directories::path(entries_, wish.entry) == path;
+  if (!is_own_path && wish.found >= most_candidates) return;
+  ++wish.found;
+  found_.add(wish.entry, root, path, is_own_path);
+}
+
+std::uint64_t Search::time_of(const Entry& file) {
+  std::string bytes;
+  Writer writer(bytes);
+  writer.fixed64(file.size);
+  writer.fixed64(static_cast<std::uint64_t>(file.mtime_s));
+  writer.fixed64(file.mtime_ns);
+  return number_of(bytes);
+}
+
+std::uint64_t Search::likeness(const Entry& file) {
+  std::string bytes;
+  Writer writer(bytes);
+  writer.fixed64(time_of(file));
+  writer.raw(file.name);
+  return number_of(bytes);
+}
+
+std::uint64_t Search::likeness_of_inode(const Entry& file, std::uint64_t inode) {
+  std::string bytes;
+  Writer writer(bytes);
+  writer.fixed64(time_of(file));
+  writer.byte('/');  // so begins no name
+  writer.fixed64(inode);
+  return number_of(bytes);
+}
+
+std::uint64_t Search::likeness_of_path(std::uint64_t likeness, std::string_view path) {
+  std::string bytes;
+  Writer writer(bytes);
+  writer.fixed64(likeness);
+  writer.raw(path);
+  return number_of(bytes);
+}
+
+/// An index that cannot be read is passed over: what it told before that is no more of a guess than the rest.
+void Search::look_in(const Neighbour& neighbour) {
+  std::optional<std::size_t> root;
+  const auto looked = read_state(neighbour.index, [&](std::string_view body) -> Result<> {
+    Reader reader(body);
+    switch (reader.byte()) {
+      case kind_begin:
+        if (reader.number() != format) return fail(Code::unsupported, "it is of another version");
+        return {};
+      case kind_file: {
+        const std::uint64_t likeness = reader.fixed64();
+        if (!wishes_.contains(likeness)) return {};
+        if (!root) {
+          FERRY_ASSIGN(Fd opened, open_at(AT_FDCWD, neighbour.data.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+          root = found_.add_root(std::move(opened));
+        }
+        offer(likeness, *root, reader.rest());
+        return {};
+      }
+      default: return fail(Code::corrupt, "it is damaged");
     }
-    at = data.end;
-  }
-  return {};
+  });
+  if (!looked && looked.error().code != Code::not_found)
+    spdlog::debug("{} is of no use: {}", neighbour.index.string(), looked.error().message);
 }
 
 }  // namespace ferry::sync

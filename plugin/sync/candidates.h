@@ -6,12 +6,15 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
 #include "sync/content.h"
 #include "sync/entry.h"
+#include "sync/places.h"
 
 namespace ferry::sync {
 
@@ -21,8 +24,8 @@ class Candidates {
  public:
   /// A tree in which there are candidates, an open directory; returns its number.
   std::size_t add_root(Fd root);
-  /// `path` is below the root of that number.
-  void add(std::uint32_t entry, std::size_t root, std::string_view path);
+  /// `path` is below the root of that number. Of several candidates for an entry those of its own path come first.
+  void add(std::uint32_t entry, std::size_t root, std::string_view path, bool is_own_path);
   /// To be called between the last add() and the first of the following.
   void sort();
 
@@ -33,7 +36,8 @@ class Candidates {
  private:
   struct Item {
     std::uint32_t entry = 0;
-    std::uint32_t root = 0;
+    std::uint32_t root : 31 = 0;
+    std::uint32_t is_other_path : 1 = 0;
     std::size_t path = 0;  // where it begins in paths_
   };
   std::vector<Item>::const_iterator find(std::uint32_t entry) const;
@@ -61,15 +65,45 @@ std::filesystem::path index_of(const std::filesystem::path& baseline);
 Result<> write_index(const std::filesystem::path& path, const std::vector<Entry>& entries,
                      const std::function<bool(std::uint32_t entry)>& is_here);
 
-/// What name, size and time of modification come to, by which copies of a file are found.
-std::uint64_t likeness(const Entry& file);
+/// What is wanted and may be found in files of this host, and what is known of where. Not thread-safe.
+class Search {
+ public:
+  /// Wanted files of which there is an `old` version (null: of none) are compared with that, and of less than `least`
+  /// bytes are not looked for. The references must outlive this object.
+  Search(const std::vector<FileExtent>& wants, const std::vector<Entry>& entries, const OldTree* old,
+         std::uint64_t least, Candidates& found);
 
-/// Adds files of the neighbours that are like wanted ones. An index that cannot be read is passed over.
-void look_in(std::span<const Neighbour> neighbours, const std::vector<FileExtent>& wants,
-             const std::vector<Entry>& entries, Candidates& candidates);
+  bool empty() const { return wishes_.empty(); }
+  /// Also finds a file by its inode at the sender. To be called before anything is offered.
+  void by_inode();
 
-/// Copies the bytes of `range` that are not in a hole, of one file into the same place of another one, which shares
-/// them with it then if its file system can.
-Result<> copy_range(int from, int to, const Extent& range);
+  /// Whether a file is worth an offer: some wanted one has its size and time of modification.
+  bool is_of_interest(const Entry& file) const { return times_.contains(time_of(file)); }
+  /// A file like that is below the candidates' root of that number.
+  void offer(std::uint64_t likeness, std::size_t root, std::string_view path);
+
+  /// What name, size and time of modification come to, by which copies of a file are found.
+  static std::uint64_t likeness(const Entry& file);
+  /// What stays if the sender renames it: `inode` is the one there.
+  static std::uint64_t likeness_of_inode(const Entry& file, std::uint64_t inode);
+
+  void look_in(const Neighbour& neighbour);
+
+ private:
+  struct Wish {
+    std::uint32_t entry = 0;
+    std::uint8_t found = 0;
+    bool is_one_of_many = false;  // alike: then only the same path counts
+  };
+  static std::uint64_t time_of(const Entry& file);
+  static std::uint64_t likeness_of_path(std::uint64_t likeness, std::string_view path);
+  void add(std::uint64_t likeness, std::uint32_t entry);
+
+  const std::vector<Entry>& entries_;
+  Candidates& found_;
+  std::unordered_map<std::uint64_t, Wish> wishes_;
+  std::unordered_map<std::uint64_t, std::uint32_t> of_path_;  // of those that are alike
+  std::unordered_set<std::uint64_t> times_;
+};
 
 }  // namespace ferry::sync

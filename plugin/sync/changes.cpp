@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <unordered_map>
 #include <utility>
 
 #include "base/files.h"
@@ -33,12 +32,6 @@ Result<std::vector<Entry>> walk(int root) {
   }
   FERRY_ASSIGN(auto manifest, decoder.finish());
   return std::move(manifest.entries);
-}
-
-/// What stays of a file that the sender renames.
-std::uint64_t likeness_of_inode(Entry file) {
-  file.name = std::to_string(file.inode) + "/";  // no file's name
-  return likeness(file);
 }
 
 /// What a walk would find.
@@ -213,29 +206,26 @@ const Origin* Changes::origin_of(std::uint32_t index) const {
 }
 
 void Changes::suggest(const std::vector<FileExtent>& wants, Candidates& candidates) const {
-  std::unordered_multimap<std::uint64_t, std::uint32_t> wanted;
-  const bool numbered = version_.baseline && version_.baseline->manifest.info.host == manifest_.info.host;
-  std::uint32_t last = none;
-  for (const auto& want : wants) {
-    const Entry& file = entries_[want.entry];
-    if (want.entry == std::exchange(last, want.entry) || old_.of[want.entry] != none || file.size < page_size ||
-        extent_size(file.size) > largest_held_extent)
-      continue;
-    wanted.emplace(likeness(file), want.entry);
-    if (numbered) wanted.emplace(likeness_of_inode(file), want.entry);
-  }
-  if (wanted.empty()) return;
+  Search search(wants, entries_, &old_, page_size, candidates);
+  if (search.empty()) return;
+  const bool has_inodes = version_.baseline && version_.baseline->manifest.info.host == manifest_.info.host;
+  if (has_inodes) search.by_inode();
   const std::size_t root = candidates.add_root(Fd(::fcntl(version_.root.get(), F_DUPFD_CLOEXEC, 0)));
-  const auto add = [&](std::uint64_t key, std::uint32_t old) {
-    const auto [begin, end] = wanted.equal_range(key);
-    for (auto it = begin; it != end; ++it) candidates.add(it->second, root, Directories::path(old_entries_, old));
-  };
   for (std::uint32_t old = 1; old < old_entries_.size(); ++old) {
-    if (old_entries_[old].type != Type::regular || old_entries_[old].size < page_size) continue;
-    add(likeness(old_entries_[old]), old);
-    if (numbered && copy_of_[old] != none)
-      add(likeness_of_inode(version_.baseline->manifest.entries[copy_of_[old]]), old);
+    const Entry& file = old_entries_[old];
+    if (file.type != Type::regular || !search.is_of_interest(file)) continue;
+    const std::string path = Directories::path(old_entries_, old);
+    search.offer(Search::likeness(file), root, path);
+    if (has_inodes && copy_of_[old] != none)
+      search.offer(Search::likeness_of_inode(file, copied_from(old).inode), root, path);
   }
+}
+
+/// What the sender had when the old entry was copied, of which the baseline tells.
+const Entry& Changes::copied_from(std::uint32_t old) const {
+  const auto& copied = version_.baseline->manifest.entries;
+  const Entry& name = copied[copy_of_[old]];
+  return name.type == Type::hard_link ? copied[name.link] : name;
 }
 
 /// What the file that is to be patched is now; none if it is to be received as a whole.

@@ -69,6 +69,7 @@ class Changes : public Target {
   bool same_link(std::uint32_t index) const;
   std::uint32_t inode_of(std::uint32_t old_entry) const;
   bool find_equal_content(std::uint32_t index, std::uint32_t old);
+  const Entry& copied_from(std::uint32_t old) const;
   const Origin* origin_of(std::uint32_t index) const;
   std::optional<OldFile> old_file(std::uint32_t index) const;
   Result<> want(std::uint32_t index);

@@ -25,4 +25,22 @@ Result<> punch_hole(int file, const Extent& range) {
   return {};
 }
 
+Result<> share_data(int from, int to, const Extent& range) {
+  for (std::uint64_t at = range.begin; at < range.end;) {
+    FERRY_ASSIGN(const Extent data, find_extent(from, at, range.end));
+    if (data.begin == data.end) return {};
+    auto in = static_cast<off64_t>(data.begin);
+    auto out = in;
+    while (static_cast<std::uint64_t>(in) < data.end) {
+      const ssize_t count = ::copy_file_range(from, &in, to, &out,
+                                              static_cast<std::size_t>(data.end - static_cast<std::uint64_t>(in)), 0);
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) return fail_errno("copy within the host");
+      if (count == 0) return {};  // it has become shorter
+    }
+    at = data.end;
+  }
+  return {};
+}
+
 }  // namespace ferry::sync

@@ -71,13 +71,13 @@ Result<> FileWriter::begin(std::uint64_t seed, std::span<Want> wants) {
     if (is_patched(want.entry)) {
       auto held = hold_old(want, seed);
       if (!held) return at(want.entry, held.error());
-      held_.back() = Held{std::move(*held), false};
+      held_.back() = std::move(*held);
     } else {
       auto held = hold_copy(want, seed);
       if (!held) return at(want.entry, held.error());
-      if (*held) held_.back() = Held{std::move(**held), true};
+      held_.back() = std::move(*held);
     }
-    if (held_.back()) want.held = held_.back()->extent.pages();
+    if (held_.back()) want.held = held_.back()->pages();
   }
   return {};
 }
@@ -102,9 +102,10 @@ Result<std::optional<HeldExtent>> FileWriter::hold_copy(const Want& want, std::u
       (::ftruncate(file.get(), 0) != 0 || ::ftruncate(file.get(), static_cast<off_t>(extent.end)) != 0))
     return fail_errno("set the size");
   auto held = [&]() -> Result<HeldExtent> {
-    FERRY_TRY(copy_range(candidate->get(), file.get(), extent));
+    FERRY_TRY(share_data(candidate->get(), file.get(), extent));
     return HeldExtent::read(std::move(file), extent, seed);
   }();
+  if (held && held->pages().empty()) return std::nullopt;  // nothing but a hole
   if (held) return std::move(*held);
   FERRY_ASSIGN(file, open_at(place.directory, place.name, O_RDWR | O_NOFOLLOW));
   FERRY_TRY(punch_hole(file.get(), extent));
@@ -116,7 +117,7 @@ Result<> FileWriter::open(std::uint32_t index) {
   if (file_ && file_entry_ == index) return {};
   FERRY_ASSIGN(const Place place, places_.of(index));
   created_ = false;
-  if (has_several_extents(index) || is_copied()) {  // made by who wants it
+  if (has_several_extents(index) || is_copied(index)) {  // made by who wants it
     FERRY_ASSIGN(file_, open_at(place.directory, place.name, O_RDWR | O_NOFOLLOW));
   } else {
     FERRY_TRY(create_file(place));
@@ -154,14 +155,14 @@ Result<> FileWriter::write(std::uint32_t entry, std::uint64_t offset, std::strin
   FERRY_TRY(open(entry));
   FERRY_TRY(write_at(file_.get(), payload, offset));
   written_end_ = offset + payload.size();
-  if (held_.front()) return held_.front()->extent.data(offset, payload);
+  if (held_.front()) return held_.front()->data(offset, payload);
   digest_.add(offset, payload);
   return {};
 }
 
 Result<> FileWriter::hole(std::uint32_t entry, Extent hole) {
-  if (auto noted = held_.front()->extent.hole(hole); !noted) return at(entry, noted.error());
-  if (!is_copied()) return {};
+  if (auto noted = held_.front()->hole(hole); !noted) return at(entry, noted.error());
+  if (!is_copied(entry)) return {};
   if (auto opened = open(entry); !opened) return at(entry, opened.error());
   if (auto punched = punch_hole(file_.get(), hole); !punched) return at(entry, punched.error());
   return {};
@@ -172,8 +173,7 @@ Result<> FileWriter::check_announced(std::uint32_t entry, std::uint64_t more) {
   received_ += more;
   const std::uint64_t all = has_several_extents(entry) ? shared_.assembly.count(entry, more) : received_;
   // Of what is compared whole pages come, also where the sender's file system has smaller blocks.
-  const bool pages = is_patched(entry) || shared_.candidates.contains(entry);
-  const std::uint64_t announced = pages ? entries_[entry].size : entries_[entry].data;
+  const std::uint64_t announced = held_.front() ? entries_[entry].size : entries_[entry].data;
   if (shared_.writers == Writers::allowed || all <= announced + slack) return {};
   return at(entry, {Code::busy, "the source sends more than the " + std::to_string(announced) +
                                     " bytes that it announced; stop what writes to it, or pass -o freeze=none for a "
@@ -184,15 +184,17 @@ Result<> FileWriter::end(const Want& want, Outcome outcome, const Digest& digest
   if (auto finished = finish_extent(want, outcome, digest); !finished) return at(want.entry, finished.error());
   held_.pop_front();
   received_ = 0;
+  kept_ = 0;
   return {};
 }
 
 Result<> FileWriter::finish_extent(const Want& want, Outcome outcome, const Digest& digest) {
   Digest written = digest_.finish();
   if (held_.front()) {
-    written = held_.front()->extent.finish();
-    const std::uint64_t held = held_.front()->extent.bytes();
-    shared_.progress.bytes_done += held - std::min(held, received_);
+    written = held_.front()->finish();
+    const std::uint64_t held = held_.front()->bytes();
+    kept_ = held - std::min(held, received_);
+    shared_.progress.bytes_done += kept_;
   }
   if (outcome != Outcome::vanished) {
     FERRY_TRY(open(want.entry));
@@ -201,17 +203,18 @@ Result<> FileWriter::finish_extent(const Want& want, Outcome outcome, const Dige
                                      std::to_string(extent_size(entries_[want.entry].size)) + " bytes from " +
                                      std::to_string(extent_of(entries_[want.entry].size, want.extent).begin) + " on");
   }
-  const auto file = shared_.assembly.add(want.entry, written, outcome);
+  // First, because whoever adds the last extent may then record that the file is complete.
   if (outcome != Outcome::vanished && (has_several_extents(want.entry) || is_patched(want.entry)))
     FERRY_TRY(note_extent(want, written, outcome));
+  const auto file = shared_.assembly.add(want.entry, written, outcome);
   if (file.missing == 0) FERRY_TRY(file.outcome == Outcome::vanished ? drop(want.entry) : complete(want.entry, file));
   return {};
 }
 
 Result<> FileWriter::note_extent(const Want& want, const Digest& digest, Outcome outcome) {
-  const std::string patch = is_patched(want.entry) ? held_.front()->extent.patch().encode() : std::string();
+  const std::string patch = is_patched(want.entry) ? held_.front()->patch().encode() : std::string();
   return shared_.journal.record_extent(Directories::path(entries_, want.entry),
-                                       {want.extent, digest, received_, outcome == Outcome::changed, patch});
+                                       {want.extent, digest, received_ + kept_, outcome == Outcome::changed, patch});
 }
 
 /// All of it has come. A patched file gets its metadata when the patch is applied.

@@ -23,7 +23,8 @@ namespace ferry::sync {
 /// What the writers of one round have got of the files that were wanted. Thread-safe.
 class Assembly {
  public:
-  explicit Assembly(std::size_t entries) : digests_(entries) {}
+  /// `digests`, by entry, receives those of complete files; it must outlive this object.
+  explicit Assembly(std::vector<Digest>& digests) : digests_(digests) {}
 
   struct File {
     std::uint32_t missing = 1;            ///< extents
@@ -42,14 +43,13 @@ class Assembly {
   File add(std::uint32_t entry, const Digest& digest, Outcome outcome);
 
   /// To be called when no writer runs any more.
-  const Digest& digest(std::uint32_t entry) const { return digests_[entry]; }
   const std::set<std::uint32_t>& torn() const { return torn_; }
   const std::set<std::uint32_t>& lost() const { return lost_; }
 
  private:
   std::mutex mutex_;
   std::map<std::uint32_t, File> files_;  // protected by mutex_, as are the following: of those that are not complete
-  std::vector<Digest> digests_;
+  std::vector<Digest>& digests_;
   std::set<std::uint32_t> torn_;
   std::set<std::uint32_t> lost_;
 };
@@ -81,12 +81,6 @@ class FileWriter : public FrameHandler {
   Result<> end(const Want& want, Outcome outcome, const Digest& digest) override;
 
  private:
-  /// What is here of an extent that has been asked for. The changes that come to an older version of its file are kept
-  /// beside it; those to a candidate are made where that was copied to, which is the file itself.
-  struct Held {
-    HeldExtent extent;
-    bool is_copy = false;
-  };
   Result<HeldExtent> hold_old(const Want& want, std::uint64_t seed);
   Result<std::optional<HeldExtent>> hold_copy(const Want& want, std::uint64_t seed);
   Result<> open(std::uint32_t entry);
@@ -99,20 +93,22 @@ class FileWriter : public FrameHandler {
   Result<> drop(std::uint32_t entry);
   bool has_several_extents(std::uint32_t entry) const { return extent_count(entries_[entry].size) > 1; }
   bool is_patched(std::uint32_t entry) const;
-  bool is_copied() const { return held_.front() && held_.front()->is_copy; }
+  /// What comes are changes to a copy of a candidate, in the file itself.
+  bool is_copied(std::uint32_t entry) const { return held_.front() && !is_patched(entry); }
   tl::unexpected<Error> at(std::uint32_t entry, const Error& error) const;
 
   const Shared& shared_;
   const std::vector<Entry>& entries_;
   Places places_;
   std::optional<Directories> old_directories_;
-  std::deque<std::optional<Held>> held_;  // of the wants that are still to be answered
-  Fd file_;                               // of file_entry_
+  std::deque<std::optional<HeldExtent>> held_;  // of the wants that are still to be answered
+  Fd file_;                                     // of file_entry_
   std::uint32_t file_entry_ = 0;
   bool created_ = false;           // the open file is new
   std::uint64_t written_end_ = 0;  // of the open file
   ContentDigest digest_;           // of the extent that is coming
   std::uint64_t received_ = 0;     // bytes of it
+  std::uint64_t kept_ = 0;         // bytes of it that were here
   Inherited inherited_{};          // by every file that is created in inherited_in_
   std::optional<std::uint32_t> inherited_in_;
 };

@@ -26,6 +26,7 @@ Result<HeldExtent> HeldExtent::read(Fd old, const Extent& extent, std::uint64_t 
     FERRY_TRY(held.add_pages(begin, seed, data));
   }
   while (!held.pages_.empty() && held.pages_.back() == 0) held.pages_.pop_back();
+  held.buffer_ = std::string();  // there may be many
   return held;
 }
 
@@ -64,6 +65,7 @@ Result<> HeldExtent::data(std::uint64_t offset, std::string_view bytes) {
 }
 
 Result<> HeldExtent::hole(const Extent& hole) {
+  punched_ += hole.end - hole.begin;
   patch_.add(hole, true);
   return change(hole.begin, hole.end - hole.begin, nullptr);
 }
@@ -93,7 +95,7 @@ std::uint64_t HeldExtent::bytes() const {
   std::uint64_t bytes = 0;
   for (std::size_t page = 0; page < pages_.size(); ++page)
     if (pages_[page] != 0) bytes += std::min(page_size, extent_.end - extent_.begin - page * page_size);
-  return bytes;
+  return bytes - std::min(bytes, punched_);
 }
 
 void HeldExtent::end_block() {

@@ -27,7 +27,7 @@ class HeldExtent {
   Result<> data(std::uint64_t offset, std::string_view bytes);
   Result<> hole(const Extent& hole);
 
-  /// How many they have.
+  /// How many they have that are no hole now.
   std::uint64_t bytes() const;
 
   const Patch& patch() const { return patch_; }
@@ -47,6 +47,7 @@ class HeldExtent {
   std::vector<std::uint64_t> pages_;
   std::vector<Digest> terms_;  // of its blocks
   Patch patch_;
+  std::uint64_t punched_ = 0;           // bytes
   std::string buffer_;                  // the block that is changing
   std::optional<std::uint64_t> block_;  // where that begins
 };

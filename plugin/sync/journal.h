@@ -30,7 +30,7 @@ struct FileProgress {
   bool complete = false;
   bool stable = false;         ///< an equal ctime proves that the content is equal (ManifestInfo::stable_before_ns)
   Digest digest{};             ///< ContentDigest of what is there
-  std::uint64_t bytes = 0;     ///< how many came for what is there: it without holes
+  std::uint64_t bytes = 0;     ///< of what is there, without holes: that came, or were on this host
   std::optional<OldFile> old;  ///< only what differs from this one is there
   /// Those that are there (blocks.h), each with its patch if there is an `old` one; none of a file that is complete.
   std::map<std::uint32_t, std::string> extents;

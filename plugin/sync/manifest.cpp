@@ -66,6 +66,8 @@ bool read_xattrs(Reader& reader, std::vector<Xattr>& xattrs) {
 /// much.
 std::uint64_t memory_of(const Entry& entry) {
   std::uint64_t bytes = 2 * sizeof(Entry) + entry.name.capacity() + entry.target->capacity();
+  if (!entry.target->empty()) bytes += 2 * sizeof(std::string);
+  if (!entry.xattrs->empty()) bytes += 2 * sizeof(std::vector<Xattr>);
   for (const auto& xattr : *entry.xattrs) bytes += 2 * sizeof(Xattr) + xattr.name.capacity() + xattr.value.capacity();
   return bytes;
 }

@@ -24,6 +24,7 @@ namespace {
 
 constexpr std::uint64_t batch_bytes = 64U << 20;
 constexpr std::size_t batch_files = 4096;
+constexpr std::size_t batch_held = 1024;  // each has a descriptor
 
 /// What has come is made durable when one of these is reached, all the while, so that a disk is busy from the start, no
 /// great amount is left for the end, and a machine that goes down loses little.
@@ -43,8 +44,12 @@ class Batches {
   std::span<const FileExtent> next() {
     const std::lock_guard guard(mutex_);
     const std::size_t begin = at_;
-    for (std::uint64_t bytes = 0; at_ < wants_.size() && at_ - begin < batch_files && bytes < batch_bytes; ++at_)
+    std::size_t held = 0;
+    for (std::uint64_t bytes = 0;
+         at_ < wants_.size() && at_ - begin < batch_files && bytes < batch_bytes && held < batch_held; ++at_) {
       bytes += weight(wants_[at_]);
+      held += is_held(wants_[at_]) ? 1 : 0;
+    }
     return std::span(wants_).subspan(begin, at_ - begin);
   }
 
@@ -55,11 +60,15 @@ class Batches {
   }
 
  private:
+  bool is_held(const FileExtent& want) const {
+    return (old_ != nullptr && old_->of[want.entry] != OldTree::none) || candidates_.contains(want.entry);
+  }
+
   /// Of what is held each page has its digest in the request, whatever of it is to be sent.
   std::uint64_t weight(const FileExtent& want) const {
-    const std::uint64_t extent = extent_size(entries_[want.entry].size);
-    const bool old = old_ != nullptr && old_->of[want.entry] != OldTree::none;
-    return old || candidates_.contains(want.entry) ? extent : std::min(entries_[want.entry].data, extent);
+    const Extent extent = extent_of(entries_[want.entry].size, want.extent);
+    const std::uint64_t bytes = extent.end - extent.begin;
+    return is_held(want) ? bytes : std::min(entries_[want.entry].data, bytes);
   }
 
   const std::vector<FileExtent>& wants_;
@@ -194,9 +203,7 @@ Result<Receiver::Round> Receiver::round(Journal& journal) {
   FERRY_TRY(check_room(round.target->room()));
   if (round.target->forgot()) FERRY_TRY(make_durable(journal));
   FERRY_TRY(round.target->make_large_files());
-  round.target->suggest(wants, round.candidates);
-  look_in(options_.neighbours, wants, round.manifest->entries, round.candidates);
-  round.candidates.sort();
+  find_candidates(round, wants);
   progress_.phase = "content";
   FERRY_TRY(fetch(journal, round, wants));
   progress_.phase = "seal";
@@ -208,6 +215,16 @@ Result<Receiver::Round> Receiver::round(Journal& journal) {
   round.digest = digest.get();
   FERRY_TRY(check_cancelled());
   return round;
+}
+
+void Receiver::find_candidates(Round& round, const std::vector<FileExtent>& wants) const {
+  round.target->suggest(wants, round.candidates);
+  if (!options_.neighbours.empty()) {
+    Search search(wants, round.manifest->entries, round.target->old(), least_indexed, round.candidates);
+    for (const auto& neighbour : options_.neighbours)
+      if (!search.empty() && !cancelled_) search.look_in(neighbour);
+  }
+  round.candidates.sort();
 }
 
 /// It may have waited long for the peer.
@@ -280,7 +297,7 @@ void Receiver::collect_known(Round& round, const Journal& journal, const std::ve
 
 Result<> Receiver::fetch(Journal& journal, Round& round, const std::vector<FileExtent>& wants) {
   round.digests.assign(round.manifest->entries.size(), Digest{});
-  Assembly assembly(round.manifest->entries.size());
+  Assembly assembly(round.digests);
   collect_known(round, journal, wants, assembly);
   FERRY_TRY(check_cancelled());
   const Target& target = *round.target;
@@ -311,7 +328,6 @@ Result<> Receiver::fetch(Journal& journal, Round& round, const std::vector<FileE
     for (auto& worker : workers) worker.join();
   }
   if (!outcome) return pass(outcome);
-  for (const auto& want : wants) round.digests[want.entry] = assembly.digest(want.entry);
   round.torn = assembly.torn();
   round.lost = assembly.lost();
   return {};

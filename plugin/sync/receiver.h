@@ -120,6 +120,7 @@ class Receiver {
   };
   Result<Receipt> receive(Journal& journal);
   Result<Round> round(Journal& journal);
+  void find_candidates(Round& round, const std::vector<FileExtent>& wants) const;
   Result<std::unique_ptr<Target>> make_target(const Manifest& manifest, Journal& journal);
   Result<Manifest> receive_manifest();
   Result<> check_identity(const ManifestInfo& info) const;

@@ -57,7 +57,7 @@ Result<> StateWriter::flush() {
   return {};
 }
 
-Result<> StateWriter::finish() {
+Result<> StateWriter::finish(Durable durable) {
   std::string end;
   Writer writer(end);
   writer.byte(kind_end);
@@ -65,9 +65,9 @@ Result<> StateWriter::finish() {
   writer.digest(digest_);
   append_record(pending_, end);
   FERRY_TRY(flush());
-  if (::fsync(file_.get()) != 0) return fail_errno("sync " + path_.string());
+  if (durable == Durable::yes && ::fsync(file_.get()) != 0) return fail_errno("sync " + path_.string());
   if (std::rename(unfinished(path_).c_str(), path_.c_str()) != 0) return fail_errno("rename to " + path_.string());
-  return sync_directory(path_.parent_path());
+  return durable == Durable::yes ? sync_directory(path_.parent_path()) : Result<>();
 }
 
 Result<> read_state(const fs::path& path, const std::function<Result<>(std::string_view body)>& handler) {

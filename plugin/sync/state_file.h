@@ -21,7 +21,9 @@ class StateWriter {
   Result<> record(std::string_view body);
   /// The records of a manifest, which a ManifestDecoder takes.
   Result<> manifest(const Manifest& manifest);
-  Result<> finish();
+  enum class Durable { yes, no };
+  /// Durable::no: after a crash it may not be there, or be damaged.
+  Result<> finish(Durable durable = Durable::yes);
 
  private:
   StateWriter(std::filesystem::path path, Fd file) : path_(std::move(path)), file_(std::move(file)) {}

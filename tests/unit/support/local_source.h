@@ -29,7 +29,10 @@ class LocalSource : public sync::Source {
     return {};
   }
 
+  std::function<void()> on_request;  ///< of content
+
   Result<> content(const std::string& wants, const sync::ByteSink& sink) override {
+    if (on_request) on_request();
     FERRY_ASSIGN(const auto source, sender_.content(wants));
     return pump(*source, sink, on_content);
   }
