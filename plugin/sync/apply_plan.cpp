@@ -136,14 +136,14 @@ class Applier {
     struct stat info {};
     if (::renameat(content_, received.c_str(), parent, entries_[index].name.c_str()) == 0) return {};
     const int error = errno;
-    if (error == ENOENT && find(parent, entries_[index].name, info) && S_ISREG(info.st_mode)) return {};
+    if (error == ENOENT && find(parent, entries_[index].name.str(), info) && S_ISREG(info.st_mode)) return {};
     return fail_errno("put it in its place", error);
   }
 
   Result<> patch(std::uint32_t index) {
     const Entry& entry = entries_[index];
     FERRY_ASSIGN(const int parent, directories_.open(entry.parent));
-    FERRY_ASSIGN(const Fd file, open_at(parent, entry.name, O_RDWR | O_NOFOLLOW));
+    FERRY_ASSIGN(const Fd file, open_at(parent, entry.name.str(), O_RDWR | O_NOFOLLOW));
     if (step(index) == Step::patch) FERRY_TRY(patch_content(index, file.get()));
     return apply_metadata(file.get(), entry);
   }
@@ -209,12 +209,9 @@ Result<> apply_plan(const std::filesystem::path& update, const std::filesystem::
   if (plan.splits_inodes) FERRY_TRY(empty_directory(gone.get()));
   // What it lost is written again when the plan is repeated: patches are, and replacements were durable before.
   if (::syncfs(root.get()) != 0) return fail_errno("sync " + data.string());
-  std::vector<Baseline::File> files(plan.entries.size());
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    files[i].digest = plan.entries[i].digest;
-    files[i].stable = plan.entries[i].stable;
-  }
-  return write_baseline(baseline, root.get(), plan.manifest, std::move(files));
+  return write_baseline(baseline, root.get(), plan.manifest, [&plan](std::uint32_t index) {
+    return Arrived{plan.entries[index].digest, plan.entries[index].stable};
+  });
 }
 
 }  // namespace ferry::sync

@@ -26,18 +26,24 @@ constexpr std::uint8_t kind_begin = 16;  // the manifest's records have kinds of
 constexpr std::uint8_t kind_file = 17;
 constexpr std::uint64_t format = 2;
 
-void write_file(std::string& out, std::uint32_t index, const Baseline::File& file) {
+/// What an entry is here: of a Baseline::File what is not known before. There may be millions.
+struct Found {
+  std::uint64_t inode = 0;
+  std::uint64_t ctime_ns = 0;
+};
+
+void write_file(std::string& out, std::uint32_t index, const Found& found, const Arrived& arrived) {
   Writer writer(out);
   writer.byte(kind_file);
   writer.number(index);
-  writer.number(file.inode);
-  writer.number(file.ctime_ns);
-  writer.digest(file.digest);
-  writer.byte(file.stable ? 1 : 0);
+  writer.number(found.inode);
+  writer.number(found.ctime_ns);
+  writer.digest(arrived.digest);
+  writer.byte(arrived.stable ? 1 : 0);
 }
 
 /// Fills in what is here now.
-Result<> look_up(int root, const std::vector<Entry>& entries, std::vector<Baseline::File>& files) {
+Result<> look_up(int root, const std::vector<Entry>& entries, std::vector<Found>& files) {
   std::mutex mutex;
   Result<> outcome;  // protected by mutex
   stat_all(root, entries, [&](std::uint32_t index, const Result<struct stat>& info) {
@@ -55,7 +61,7 @@ Result<> look_up(int root, const std::vector<Entry>& entries, std::vector<Baseli
 
 /// Since when, at the latest, a write to one of the files shows in its ctime. All of them are written back and nobody
 /// else can reach them yet: so it takes no more than that the kernel's clock has moved on since they were written.
-Result<std::uint64_t> settle(int root, const std::vector<Baseline::File>& files) {
+Result<std::uint64_t> settle(int root, const std::vector<Found>& files) {
   struct statfs file_system {};
   if (::fstatfs(root, &file_system) != 0) return fail_errno("statfs");
   std::uint64_t newest = 0;
@@ -87,7 +93,7 @@ bool is_root_untouched(const std::vector<Entry>& entries, int root) {
   if (!found || !same_metadata(found->entry, entries[0])) return false;
   const auto names = names_in(root);
   std::vector<std::string> expected;
-  for (std::size_t i = 1; i < entries.size() && entries[i].parent == 0; ++i) expected.push_back(entries[i].name);
+  for (std::size_t i = 1; i < entries.size() && entries[i].parent == 0; ++i) expected.push_back(entries[i].name.str());
   return names && *names == expected;
 }
 
@@ -105,7 +111,8 @@ Digest stamp_of(const std::vector<Entry>& entries) {
 }
 
 Result<> write_baseline(const std::filesystem::path& path, int root, const Manifest& manifest,
-                        std::vector<Baseline::File> files) {
+                        const std::function<Arrived(std::uint32_t entry)>& arrived) {
+  std::vector<Found> files(manifest.entries.size());
   FERRY_TRY(look_up(root, manifest.entries, files));
   FERRY_ASSIGN(const std::uint64_t stable_before_ns, settle(root, files));
   FERRY_ASSIGN(StateWriter state, StateWriter::create(path));
@@ -119,7 +126,7 @@ Result<> write_baseline(const std::filesystem::path& path, int root, const Manif
   for (std::uint32_t index = 0; index < files.size(); ++index) {
     if (manifest.entries[index].type == Type::hard_link) continue;
     body.clear();
-    write_file(body, index, files[index]);
+    write_file(body, index, files[index], arrived(index));
     FERRY_TRY(state.record(body));
   }
   FERRY_TRY(state.finish());
@@ -133,7 +140,6 @@ Result<Baseline> read_baseline(const std::filesystem::path& path) {
   Baseline baseline;
   ManifestDecoder decoder;
   std::uint64_t stable_before_ns = 0;
-  std::vector<std::pair<std::uint32_t, Baseline::File>> files;
   FERRY_TRY(read_state(path, [&](std::string_view body) -> Result<> {
     Reader reader(body);
     switch (reader.byte()) {
@@ -142,8 +148,11 @@ Result<Baseline> read_baseline(const std::filesystem::path& path) {
         stable_before_ns = reader.number();
         return {};
       case kind_file: {
-        auto& [index, file] = files.emplace_back();
-        index = reader.number32();
+        const std::uint32_t index = reader.number32();
+        if (index < baseline.files.size() || index >= most_entries)
+          return fail(Code::corrupt, path.string() + " is damaged");
+        baseline.files.resize(index);
+        auto& file = baseline.files.emplace_back();
         file.inode = reader.number();
         file.ctime_ns = reader.number();
         file.digest = reader.digest();
@@ -155,11 +164,9 @@ Result<Baseline> read_baseline(const std::filesystem::path& path) {
   }));
   FERRY_ASSIGN(baseline.manifest, decoder.finish());
   baseline.stable_before_ns = stable_before_ns;
+  if (baseline.files.size() > baseline.manifest.entries.size())
+    return fail(Code::corrupt, path.string() + " is damaged");
   baseline.files.resize(baseline.manifest.entries.size());
-  for (const auto& [index, file] : files) {
-    if (index >= baseline.files.size()) return fail(Code::corrupt, path.string() + " is damaged");
-    baseline.files[index] = file;
-  }
   return baseline;
 }
 
@@ -180,8 +187,7 @@ bool is_untouched(const Baseline& baseline, int root) {
 
 bool same_metadata(const Entry& a, const Entry& b) {
   return a.type == b.type && a.mode == b.mode && a.uid == b.uid && a.gid == b.gid && a.mtime_s == b.mtime_s &&
-         a.mtime_ns == b.mtime_ns && a.size == b.size && a.device == b.device && a.target == b.target &&
-         a.xattrs == b.xattrs;
+         a.mtime_ns == b.mtime_ns && a.size == b.size && a.extra == b.extra;
 }
 
 bool is_unwritten(const Baseline& baseline, std::uint32_t index, const Entry& now) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,11 +39,17 @@ bool is_untouched(const Baseline& baseline, int root);
 /// Of a tree as a walk found it: equal if and only if no inode of it has been changed, added or removed since.
 Digest stamp_of(const std::vector<Entry>& entries);
 
+/// What is known of a regular file of a manifest: see Baseline::File.
+struct Arrived {
+  Digest digest{};
+  bool stable = false;
+};
+
 /// Looks up what the entries of a manifest are below `root` now that they are complete and written back (syncfs), and
-/// stores it, with an index (sync/candidates.h). Nobody else may be able to write to them before it returns: 20 ms
-/// later, and the time that writing takes.
+/// stores it with what `arrived` tells of each, and an index (sync/candidates.h). Nobody else may be able to write to
+/// them before it returns: 20 ms later, and the time that writing takes.
 Result<> write_baseline(const std::filesystem::path& path, int root, const Manifest& manifest,
-                        std::vector<Baseline::File> files);
+                        const std::function<Arrived(std::uint32_t entry)>& arrived);
 
 /// Code::not_found: there is none.
 Result<Baseline> read_baseline(const std::filesystem::path& path);

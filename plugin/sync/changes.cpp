@@ -327,7 +327,7 @@ Result<> Changes::take_away() {
     const std::uint32_t parent = old_entries_[old].parent;
     gone[old] = gone[parent] || new_of[old] == none;
     if (!gone[old] || gone[parent]) continue;
-    removals_.push_back({new_of[parent], old_entries_[old].name});
+    removals_.push_back({new_of[parent], old_entries_[old].name.str()});
     touch(new_of[parent]);
   }
   splits_inodes_ = false;

@@ -65,7 +65,7 @@ Result<> ContentSource::open_next(std::string& out) {
 Result<Fd> ContentSource::open_file() {
   auto directory = directories_.open(entry().parent);
   // O_NONBLOCK: what was a regular file may be a FIFO by now, which open(2) would wait on.
-  auto file = directory ? open_at(*directory, entry().name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK)
+  auto file = directory ? open_at(*directory, entry().name.str(), O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK)
                         : Result<Fd>(pass(directory));
   if (!file && file.error().code == Code::not_found) return Fd();
   if (!file) return pass(file);

@@ -18,7 +18,7 @@ Result<int> Directories::open(std::uint32_t index) {
   int from = ancestor == 0 ? root_ : slot(ancestor).fd.get();
   Fd current;
   for (auto it = missing.rbegin(); it != missing.rend(); ++it) {
-    auto next = open_at(from, entries_[*it].name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NOATIME);
+    auto next = open_at(from, entries_[*it].name.str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NOATIME);
     if (!next) return fail(next.error().code, "in " + shown(entries_, index) + ": " + next.error().message);
     current = std::move(*next);
     from = current.get();

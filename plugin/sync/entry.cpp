@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::size_t longest_name = 255;
 
-bool is_name(const std::string& name) {
+bool is_name(std::string_view name) {
   return !name.empty() && name.size() <= longest_name && name != "." && name != ".." &&
          name.find('/') == std::string::npos && name.find('\0') == std::string::npos;
 }

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "sync/digest.h"
+#include "sync/name.h"
 
 namespace ferry::sync {
 
@@ -50,32 +51,43 @@ class Rare {
     return value_ ? *value_ : nothing;
   }
   const T* operator->() const { return &**this; }
+  /// To be changed in place.
+  T& edit() {
+    if (!value_) value_ = std::make_unique<T>();
+    return *value_;
+  }
   bool operator==(const Rare& other) const { return **this == *other; }
 
  private:
   std::unique_ptr<T> value_;
 };
 
+/// What few entries have.
+struct Extra {
+  std::uint64_t device = 0;   ///< st_rdev; device nodes only
+  std::string target;         ///< symlinks only
+  std::vector<Xattr> xattrs;  ///< sorted by name
+  bool operator==(const Extra&) const = default;
+};
+
 /// One name in a tree, with all its metadata and none of its content. Entries are in breadth-first order: entry 0 is
 /// the root (empty name); a directory's entries are contiguous, sorted bytewise, and follow those of every directory
 /// that comes before it. So `parent` never decreases, and a reader can check order and uniqueness as it goes.
 struct Entry {
-  std::string name;
+  Name name;
   std::uint32_t parent = 0;  ///< index of the directory that holds it; 0 for the root itself
   std::uint32_t link = 0;    ///< hard links only
-  std::uint32_t mode = 0;    ///< permission bits with suid, sgid and sticky (07777)
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::uint32_t mtime_ns = 0;
-  std::int64_t mtime_s = 0;
-  std::uint64_t size = 0;           ///< bytes; regular files only
-  std::uint64_t data = 0;           ///< allocated bytes, `size` at most: what has to be sent and stored
-  std::uint64_t inode = 0;          ///< at the sender; with size and ctime it tells whether content may have changed
-  std::uint64_t ctime_ns = 0;       ///< at the sender, since the epoch
-  std::uint64_t device = 0;         ///< st_rdev; device nodes only
-  Rare<std::string> target;         ///< symlinks only
-  Rare<std::vector<Xattr>> xattrs;  ///< sorted by name
+  std::uint16_t mode = 0;  ///< permission bits with suid, sgid and sticky (07777)
   Type type = Type::regular;
+  std::int64_t mtime_s = 0;
+  std::uint64_t size = 0;      ///< bytes; regular files only
+  std::uint64_t data = 0;      ///< allocated bytes, `size` at most: what has to be sent and stored
+  std::uint64_t inode = 0;     ///< at the sender; with size and ctime it tells whether content may have changed
+  std::uint64_t ctime_ns = 0;  ///< at the sender, since the epoch
+  Rare<Extra> extra;
 };
 
 /// Which volume of which host; both may be empty, where nobody asks.

@@ -85,7 +85,7 @@ Result<> FileWriter::begin(std::uint64_t seed, std::span<Want> wants) {
 Result<HeldExtent> FileWriter::hold_old(const Want& want, std::uint64_t seed) {
   const Entry& old = shared_.old->entries[shared_.old->of[want.entry]];
   FERRY_ASSIGN(const int directory, old_directories_->open(old.parent));
-  FERRY_ASSIGN(Fd file, open_at(directory, old.name, O_RDONLY | O_NOFOLLOW | O_NOATIME));
+  FERRY_ASSIGN(Fd file, open_at(directory, old.name.str(), O_RDONLY | O_NOFOLLOW | O_NOATIME));
   return HeldExtent::read(std::move(file), extent_of(entries_[want.entry].size, want.extent), seed);
 }
 
@@ -173,7 +173,8 @@ Result<> FileWriter::check_announced(std::uint32_t entry, std::uint64_t more) {
   received_ += more;
   const std::uint64_t all = has_several_extents(entry) ? shared_.assembly.count(entry, more) : received_;
   // Of what is compared whole pages come, also where the sender's file system has smaller blocks.
-  const std::uint64_t announced = held_.front() ? entries_[entry].size : entries_[entry].data;
+  const bool is_compared = held_.front() || shared_.candidates.contains(entry);
+  const std::uint64_t announced = is_compared ? entries_[entry].size : entries_[entry].data;
   if (shared_.writers == Writers::allowed || all <= announced + slack) return {};
   return at(entry, {Code::busy, "the source sends more than the " + std::to_string(announced) +
                                     " bytes that it announced; stop what writes to it, or pass -o freeze=none for a "

@@ -82,7 +82,7 @@ Result<std::string> read_link(int directory, const std::string& name) {
 
 /// The bytes of a file outside of its holes, as ContentSource finds them.
 Result<std::uint64_t> count_data(int directory, const Entry& entry) {
-  FERRY_ASSIGN(const Fd file, open_at(directory, entry.name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK));
+  FERRY_ASSIGN(const Fd file, open_at(directory, entry.name.str(), O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK));
   std::uint64_t bytes = 0;
   Extent extent;
   while (true) {
@@ -153,14 +153,14 @@ Result<Inspected> Inspector::inspect(int directory, const std::string& name, boo
   entry.mtime_ns = static_cast<std::uint32_t>(info.st_mtim.tv_nsec);
   entry.inode = info.st_ino;
   entry.ctime_ns = ctime_ns(info);
-  if (is_device(entry.type)) entry.device = info.st_rdev;
+  Extra extra;
+  if (is_device(entry.type)) extra.device = info.st_rdev;
   if (entry.type == Type::regular) FERRY_TRY(add_size(entry, info, directory));
   if (entry.type == Type::symlink) {
-    FERRY_ASSIGN(auto target, read_link(directory, name));
-    entry.target.set(std::move(target));
+    FERRY_ASSIGN(extra.target, read_link(directory, name));
   }
-  FERRY_ASSIGN(auto xattrs, read_xattrs(xattr_path(directory, name, is_working_directory)));
-  entry.xattrs.set(std::move(xattrs));
+  FERRY_ASSIGN(extra.xattrs, read_xattrs(xattr_path(directory, name, is_working_directory)));
+  entry.extra.set(std::move(extra));
   return found;
 }
 

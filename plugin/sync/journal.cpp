@@ -20,6 +20,7 @@ namespace {
 enum Kind : std::uint8_t { kind_boot = 1, kind_durable = 3, kind_file = 4, kind_extent = 5, kind_distrust = 6 };
 enum Flag : std::uint8_t { flag_complete = 1, flag_stable = 2, flag_old = 4 };
 
+constexpr std::uint64_t longest_file = INT64_MAX;  // off_t
 constexpr std::size_t longest_record = 256U << 10;
 constexpr std::size_t most_pending_records = 64;
 constexpr std::uint64_t most_pending_content = 4U << 20;
@@ -220,8 +221,14 @@ std::optional<FileProgress> Journal::find(std::string_view path) const {
 }
 
 FileProgress Journal::get(const Digest& key, const Compact& file) const {
-  FileProgress progress{file.inode, file.size, file.ctime_ns, file.complete, file.stable, file.digest, file.bytes,
-                        {},         {}};
+  FileProgress progress;
+  progress.inode = file.inode;
+  progress.size = file.size;
+  progress.ctime_ns = file.ctime_ns;
+  progress.complete = file.complete != 0;
+  progress.stable = file.stable != 0;
+  progress.digest = file.digest;
+  progress.bytes = file.bytes;
   if (const auto it = partial_.find(key); it != partial_.end()) {
     progress.old = it->second.old;
     progress.extents = it->second.extents;
@@ -230,8 +237,14 @@ FileProgress Journal::get(const Digest& key, const Compact& file) const {
 }
 
 void Journal::set(const Digest& key, FileProgress progress) {
-  files_[key] = {progress.inode,  progress.size,     progress.ctime_ns, progress.bytes,
-                 progress.digest, progress.complete, progress.stable};
+  Compact& file = files_[key];
+  file.inode = progress.inode;
+  file.ctime_ns = progress.ctime_ns;
+  file.size = progress.size & longest_file;
+  file.bytes = progress.bytes & longest_file;
+  file.complete = progress.complete ? 1 : 0;
+  file.stable = progress.stable ? 1 : 0;
+  file.digest = progress.digest;
   if (progress.old || !progress.extents.empty())
     partial_[key] = {progress.old, std::move(progress.extents)};
   else
@@ -242,8 +255,8 @@ void Journal::add_extent(const Digest& key, const ExtentProgress& extent) {
   if (!partial_[key].extents.emplace(extent.number, extent.patch).second) return;
   Compact& file = files_[key];
   file.digest = add(file.digest, extent.digest);
-  file.bytes += extent.bytes;
-  file.stable = file.stable && !extent.torn;
+  file.bytes = (file.bytes + extent.bytes) & longest_file;
+  if (extent.torn) file.stable = 0;
 }
 
 Result<bool> Journal::forget(std::string_view path) {

@@ -110,12 +110,12 @@ class Journal {
   /// The rest of a FileProgress: there may be millions.
   struct Compact {
     std::uint64_t inode = 0;
-    std::uint64_t size = 0;
     std::uint64_t ctime_ns = 0;
-    std::uint64_t bytes = 0;
+    std::uint64_t size : 63 = 0;
+    std::uint64_t complete : 1 = 0;
+    std::uint64_t bytes : 63 = 0;
+    std::uint64_t stable : 1 = 0;
     Digest digest{};
-    bool complete = false;
-    bool stable = false;
   };
   Journal(Fd file, std::string boot_id) : file_(std::move(file)), boot_id_(std::move(boot_id)) {}
   Result<> load(const std::string& content);

@@ -30,10 +30,10 @@ constexpr std::size_t longest_kept_warning = 500;
 bool is_plausible(const Entry& entry) {
   constexpr auto nobody = static_cast<std::uint32_t>(-1);  // to chown(2) it means "no change"
   const bool device = entry.type == Type::character_device || entry.type == Type::block_device;
-  return entry.mode <= 07777 && entry.uid != nobody && entry.gid != nobody && entry.mtime_ns < 1'000'000'000 &&
-         entry.data <= entry.size && entry.size <= static_cast<std::uint64_t>(INT64_MAX) &&
-         (entry.size == 0 || entry.type == Type::regular) && (entry.device == 0 || device) &&
-         (entry.type == Type::symlink) == !entry.target->empty() && entry.target->find('\0') == std::string::npos;
+  return entry.uid != nobody && entry.gid != nobody && entry.mtime_ns < 1'000'000'000 && entry.data <= entry.size &&
+         entry.size <= static_cast<std::uint64_t>(INT64_MAX) && (entry.size == 0 || entry.type == Type::regular) &&
+         (entry.extra->device == 0 || device) && (entry.type == Type::symlink) == !entry.extra->target.empty() &&
+         entry.extra->target.find('\0') == std::string::npos;
 }
 
 Type read_type(Reader& reader, bool& known) {
@@ -65,10 +65,12 @@ bool read_xattrs(Reader& reader, std::vector<Xattr>& xattrs) {
 /// Bytes of memory that an entry takes. What is in a vector counts twice, since one that grows has room for twice as
 /// much.
 std::uint64_t memory_of(const Entry& entry) {
-  std::uint64_t bytes = 2 * sizeof(Entry) + entry.name.capacity() + entry.target->capacity();
-  if (!entry.target->empty()) bytes += 2 * sizeof(std::string);
-  if (!entry.xattrs->empty()) bytes += 2 * sizeof(std::vector<Xattr>);
-  for (const auto& xattr : *entry.xattrs) bytes += 2 * sizeof(Xattr) + xattr.name.capacity() + xattr.value.capacity();
+  constexpr std::size_t allocation = 16;  // what malloc adds, at most
+  std::uint64_t bytes = 2 * sizeof(Entry) + allocation + entry.name.size();
+  if (entry.extra == Rare<Extra>()) return bytes;
+  bytes += sizeof(Extra) + entry.extra->target.capacity();
+  for (const auto& xattr : entry.extra->xattrs)
+    bytes += 2 * sizeof(Xattr) + xattr.name.capacity() + xattr.value.capacity();
   return bytes;
 }
 
@@ -103,11 +105,11 @@ void append_entry(std::string& out, const Entry& entry, const Local& local) {
   writer.number(entry.mtime_ns);
   writer.number(entry.size);
   writer.number(local.data);
-  writer.number(entry.device);
+  writer.number(entry.extra->device);
   writer.number(local.inode);
   writer.number(local.ctime_ns);
-  writer.string(*entry.target);
-  write_xattrs(writer, *entry.xattrs);
+  writer.string(entry.extra->target);
+  write_xattrs(writer, entry.extra->xattrs);
   append_record(out, body);
 }
 
@@ -188,20 +190,22 @@ Result<> ManifestDecoder::entry(Reader& reader) {
   if (entry.type == Type::hard_link) {
     entry.link = reader.number32();
   } else {
-    entry.mode = reader.number32();
+    const std::uint32_t mode = reader.number32();
+    fits = fits && mode <= 07777;
+    entry.mode = static_cast<std::uint16_t>(mode);
     entry.uid = reader.number32();
     entry.gid = reader.number32();
     entry.mtime_s = reader.signed_number();
     entry.mtime_ns = reader.number32();
     entry.size = reader.number();
     entry.data = reader.number();
-    entry.device = reader.number();
+    Extra extra;
+    extra.device = reader.number();
     entry.inode = reader.number();
     entry.ctime_ns = reader.number();
-    entry.target.set(std::string(reader.string(longest_target)));
-    std::vector<Xattr> xattrs;
-    fits = fits && read_xattrs(reader, xattrs);
-    entry.xattrs.set(std::move(xattrs));
+    extra.target = reader.string(longest_target);
+    fits = fits && read_xattrs(reader, extra.xattrs);
+    entry.extra.set(std::move(extra));
     fits = fits && is_plausible(entry);
   }
   if (!fits || !reader.at_end())

@@ -45,6 +45,9 @@ struct Manifest {
   std::vector<Origin> origins;  ///< in ascending order of `entry`
 };
 
+/// Of a manifest.
+constexpr std::size_t most_entries = 50'000'000;
+
 /// Half of the physical memory.
 std::uint64_t memory_for_manifests();
 
@@ -54,7 +57,7 @@ class ManifestDecoder {
  public:
   /// More than `most` entries, or entries that take more than `memory` bytes, are refused, so that a peer cannot fill
   /// the memory. Beside them it holds one record.
-  explicit ManifestDecoder(std::size_t most = 50'000'000, std::uint64_t memory = memory_for_manifests());
+  explicit ManifestDecoder(std::size_t most = most_entries, std::uint64_t memory = memory_for_manifests());
   Result<> feed(std::string_view bytes) { return records_.feed(bytes); }
   /// Instead of feed(): one record without its length.
   Result<> record(std::string_view body);

@@ -40,8 +40,8 @@ Result<> remove_other_xattrs(const Entry& entry, List list_xattrs, Remove remove
   for (std::size_t at = 0; at < static_cast<std::size_t>(size);) {
     const std::string name = list.get() + at;
     at += name.size() + 1;
-    const bool wanted =
-        std::any_of(entry.xattrs->begin(), entry.xattrs->end(), [&](const Xattr& x) { return x.name == name; });
+    const bool wanted = std::any_of(entry.extra->xattrs.begin(), entry.extra->xattrs.end(),
+                                    [&](const Xattr& x) { return x.name == name; });
     // security.selinux cannot be removed, only replaced; without one of the source the host's policy stands.
     if (wanted || name == "security.selinux" || !is_copied(name)) continue;
     if (remove_xattr(name.c_str()) != 0 && errno != ENODATA) return fail_errno("remove xattr " + printable(name));
@@ -50,7 +50,7 @@ Result<> remove_other_xattrs(const Entry& entry, List list_xattrs, Remove remove
 }
 
 Result<> set_xattrs(int fd, const Entry& entry) {
-  for (const auto& xattr : *entry.xattrs)
+  for (const auto& xattr : entry.extra->xattrs)
     if (::fsetxattr(fd, xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) != 0)
       return fail_errno("set xattr " + printable(xattr.name));
   return {};
@@ -63,7 +63,7 @@ std::string kind_of(const std::string& name) {
 
 std::uint64_t xattr_bytes(const Entry& entry) {
   std::uint64_t bytes = 0;
-  for (const auto& xattr : *entry.xattrs) bytes += xattr.name.size() + xattr.value.size();
+  for (const auto& xattr : entry.extra->xattrs) bytes += xattr.name.size() + xattr.value.size();
   return bytes;
 }
 
@@ -72,7 +72,7 @@ std::uint64_t xattr_bytes(const Entry& entry) {
 std::set<const Entry*> hardest_to_hold(const std::vector<Entry>& entries) {
   std::map<std::pair<bool, std::string>, const Entry*> hardest;
   for (const auto& entry : entries) {
-    for (const auto& xattr : *entry.xattrs) {
+    for (const auto& xattr : entry.extra->xattrs) {
       auto& known = hardest[{entry.type == Type::directory, kind_of(xattr.name)}];
       if (known == nullptr || xattr_bytes(entry) > xattr_bytes(*known)) known = &entry;
     }
@@ -130,7 +130,7 @@ Result<> check_xattr(const std::filesystem::path& directory, int probe, const En
 
 Result<> check_xattrs(const std::filesystem::path& directory, const Entry& entry) {
   FERRY_ASSIGN(const Probe probe, Probe::make(directory, entry.type == Type::directory));
-  for (const auto& xattr : *entry.xattrs) FERRY_TRY(check_xattr(directory, probe.fd(), entry, xattr));
+  for (const auto& xattr : entry.extra->xattrs) FERRY_TRY(check_xattr(directory, probe.fd(), entry, xattr));
   return {};
 }
 
@@ -185,14 +185,14 @@ const Entry* most(const std::vector<Entry>& entries, Type type, Amount amount) {
 Result<> check_symlink(const std::filesystem::path& directory, const Entry& entry) {
   const auto path = directory / "probe";
   FERRY_TRY(remove_tree(path));
-  if (::symlink(entry.target->c_str(), path.c_str()) == 0) {
+  if (::symlink(entry.extra->target.c_str(), path.c_str()) == 0) {
     ::unlink(path.c_str());
     return {};
   }
   if (errno != ENAMETOOLONG) return fail_errno("create the symlink " + path.string());
   return fail(Code::unsupported, "the file system of " + directory.string() + " cannot hold the symlink " +
-                                     name_of(entry) + ", whose target has " + std::to_string(entry.target->size()) +
-                                     " bytes");
+                                     name_of(entry) + ", whose target has " +
+                                     std::to_string(entry.extra->target.size()) + " bytes");
 }
 
 Result<> check_size(const std::filesystem::path& directory, const Entry& entry) {
@@ -268,12 +268,12 @@ Result<> apply_metadata(int fd, const Entry& entry, const Inherited* inherited) 
 Result<> apply_metadata_at(int directory, const Entry& entry) {
   const char* name = entry.name.c_str();
   if (::fchownat(directory, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("chown");
-  const std::string path = "/proc/self/fd/" + std::to_string(directory) + "/" + entry.name;
+  const std::string path = "/proc/self/fd/" + std::to_string(directory) + "/" + entry.name.str();
   FERRY_TRY(remove_other_xattrs(
       entry, [&](char* list, std::size_t size) { return ::llistxattr(path.c_str(), list, size); },
       [&](const char* attribute) { return ::lremovexattr(path.c_str(), attribute); }));
   if (entry.type != Type::symlink && ::fchmodat(directory, name, entry.mode, 0) != 0) return fail_errno("chmod");
-  for (const auto& xattr : *entry.xattrs)
+  for (const auto& xattr : entry.extra->xattrs)
     if (::lsetxattr(path.c_str(), xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) != 0)
       return fail_errno("set xattr " + printable(xattr.name));
   std::timespec times[2];
@@ -285,8 +285,8 @@ Result<> apply_metadata_at(int directory, const Entry& entry) {
 Result<> create_special(int directory, const Entry& entry) {
   const char* name = entry.name.c_str();
   if (entry.type == Type::symlink) {
-    if (::symlinkat(entry.target->c_str(), directory, name) != 0) return fail_errno("create symlink");
-  } else if (::mknodat(directory, name, format_of(entry.type) | 0600, entry.device) != 0) {
+    if (::symlinkat(entry.extra->target.c_str(), directory, name) != 0) return fail_errno("create symlink");
+  } else if (::mknodat(directory, name, format_of(entry.type) | 0600, entry.extra->device) != 0) {
     return fail_errno("create special file");
   }
   return apply_metadata_at(directory, entry);
@@ -295,7 +295,7 @@ Result<> create_special(int directory, const Entry& entry) {
 Result<> check_features(const std::filesystem::path& directory, const std::vector<Entry>& entries) {
   for (const Entry* entry : hardest_to_hold(entries)) FERRY_TRY(check_xattrs(directory, *entry));
   for (const Entry* entry : extreme_times(entries)) FERRY_TRY(check_time(directory, *entry));
-  const Entry* longest = most(entries, Type::symlink, [](const Entry& entry) { return entry.target->size(); });
+  const Entry* longest = most(entries, Type::symlink, [](const Entry& entry) { return entry.extra->target.size(); });
   if (longest != nullptr) FERRY_TRY(check_symlink(directory, *longest));
   const Entry* largest = most(entries, Type::regular, [](const Entry& entry) { return entry.size; });
   if (largest != nullptr) FERRY_TRY(check_size(directory, *largest));

@@ -119,7 +119,7 @@ Result<Staging::Existing> Staging::examine(int directory, const Entry& entry, st
   }
   const bool reusable = entry.type == Type::directory || (entry.type == Type::regular && info.st_nlink == 1);
   if (reusable && (info.st_mode & S_IFMT) == format_of(entry.type)) return Existing::usable;
-  FERRY_TRY(remove_tree_at(directory, entry.name, &cancelled_));
+  FERRY_TRY(remove_tree_at(directory, entry.name.str(), &cancelled_));
   return Existing::none;
 }
 
@@ -144,7 +144,7 @@ Result<> Staging::prepare_used_file(int directory, std::uint32_t index, const st
   const auto known = journal_.find(Directories::path(entries_, index));
   const bool same = known && known->same_version(entry) && static_cast<std::uint64_t>(info.st_size) == entry.size;
   if (same && known->complete && known->stable) {
-    FERRY_ASSIGN(const Fd file, open_at(directory, entry.name, O_RDWR | O_NOFOLLOW));
+    FERRY_ASSIGN(const Fd file, open_at(directory, entry.name.str(), O_RDWR | O_NOFOLLOW));
     return apply_metadata(file.get(), entry);
   }
   constexpr std::int64_t block = 512;  // unit of st_blocks, stat(2)
@@ -170,14 +170,14 @@ Result<> Staging::make_large_files() {
 Result<> Staging::make_large_file(std::uint32_t index) {
   const Entry& entry = entries_[index];
   FERRY_ASSIGN(const int directory, directories_.open(entry.parent));
-  FERRY_ASSIGN(const Fd file, open_at(directory, entry.name, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  FERRY_ASSIGN(const Fd file, open_at(directory, entry.name.str(), O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
   if (::ftruncate(file.get(), 0) != 0 || ::ftruncate(file.get(), static_cast<off_t>(entry.size)) != 0)
     return fail_errno("set the size");
   return journal_.record(Directories::path(entries_, index), version_of(entry, stable_before_ns_));
 }
 
 Result<> Staging::want_missing(int directory, std::uint32_t index, const FileProgress& known) {
-  FERRY_ASSIGN(const Fd file, open_at(directory, entries_[index].name, O_RDWR | O_NOFOLLOW));
+  FERRY_ASSIGN(const Fd file, open_at(directory, entries_[index].name.str(), O_RDWR | O_NOFOLLOW));
   return for_missing_extents(file.get(), entries_[index].size, known, [&](std::uint32_t number) {
     wants_.push_back({index, number});
   });
@@ -194,12 +194,10 @@ Result<> Staging::forget(std::uint32_t index) {
 Result<> Staging::conclude(Manifest&& manifest, const std::vector<Digest>& digests,
                            const std::set<std::uint32_t>& torn) {
   if (baseline_.empty()) return {};
-  std::vector<Baseline::File> files(manifest.entries.size());
-  for (std::uint32_t index = 0; index < files.size(); ++index) {
-    files[index].digest = digests[index];
-    files[index].stable = manifest.entries[index].ctime_ns < stable_before_ns_ && !torn.contains(index);
-  }
-  if (auto written = write_baseline(baseline_, root_, manifest, std::move(files)); !written)
+  const auto arrived = [&](std::uint32_t index) {
+    return Arrived{digests[index], manifest.entries[index].ctime_ns < stable_before_ns_ && !torn.contains(index)};
+  };
+  if (auto written = write_baseline(baseline_, root_, manifest, arrived); !written)
     spdlog::warn("{}; an update will have to compare everything", written.error().message);
   return {};
 }

@@ -15,6 +15,21 @@
 
 namespace ferry::test {
 
+#if defined(__SANITIZE_THREAD__)
+#define FERRY_TEST_BY_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define FERRY_TEST_BY_TSAN 1
+#endif
+#endif
+
+/// How much of what is random is run: ThreadSanitizer is many times slower, and looks for what all cases have alike.
+#ifdef FERRY_TEST_BY_TSAN
+constexpr int case_divisor = 5;
+#else
+constexpr int case_divisor = 1;
+#endif
+
 /// Runs `usual` random cases, or FERRY_TEST_CASES of them, in several processes at once, because most of the time of
 /// one is waiting, each process with a directory of its own below `directory`. Ends with the first that fails; alone it
 /// comes again with the seed that is shown and FERRY_TEST_CASE=number. This process must have no other threads.
@@ -23,7 +38,7 @@ inline void run_cases(int usual, const std::filesystem::path& directory,
   constexpr int processes = 8;
   const char* given = std::getenv("FERRY_TEST_CASES");
   const char* only = std::getenv("FERRY_TEST_CASE");
-  const int cases = given == nullptr ? usual : std::stoi(given);
+  const int cases = given == nullptr ? usual / case_divisor : std::stoi(given);
   const std::uint64_t first_seed = seed();
   const auto run_some = [&](int process) {
     const auto own = directory / ("process" + std::to_string(process));

@@ -22,7 +22,7 @@ inline sync::Entry entry(std::string name, std::uint32_t parent, sync::Type type
   made.mtime_ns = 123'456'789;
   made.inode = 4711;
   made.ctime_ns = 1'700'000'001'000'000'001;
-  if (type == sync::Type::symlink) made.target.set("some/where");
+  if (type == sync::Type::symlink) made.extra.edit().target = "some/where";
   return made;
 }
 
@@ -56,10 +56,10 @@ inline std::vector<sync::Entry> sample_entries() {
                                       file("y", 7, 20 << 20),
                                       hard_link("z", 7, 3)};
   entries[0].mode = 01777;
-  entries[0].xattrs.set({{"security.x", std::string("\0\1", 2)}, {"user.a", ""}});
-  entries[2].device = 0x501;
+  entries[0].extra.edit().xattrs = {{"security.x", std::string("\0\1", 2)}, {"user.a", ""}};
+  entries[2].extra.edit().device = 0x501;
   entries[3].mode = 04755;
-  entries[6].device = 0xffffffff;
+  entries[6].extra.edit().device = 0xffffffff;
   entries[8].mtime_s = -5;
   entries[9].data = 1 << 20;
   return entries;

@@ -57,7 +57,7 @@ class HostileSource : public MigrationTest {
 
   Entry symlink(const std::string& name, std::uint32_t parent, const fs::path& target) {
     Entry made = entry(name, parent, Type::symlink);
-    made.target.set(target.string());
+    made.extra.edit().target = target.string();
     return made;
   }
 

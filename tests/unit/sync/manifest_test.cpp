@@ -60,8 +60,8 @@ void expect_harmless(const Manifest& manifest) {
     ASSERT_LT(each.parent, i);
     ASSERT_EQ(manifest.entries[each.parent].type, Type::directory);
     ASSERT_TRUE(!each.name.empty() && each.name.size() <= 255 && each.name != "." && each.name != "..");
-    ASSERT_EQ(each.name.find_first_of(std::string("/\0", 2)), std::string::npos);
-    path_of.push_back(path_of[each.parent] + "/" + each.name);
+    ASSERT_EQ(each.name.str().find_first_of(std::string("/\0", 2)), std::string::npos);
+    path_of.push_back(path_of[each.parent] + "/" + each.name.str());
     ASSERT_TRUE(paths.insert(path_of.back()).second) << path_of.back();
     if (each.type != Type::hard_link) continue;
     ASSERT_LT(each.link, i);
@@ -185,24 +185,27 @@ TEST(ManifestDecoder, FieldsAreChecked) {
   EXPECT_NE(with([](Entry& e) { e.mtime_ns = (1U << 30) - 1; }), "accepted");  // UTIME_NOW
   EXPECT_NE(with([](Entry& e) { e.data = 101; }), "accepted");
   EXPECT_NE(with([](Entry& e) { e.size = e.data = 1ULL << 63; }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.device = 1; }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.target.set("x"); }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.xattrs.set({{"", "x"}}); }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.xattrs.set({{"b", "x"}, {"a", "x"}}); }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.xattrs.set({{"a", "x"}, {"a", "x"}}); }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.xattrs.set({{std::string("a\0b", 3), "x"}}); }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.xattrs.set({{std::string(256, 'a'), "x"}}); }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.xattrs.set({{"a", std::string(65537, 'x')}}); }), "accepted");
-  EXPECT_EQ(with([](Entry& e) { e.xattrs.set({{std::string(255, 'a'), std::string(65536, 'x')}}); }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.extra.edit().device = 1; }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.extra.edit().target = "x"; }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.extra.edit().xattrs = {{"", "x"}}; }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.extra.edit().xattrs = {{"b", "x"}, {"a", "x"}}; }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.extra.edit().xattrs = {{"a", "x"}, {"a", "x"}}; }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.extra.edit().xattrs = {{std::string("a\0b", 3), "x"}}; }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.extra.edit().xattrs = {{std::string(256, 'a'), "x"}}; }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.extra.edit().xattrs = {{"a", std::string(65537, 'x')}}; }), "accepted");
+  EXPECT_EQ(with([](Entry& e) {
+              e.extra.edit().xattrs = {{std::string(255, 'a'), std::string(65536, 'x')}};
+            }),
+            "accepted");
   EXPECT_NE(with([](Entry& e) { e.type = static_cast<Type>(0); }), "accepted");
   EXPECT_NE(with([](Entry& e) { e.type = static_cast<Type>(8); }), "accepted");
   EXPECT_NE(with([](Entry& e) { e.type = Type::fifo; }), "accepted");  // with a size
   Entry link = entry("a", 0, Type::symlink);
-  link.target.set(std::string("x\0y", 3));
+  link.extra.edit().target = std::string("x\0y", 3);
   EXPECT_NE(refusal({link}), "accepted");
-  link.target.set(std::string(4097, 'x'));
+  link.extra.edit().target = std::string(4097, 'x');
   EXPECT_NE(refusal({link}), "accepted");
-  link.target = {};
+  link.extra = {};
   EXPECT_NE(refusal({link}), "accepted");
 }
 
@@ -221,7 +224,7 @@ TEST(ManifestDecoder, LongEntriesFillTheMemoryEarlierThanMany) {
   std::vector<Entry> entries = {entry("", 0, Type::directory)};
   for (int i = 0; i < 20; ++i) {
     entries.push_back(file(std::string(1, static_cast<char>('a' + i)), 0, 1));
-    entries.back().xattrs.set({{"user.a", std::string(60'000, 'x')}});
+    entries.back().extra.edit().xattrs = {{"user.a", std::string(60'000, 'x')}};
   }
   EXPECT_TRUE(decode(manifest_of(entries), 1 << 20, 1000, 1'300'000));
   const auto refused = decode(manifest_of(entries), 1 << 20, 1000, 1'000'000);
@@ -230,11 +233,11 @@ TEST(ManifestDecoder, LongEntriesFillTheMemoryEarlierThanMany) {
   EXPECT_THAT(refused.error().message, HasSubstr("1000000 bytes of memory"));
   for (auto& each : entries) {
     if (each.type != Type::regular) continue;
-    each = entry(each.name, 0, Type::symlink);
-    each.target.set(std::string(4096, 't'));
+    each = entry(each.name.str(), 0, Type::symlink);
+    each.extra.edit().target = std::string(4096, 't');
   }
   EXPECT_FALSE(decode(manifest_of(entries), 1 << 20, 1000, 80'000));
-  for (auto& each : entries) each.target.set(each.type == Type::symlink ? "t" : "");
+  for (auto& each : entries) each.extra.edit().target = each.type == Type::symlink ? "t" : "";
   EXPECT_TRUE(decode(manifest_of(entries), 1 << 20, 1000, 80'000));
   EXPECT_FALSE(decode(manifest_of(entries), 1 << 20, 1000, 20 * sizeof(Entry)));
   EXPECT_GT(memory_for_manifests(), 100U << 20);
