@@ -105,8 +105,12 @@ class Applier {
   Result<> make_directory(std::uint32_t index) {
     if (entries_[index].type != Type::directory || step(index) != Step::make) return {};
     FERRY_ASSIGN(const int parent, directories_.open(entries_[index].parent));
-    if (::mkdirat(parent, entries_[index].name.c_str(), 0700) != 0 && errno != EEXIST)
-      return fail_errno("create directory");
+    const char* name = entries_[index].name.c_str();
+    if (::mkdirat(parent, name, 0700) == 0) return {};
+    struct stat info {};
+    if (errno != EEXIST || !find(parent, name, info)) return fail_errno("create directory");
+    if (S_ISDIR(info.st_mode)) return {};
+    if (::unlinkat(parent, name, 0) != 0 || ::mkdirat(parent, name, 0700) != 0) return fail_errno("create directory");
     return {};
   }
 
@@ -175,7 +179,11 @@ class Applier {
     if (!from) return fail_errno("dup");
     FERRY_ASSIGN(const int to, directories_.open(entry.parent));
     if (::unlinkat(to, entry.name.c_str(), 0) != 0 && errno != ENOENT) return fail_errno("remove");
-    if (::linkat(from.get(), target.name.c_str(), to, entry.name.c_str(), 0) != 0) return fail_errno("link");
+    const auto linked = [&] { return ::linkat(from.get(), target.name.c_str(), to, entry.name.c_str(), 0) == 0; };
+    if (linked()) return {};
+    if (errno != EMLINK) return fail_errno("link");
+    FERRY_TRY(empty_directory(gone_));  // its names count too
+    if (!linked()) return fail_errno("link");
     return {};
   }
 

@@ -68,7 +68,7 @@ Result<std::uint64_t> settle(int root, const std::vector<Found>& files) {
   for (const auto& file : files) newest = std::max(newest, file.ctime_ns);
   const auto now = [&] { return stable_before(realtime_ns(), file_system.f_type); };
   const auto deadline = after(std::chrono::milliseconds(100));  // unless a clock was set back
-  while (now() != 0 && now() <= newest && SteadyClock::now() < deadline)
+  while (now() != 0 && !is_stable(newest, now()) && SteadyClock::now() < deadline)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   return now();
 }
@@ -178,7 +178,7 @@ bool is_untouched(const Baseline& baseline, int root) {
     if (index == 0) return true;
     const Baseline::File& file = baseline.files[index];
     const bool same = info && info->st_ino == file.inode && ctime_ns(*info) == file.ctime_ns &&
-                      file.ctime_ns < baseline.stable_before_ns;
+                      is_stable(file.ctime_ns, baseline.stable_before_ns);
     if (!same) untouched = false;
     return untouched.load();
   });
@@ -193,8 +193,8 @@ bool same_metadata(const Entry& a, const Entry& b) {
 bool is_unwritten(const Baseline& baseline, std::uint32_t index, const Entry& now) {
   const Baseline::File& file = baseline.files[index];
   return now.type == Type::regular && baseline.manifest.entries[index].type == Type::regular && file.inode != 0 &&
-         file.inode == now.inode && file.ctime_ns == now.ctime_ns && file.ctime_ns < baseline.stable_before_ns &&
-         now.size == baseline.manifest.entries[index].size;
+         file.inode == now.inode && file.ctime_ns == now.ctime_ns &&
+         is_stable(file.ctime_ns, baseline.stable_before_ns) && now.size == baseline.manifest.entries[index].size;
 }
 
 std::string difference(const Baseline& baseline, const std::vector<Entry>& now) {

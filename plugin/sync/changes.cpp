@@ -21,7 +21,7 @@ namespace {
 constexpr std::uint32_t none = TreeIndex::none;
 
 /// What a walk finds.
-Result<std::vector<Entry>> walk(int root) {
+Result<> walk(int root, Version& version) {
   std::vector<Entry> ignored;
   ManifestSource source(root, ignored, {}, {});
   ManifestDecoder decoder;
@@ -31,7 +31,9 @@ Result<std::vector<Entry>> walk(int root) {
     bytes.clear();
   }
   FERRY_ASSIGN(auto manifest, decoder.finish());
-  return std::move(manifest.entries);
+  version.entries = std::move(manifest.entries);
+  version.left_out = source.left_out();
+  return {};
 }
 
 /// What a walk would find.
@@ -61,7 +63,7 @@ Result<Version> Version::look(const std::filesystem::path& data, const std::file
   if (version.untouched) {
     version.entries = entries_here(*version.baseline);
   } else {
-    FERRY_ASSIGN(version.entries, walk(version.root.get()));
+    FERRY_TRY(walk(version.root.get(), version));
   }
   return version;
 }
@@ -177,7 +179,7 @@ bool Changes::find_equal_content(std::uint32_t index, std::uint32_t old) {
   const Entry& entry = entries_[index];
   const Entry& here = old_entries_[old];
   if (entry.size != here.size) return false;
-  plan_[index].stable = entry.ctime_ns < manifest_.info.stable_before_ns;
+  plan_[index].stable = is_stable(entry.ctime_ns, manifest_.info.stable_before_ns);
   if (entry.size == 0) return true;
   const Origin* origin = origin_of(index);
   if (origin != nullptr && manifest_.info.origin == version_.host && origin->inode == here.inode &&
@@ -330,6 +332,11 @@ Result<> Changes::take_away() {
     removals_.push_back({new_of[parent], old_entries_[old].name.str()});
     touch(new_of[parent]);
   }
+  for (const auto& [parent, name] : version_.left_out) {
+    if (gone[parent]) continue;
+    removals_.push_back({new_of[parent], name.str()});
+    touch(new_of[parent]);
+  }
   splits_inodes_ = false;
   for (std::uint32_t old = 1; old < old_entries_.size(); ++old)
     if (old_entries_[old].type == Type::hard_link && gone[old] != gone[old_entries_[old].link]) splits_inodes_ = true;
@@ -353,7 +360,32 @@ Result<> Changes::conclude(Manifest&& manifest, const std::vector<Digest>& diges
     FERRY_TRY(remove_tree(plan_path_));
     return sync_directory(plan_path_.parent_path());
   }
+  FERRY_TRY(check_changeable());
   return write_plan(plan_path_, plan(std::move(manifest), digests, torn));
+}
+
+/// Once it is decided upon, the plan must not fail for good: nobody may change what is immutable or append-only, and
+/// nothing else shows that it is.
+Result<> Changes::check_changeable() const {
+  Directories directories(version_.root.get(), old_entries_);
+  const auto check = [&](std::uint32_t parent, const std::string& name) -> Result<> {
+    FERRY_ASSIGN(const int directory, directories.open(parent));
+    struct statx info {};
+    if (::statx(directory, name.c_str(), AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH, STATX_TYPE, &info) != 0)
+      return fail_errno("stat " + printable(name));
+    if ((info.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) == 0) return {};
+    const std::string above = parent == 0 ? "" : Directories::path(old_entries_, parent) + "/";
+    return fail(Code::denied, quote(name.empty() ? "." : above + name) +
+                                  " would have to change, and is immutable or append-only here (lsattr); "
+                                  "`chattr -i -a` it and try again");
+  };
+  for (std::uint32_t index = 0; index < entries_.size(); ++index) {
+    const std::uint32_t old = old_of_[index];
+    if (old == none || plan_[index].step == Step::keep || plan_[index].step == Step::absent) continue;
+    FERRY_TRY(check(old_entries_[old].parent, old_entries_[old].name.str()));
+  }
+  for (const auto& removal : removals_) FERRY_TRY(check(old_of_[removal.directory], removal.name));
+  return {};
 }
 
 /// Not even the baseline would become another one. A change that did not show in a ctime of the earlier walk may not
@@ -366,7 +398,7 @@ bool Changes::is_all_as_copied() const {
     if (plan_[index].step != Step::keep || old_of_[index] != index ||
         entries_[index].inode != copied.entries[index].inode ||
         entries_[index].ctime_ns != copied.entries[index].ctime_ns ||
-        entries_[index].ctime_ns >= copied.info.stable_before_ns)
+        !is_stable(entries_[index].ctime_ns, copied.info.stable_before_ns))
       return false;
   return true;
 }

@@ -19,6 +19,7 @@ namespace ferry::sync {
 struct Version {
   Fd root;
   std::vector<Entry> entries;        ///< what a walk of it finds
+  std::vector<LeftOut> left_out;     ///< and what that leaves out
   std::optional<Baseline> baseline;  ///< of the copy that it is
   bool untouched = false;            ///< it is that copy still
   std::string host;                  ///< UUID of this host's catalogue
@@ -63,6 +64,7 @@ class Changes : public Target {
   using Step = Plan::Step;
 
   Result<> check_unchanged() const;
+  Result<> check_changeable() const;
   void decide_all();
   Step decide(std::uint32_t index);
   Step decide_file(std::uint32_t index);

@@ -21,6 +21,12 @@ tl::unexpected<Error> refuse(const Entry& entry, const std::string& why) {
 
 bool is_copied(std::string_view xattr) { return xattr != "trusted.SGI_ACL_FILE" && xattr != "trusted.SGI_ACL_DEFAULT"; }
 
+bool is_stable(std::uint64_t ctime_ns, std::uint64_t stable_before_ns) {
+  constexpr std::uint64_t second = 1'000'000'000;
+  const std::uint64_t granularity = ctime_ns % second == 0 ? 2 * second : 0;
+  return ctime_ns < stable_before_ns && stable_before_ns - ctime_ns > granularity;
+}
+
 Result<> EntryChecker::check(const Entry& entry) {
   if (types_.empty()) {
     if (!entry.name.empty() || entry.parent != 0 || entry.type != Type::directory)

@@ -90,6 +90,12 @@ struct Entry {
   Rare<Extra> extra;
 };
 
+/// A name without an entry: a socket.
+struct LeftOut {
+  std::uint32_t parent = 0;
+  Name name;
+};
+
 /// Which volume of which host; both may be empty, where nobody asks.
 struct Identity {
   std::string host;     ///< UUID of the host's catalogue
@@ -107,6 +113,11 @@ struct ManifestInfo {
   std::string origin = {};            ///< UUID of that from which the sender has its volume; empty: none
   Digest origin_stamp{};              ///< stamp_of() what that one sent, see sync/baseline.h
 };
+
+/// Whether an equal ctime proves that a file has not changed since the moment of `stable_before_ns` (see ManifestInfo).
+/// A ctime of whole seconds may be one of a file system that keeps no others (ext4 with inodes of 128 bytes), or only
+/// even ones: then the next change may have the same for two seconds.
+bool is_stable(std::uint64_t ctime_ns, std::uint64_t stable_before_ns);
 
 /// Takes an entry of which name and target may be anything that a peer sends, and the one before it (none for the
 /// root); Code::corrupt if it cannot be part of a tree: a name with '/' or NUL, "." or "..", out of order, twice, below

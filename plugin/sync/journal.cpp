@@ -88,7 +88,7 @@ FileProgress version_of(const Entry& entry, std::uint64_t stable_before_ns) {
   version.inode = entry.inode;
   version.size = entry.size;
   version.ctime_ns = entry.ctime_ns;
-  version.stable = entry.ctime_ns < stable_before_ns;
+  version.stable = is_stable(entry.ctime_ns, stable_before_ns);
   return version;
 }
 

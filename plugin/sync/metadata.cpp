@@ -49,11 +49,25 @@ Result<> remove_other_xattrs(const Entry& entry, List list_xattrs, Remove remove
   return {};
 }
 
-Result<> set_xattrs(int fd, const Entry& entry) {
-  for (const auto& xattr : entry.extra->xattrs)
-    if (::fsetxattr(fd, xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) != 0)
-      return fail_errno("set xattr " + printable(xattr.name));
-  return {};
+/// Sets those of the entry. Where the old value of one and the new one of another do not fit beside each other (ext4
+/// holds few bytes for each file), the old ones go first.
+template <class Set, class Remove>
+Result<> set_xattrs(const Entry& entry, Set set, Remove remove) {
+  const auto& xattrs = entry.extra->xattrs;
+  int error = 0;
+  const auto set_all = [&]() -> Result<> {
+    for (const auto& xattr : xattrs) {
+      if (set(xattr) == 0) continue;
+      error = errno;
+      return fail_errno("set xattr " + printable(xattr.name), error);
+    }
+    return {};
+  };
+  auto done = set_all();
+  if (done || error != ENOSPC) return done;
+  for (const auto& xattr : xattrs)
+    if (xattr.name != "security.selinux") (void)remove(xattr.name.c_str());
+  return set_all();
 }
 
 /// The kinds of xattr that a file system may support separately: the namespaces, and each name of security and system.
@@ -62,8 +76,11 @@ std::string kind_of(const std::string& name) {
 }
 
 std::uint64_t xattr_bytes(const Entry& entry) {
+  constexpr std::uint64_t header = 16;  // ext4_xattr_entry; names and values are padded to 4 bytes
+  const auto padded = [](std::uint64_t bytes) { return (bytes + 3) / 4 * 4; };
   std::uint64_t bytes = 0;
-  for (const auto& xattr : entry.extra->xattrs) bytes += xattr.name.size() + xattr.value.size();
+  for (const auto& xattr : entry.extra->xattrs)
+    bytes += header + padded(xattr.name.size()) + padded(xattr.value.size());
   return bytes;
 }
 
@@ -258,7 +275,12 @@ Result<> apply_metadata(int fd, const Entry& entry, const Inherited* inherited) 
         entry, [fd](char* list, std::size_t size) { return ::flistxattr(fd, list, size); },
         [fd](const char* name) { return ::fremovexattr(fd, name); }));
   if (::fchmod(fd, entry.mode) != 0) return fail_errno("chmod");
-  FERRY_TRY(set_xattrs(fd, entry));
+  FERRY_TRY(set_xattrs(
+      entry,
+      [fd](const Xattr& xattr) {
+        return ::fsetxattr(fd, xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0);
+      },
+      [fd](const char* name) { return ::fremovexattr(fd, name); }));
   std::timespec times[2];
   times_of(entry, times);
   if (::futimens(fd, times) != 0) return fail_errno("set the modification time");
@@ -273,9 +295,12 @@ Result<> apply_metadata_at(int directory, const Entry& entry) {
       entry, [&](char* list, std::size_t size) { return ::llistxattr(path.c_str(), list, size); },
       [&](const char* attribute) { return ::lremovexattr(path.c_str(), attribute); }));
   if (entry.type != Type::symlink && ::fchmodat(directory, name, entry.mode, 0) != 0) return fail_errno("chmod");
-  for (const auto& xattr : entry.extra->xattrs)
-    if (::lsetxattr(path.c_str(), xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) != 0)
-      return fail_errno("set xattr " + printable(xattr.name));
+  FERRY_TRY(set_xattrs(
+      entry,
+      [&](const Xattr& xattr) {
+        return ::lsetxattr(path.c_str(), xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0);
+      },
+      [&](const char* attribute) { return ::lremovexattr(path.c_str(), attribute); }));
   std::timespec times[2];
   times_of(entry, times);
   if (::utimensat(directory, name, times, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("set the modification time");

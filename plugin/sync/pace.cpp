@@ -8,7 +8,7 @@ namespace ferry::sync {
 namespace {
 
 /// So much time of silence may be made up for, because what comes is uneven; more would be a burst.
-constexpr std::chrono::milliseconds credit{200};
+constexpr std::chrono::milliseconds credit{50};
 constexpr std::chrono::milliseconds look{100};
 
 }  // namespace
@@ -16,6 +16,7 @@ constexpr std::chrono::milliseconds look{100};
 Deadline Pace::due_after(std::uint64_t bytes) {
   const std::chrono::duration<double> time(static_cast<double>(bytes) / static_cast<double>(rate_));
   const std::lock_guard guard(mutex_);
+  if (due_ == Deadline{}) due_ = SteadyClock::now();
   due_ = std::max(due_, SteadyClock::now() - credit) + std::chrono::duration_cast<SteadyClock::duration>(time);
   return due_;
 }

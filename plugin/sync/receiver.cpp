@@ -6,6 +6,7 @@
 
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "base/files.h"
 #include "base/log.h"
@@ -31,6 +32,8 @@ constexpr std::size_t batch_held = 1024;  // each has a descriptor
 constexpr std::chrono::seconds durable_interval{5};
 constexpr std::uint64_t durable_bytes = 64U << 20;
 constexpr std::uint64_t durable_files = 4096;
+/// Twice what stable_before() takes off.
+constexpr std::chrono::milliseconds settling{40};
 constexpr std::chrono::milliseconds durable_check{100};
 
 /// Deals out wants in batches, in order. Thread-safe.
@@ -157,6 +160,7 @@ Result<Receipt> Receiver::run() {
 }
 
 Result<Receipt> Receiver::receive(Journal& journal) {
+  Digest before{};
   for (unsigned number = 1;; ++number) {
     progress_.round = number;
     auto result = round(journal);
@@ -165,8 +169,13 @@ Result<Receipt> Receiver::receive(Journal& journal) {
     if (again && number < options_.rounds) continue;
     if (!result) return pass(result);
     Round& done = *result;
-    const bool still = done.seal.changed == 0 && done.torn.empty() && done.lost.empty();
-    if (!still && number < options_.rounds) continue;
+    // What is equal twice is of one moment in between, whatever ctimes tell.
+    const bool unsettled = done.digest != std::exchange(before, done.digest) && add_unsettled(done);
+    const bool still = done.seal.changed == 0 && done.torn.empty() && done.lost.empty() && !unsettled;
+    if (!still && number < options_.rounds) {
+      if (unsettled) std::this_thread::sleep_for(settling);
+      continue;
+    }
     if (!still && options_.writers == Writers::none)
       return fail(Code::busy,
                   "the source volume changed while it was read, " + std::to_string(options_.rounds) +
@@ -178,6 +187,21 @@ Result<Receipt> Receiver::receive(Journal& journal) {
     FERRY_TRY(done.target->conclude(std::move(*done.manifest), done.digests, done.torn));
     return made;
   }
+}
+
+/// Whether anything was changed so shortly before the walk that it may have been changed again since without its ctime
+/// showing it: the next round finds it settled, or equal. Such files count as torn.
+bool Receiver::add_unsettled(Round& round) {
+  const auto& manifest = *round.manifest;
+  if (manifest.info.stable_before_ns == 0) return false;  // no ctime there shows anything
+  bool any = false;
+  for (std::uint32_t index = 0; index < manifest.entries.size(); ++index) {
+    const Entry& entry = manifest.entries[index];
+    if (entry.type == Type::hard_link || is_stable(entry.ctime_ns, manifest.info.stable_before_ns)) continue;
+    any = true;
+    if (entry.type == Type::regular && !round.lost.contains(index)) round.torn.insert(index);
+  }
+  return any;
 }
 
 Result<std::unique_ptr<Target>> Receiver::make_target(const Manifest& manifest, Journal& journal) {

@@ -123,6 +123,7 @@ class Receiver {
   void find_candidates(Round& round, const std::vector<FileExtent>& wants) const;
   Result<std::unique_ptr<Target>> make_target(const Manifest& manifest, Journal& journal);
   Result<Manifest> receive_manifest();
+  static bool add_unsettled(Round& round);
   Result<> check_identity(const ManifestInfo& info) const;
   Result<> check_room(const Target::Room& wanted) const;
   Result<> fetch(Journal& journal, Round& round, const std::vector<FileExtent>& wants);

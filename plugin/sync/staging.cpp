@@ -195,7 +195,8 @@ Result<> Staging::conclude(Manifest&& manifest, const std::vector<Digest>& diges
                            const std::set<std::uint32_t>& torn) {
   if (baseline_.empty()) return {};
   const auto arrived = [&](std::uint32_t index) {
-    return Arrived{digests[index], manifest.entries[index].ctime_ns < stable_before_ns_ && !torn.contains(index)};
+    return Arrived{digests[index],
+                   is_stable(manifest.entries[index].ctime_ns, stable_before_ns_) && !torn.contains(index)};
   };
   if (auto written = write_baseline(baseline_, root_, manifest, arrived); !written)
     spdlog::warn("{}; an update will have to compare everything", written.error().message);

@@ -35,7 +35,11 @@ ManifestSource::ManifestSource(int root, std::vector<Entry>& entries, const Iden
   if (!baseline_) return;
   info_.origin = baseline_->manifest.info.host;
   // Without ctimes that show everything, equal ones would prove nothing.
-  if (baseline_->manifest.info.stable_before_ns != 0) info_.origin_stamp = stamp_of(baseline_->manifest.entries);
+  const auto& copied = baseline_->manifest;
+  const auto shows = [&](const Entry& entry) {
+    return entry.type == Type::hard_link || is_stable(entry.ctime_ns, copied.info.stable_before_ns);
+  };
+  if (std::all_of(copied.entries.begin(), copied.entries.end(), shows)) info_.origin_stamp = stamp_of(copied.entries);
   copied_.emplace(baseline_->manifest.entries);
 }
 
@@ -87,8 +91,9 @@ Result<> ManifestSource::walk(std::string& out) {
 }
 
 void ManifestSource::end(std::string& out) {
-  if (sockets_ != 0)
-    info_.warnings.push_back(std::to_string(sockets_) + " sockets were left out: they mean nothing on another host");
+  if (!left_out_.empty())
+    info_.warnings.push_back(std::to_string(left_out_.size()) +
+                             " sockets were left out: they mean nothing on another host");
   append_trailer(out, info_, entries_.size());
   step_ = Step::done;
 }
@@ -155,7 +160,7 @@ Result<> ManifestSource::add(Found& found, std::string& out) {
 
 void ManifestSource::keep(Inspected found, std::string& out) {
   if (found.left_out) {
-    ++sockets_;
+    left_out_.push_back({found.entry.parent, std::move(found.entry.name)});
     return;
   }
   const auto index = static_cast<std::uint32_t>(entries_.size());

@@ -33,6 +33,9 @@ class ManifestSource : public ByteSource {
                  std::shared_ptr<const Baseline> baseline);
   bool next(std::string& out) override;
 
+  /// What means nothing elsewhere and has no entry; complete when next() has returned false.
+  const std::vector<LeftOut>& left_out() const { return left_out_; }
+
  private:
   enum class Step { begin, walk, done };
   struct Part {  // names of one directory
@@ -68,7 +71,7 @@ class ManifestSource : public ByteSource {
   Part rest_;                                                                // the last one,
   std::size_t rest_at_ = 0;                                                  // of whose names the ones before are taken
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> linked_;  // (device, inode) with several names
-  std::uint64_t sockets_ = 0;
+  std::vector<LeftOut> left_out_;
   ManifestInfo info_;
   Step step_ = Step::begin;
   std::deque<std::future<std::vector<Found>>> ahead_;  // in the order of their entries

@@ -79,6 +79,39 @@ TEST_F(FileSystems, XfsFollowsChangesAndGetsNothingTwice) {
 }
 
 /// What the destination cannot hold is told before any content is asked for.
+// Whoever writes twice within a second leaves the same ctime.
+TEST_F(FileSystems, WhereTimesAreOfWholeSecondsNoWriteIsLost) {
+  use(ext4_with_small_inodes(), tmpfs());
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    std::this_thread::sleep_for(std::chrono::nanoseconds(1'050'000'000 - now.tv_nsec));  // a second has just begun
+    write(source_ / "file", "one" + std::to_string(attempt));
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    receive_all();
+    write(source_ / "file", "two" + std::to_string(attempt));
+    receive_all();
+    EXPECT_EQ(*read_file(staging_ / "file"), "two" + std::to_string(attempt));
+  }
+}
+
+TEST_F(FileSystems, XattrsMayTradeTheirSizesBetweenAttempts) {
+  use(ext4(), ext4());
+  write(source_ / "file", "x");
+  const auto set = [&](std::size_t a, std::size_t b) {
+    test::set_xattr(source_ / "file", "user.a", std::string(100, 'v'));
+    test::set_xattr(source_ / "file", "user.b", std::string(100, 'v'));
+    test::set_xattr(source_ / "file", "user.a", std::string(a, 'v'));
+    test::set_xattr(source_ / "file", "user.b", std::string(b, 'v'));
+  };
+  set(100, 3500);
+  let_ctimes_settle();
+  receive_all();
+  set(3500, 100);
+  let_ctimes_settle();
+  receive_all();
+}
+
 class Refusals : public TwoFileSystems {
  protected:
   /// ramfs knows no xattrs at all.
@@ -101,6 +134,17 @@ class Refusals : public TwoFileSystems {
   std::optional<test::PrivateMount> destination_;
   std::optional<test::PrivateMount> source_mount_;
 };
+
+TEST_F(Refusals, ManySmallXattrsWhereThereIsRoomForOneLarge) {
+  use(xfs(), ext4());
+  write(source_ / "content", "content");
+  write(source_ / "one", "x");
+  write(source_ / "many", "x");
+  test::set_xattr(source_ / "one", "user.big", std::string(3800, 'v'));
+  for (int i = 0; i < 150; ++i)
+    test::set_xattr(source_ / "many", ("user." + std::to_string(100 + i)).c_str(), "0123456789");
+  expect_refusal(Code::unsupported, HasSubstr("many"));
+}
 
 TEST_F(Refusals, EachKindOfXattrOnAFileSystemWithoutThem) {
   use_ramfs();

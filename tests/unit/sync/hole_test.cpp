@@ -68,6 +68,7 @@ TEST_F(HoleTest, AHoleThatIsFilledDuringTheRoundIsLookedAtAgain) {
     const std::string data(8 * mib, 'y');
     if (++rounds != 1) return;
     ASSERT_EQ(::pwrite(file.get(), data.data(), data.size(), 0), static_cast<ssize_t>(data.size()));
+    let_ctimes_settle();
   };
   const auto receipt = receive(source);
   ASSERT_TRUE(receipt) << receipt.error().message;
@@ -79,6 +80,7 @@ TEST_F(HoleTest, WhereBlocksTellNothingTheHolesAreAskedFor) {
   const auto mounted = test::PrivateMount::ramfs(source_);  // which tells of no holes, but does not count them
   write_behind_hole(source_ / "a", 4 * mib, 5 * mib);
   ASSERT_LT(blocks(source_ / "a"), 2 * mib);
+  let_ctimes_settle();
   auto source = open_source();
   const auto receipt = receive(source);
   ASSERT_TRUE(receipt) << receipt.error().message;

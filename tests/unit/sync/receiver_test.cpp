@@ -93,6 +93,7 @@ TEST_F(ReceiverTest, CopiesAnEmptyTree) {
 TEST_F(ReceiverTest, CopiesEveryKindOfFileAndMetadata) {
   const std::string make = "/usr/bin/python3 " FERRY_TREE_TOOL " make-tree '" + source_.string() + "' --seed 7 --small";
   ASSERT_EQ(std::system(make.c_str()), 0);
+  let_ctimes_settle();
   auto source = open_source();
   source.piece = 977;
   const auto receipt = receive(source);
@@ -195,6 +196,7 @@ TEST_F(ReceiverTest, SaysSoWhenACopyMayBeTorn) {
 TEST_F(ReceiverTest, AReceiptCountsOnlyWhatIsInTheCopy) {
   write(source_ / "stays", std::string(8192, 'x'));
   write(source_ / "vanishes", std::string(8192, 'x'));
+  let_ctimes_settle();
   options_.writers = Writers::allowed;
   options_.rounds = 1;
   auto source = open_source();

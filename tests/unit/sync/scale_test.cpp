@@ -29,6 +29,7 @@ TEST_F(Scale, ASparseFileOfAHundredGibibytes) {
   const off_t size = off_t{100} << 30;
   const std::initializer_list<off_t> places = {0, size / 3, size / 2 + 4097, size - 4};
   test::write_islands(source_ / "sparse", size, places);
+  let_ctimes_settle();
   auto source = open_source();
   const auto receipt = receive(source);
   ASSERT_TRUE(receipt) << receipt.error().message;

@@ -1,3 +1,6 @@
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -9,6 +12,7 @@
 #include "support/cases.h"
 #include "support/mounts.h"
 #include "support/seed.h"
+#include "sync/full_tree.h"
 #include "sync/intercepted_calls.h"
 #include "sync/migration_fixture.h"
 #include "sync/plan.h"
@@ -265,12 +269,122 @@ TEST_F(UpdateTest, TheSenderLooksAgainIfACtimeWasTooNewToTellChanges) {
       if (std::exchange(first, false)) fs::permissions(a_.data() / "directory", fs::perms(0700));
       return {};
     };
+    options_.rounds = 1;  // the next one would find it settled
+    options_.writers = Writers::allowed;
     ASSERT_TRUE(import(source, b_));
   }
+  options_ = {};
   let_ctimes_settle();
   auto source = open(a_);
   ASSERT_TRUE(receive_update(source, b_));
   EXPECT_EQ(source.sealed_unchanged, false);
+}
+
+// It was to a page that was dirty already, so that no ctime tells of it.
+TEST_F(UpdateTest, AWriteDuringTheCopyIsNotLostOnTheWayBack) {
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    start_again();
+    const auto path = a_.data() / "file";
+    write(path, std::string(4096, '0'));
+    let_ctimes_settle();
+    const Fd file = *open_at(AT_FDCWD, path.string(), O_RDWR);
+    auto* page = static_cast<char*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0));
+    {
+      auto source = open(a_);
+      source.on_manifest = [&, first = true](std::string&) mutable -> Result<> {
+        if (std::exchange(first, false)) page[0] = '1';
+        return {};
+      };
+      source.on_seal = [&, first = true]() mutable -> Result<> {
+        if (std::exchange(first, false)) page[0] = '2';
+        return {};
+      };
+      ASSERT_TRUE(import(source, b_));
+    }
+    ::munmap(page, 4096);
+    let_ctimes_settle();
+    write(b_.data() / "other", "of b");
+    let_ctimes_settle();
+    auto source = open(b_);
+    if (receive_update(source, a_)) {
+      ASSERT_TRUE(apply(a_));
+    }
+    EXPECT_EQ(read_file(path)->front(), '2');
+  }
+}
+
+// ext4 holds 4 KiB of them for each file.
+TEST_F(UpdateTest, XattrsMayTradeTheirSizes) {
+  const auto set = [&](const fs::path& name, std::size_t a, std::size_t b) {
+    for (const auto& [xattr, size] : {std::pair{"user.a", std::min(a, b)}, {"user.b", std::min(a, b)}})
+      test::set_xattr(a_.data() / name, xattr, std::string(size, 'v'));
+    test::set_xattr(a_.data() / name, "user.a", std::string(a, 'v'));
+    test::set_xattr(a_.data() / name, "user.b", std::string(b, 'v'));
+  };
+  write(a_.data() / "file", "content");
+  fs::create_directory(a_.data() / "directory");
+  for (const auto* name : {"file", "directory"}) set(name, 100, 3500);
+  let_ctimes_settle();
+  copy(a_, b_);
+  for (const auto* name : {"file", "directory"}) set(name, 3500, 100);
+  let_ctimes_settle();
+  update(a_, b_);
+}
+
+TEST_F(UpdateTest, ASocketGivesWay) {
+  write(a_.data() / "file", "content");
+  copy(a_, b_);
+  for (const auto* name : {"directory", "file2", "nothing"})
+    ASSERT_EQ(::mknod((b_.data() / name).c_str(), S_IFSOCK | 0600, 0), 0);
+  fs::create_directory(a_.data() / "directory");
+  write(a_.data() / "directory" / "x", "x");
+  write(a_.data() / "file2", "x");
+  let_ctimes_settle();
+  update(a_, b_, Replace::allowed);
+}
+
+TEST_F(UpdateTest, ASocketGivesWayOnTheWayBack) {
+  write(a_.data() / "file", "content");
+  ASSERT_EQ(::mknod((a_.data() / "run").c_str(), S_IFSOCK | 0600, 0), 0);
+  let_ctimes_settle();
+  auto source = open(a_);
+  ASSERT_TRUE(import(source, b_));
+  fs::create_directory(b_.data() / "run");
+  write(b_.data() / "run" / "x", "x");
+  let_ctimes_settle();
+  update(b_, a_);
+}
+
+// ext4 has at most 65,000 of one file, of which those that are taken away are some.
+TEST_F(UpdateTest, ManyLinksMayMoveWithTheirDirectory) {
+  fs::create_directories(a_.data() / "a");
+  fs::create_directories(a_.data() / "b");
+  write(a_.data() / "a" / "file", "content");
+  for (int i = 0; i < 33'000; ++i) fs::create_hard_link(a_.data() / "a" / "file", a_.data() / "b" / std::to_string(i));
+  let_ctimes_settle();
+  copy(a_, b_);
+  fs::rename(a_.data() / "b", a_.data() / "c");
+  let_ctimes_settle();
+  update(a_, b_);
+}
+
+TEST_F(UpdateTest, WhatIsImmutableIsToldBeforeAnythingIsDecided) {
+  fs::create_directories(a_.data() / "directory");
+  copy(a_, b_);
+  write(a_.data() / "directory" / "new", "x");
+  let_ctimes_settle();
+  const Fd directory = *open_at(AT_FDCWD, (b_.data() / "directory").string(), O_RDONLY | O_DIRECTORY);
+  const auto set_flags = [&](int flags) { ASSERT_EQ(::ioctl(directory.get(), FS_IOC_SETFLAGS, &flags), 0); };
+  set_flags(FS_IMMUTABLE_FL);
+  auto source = open(a_);
+  const auto refused = receive_update(source, b_);
+  set_flags(0);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::denied);
+  EXPECT_THAT(refused.error().message,
+              testing::AllOf(testing::HasSubstr("\"directory\""), testing::HasSubstr("chattr")));
+  EXPECT_FALSE(fs::exists(UpdatePaths(b_.update()).plan));
+  update(a_, b_, Replace::allowed);
 }
 
 TEST_F(UpdateTest, WhatWasChangedHereIsNotLost) {
