@@ -12,10 +12,14 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "sync/extent.h"
+#include "sync/manifest.h"
 
 namespace ferry::sync {
 
 namespace {
+
+/// A manifest's record is little longer than that.
+constexpr std::size_t most_xattr_bytes = longest_manifest_record - (256U << 10);
 
 /// A path by which the path-based xattr calls reach a name below a descriptor; they have no *at variant before
 /// Linux 6.13. One through /proc takes three times as long to resolve as a name.
@@ -67,6 +71,11 @@ Result<std::vector<Xattr>> read_xattrs(const std::string& path) {
     if (!value) return pass(value);
     xattrs.push_back({attribute, std::move(*value)});
   }
+  std::size_t bytes = 0;
+  for (const auto& xattr : xattrs) bytes += xattr.name.size() + xattr.value.size();
+  if (bytes > most_xattr_bytes)
+    return fail(Code::unsupported, "its xattrs take " + std::to_string(bytes) + " bytes together, and Ferry carries " +
+                                       std::to_string(most_xattr_bytes) + " for a file at most");
   std::sort(xattrs.begin(), xattrs.end(), [](const Xattr& a, const Xattr& b) { return a.name < b.name; });
   return xattrs;
 }

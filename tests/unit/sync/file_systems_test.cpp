@@ -135,6 +135,18 @@ class Refusals : public TwoFileSystems {
   std::optional<test::PrivateMount> source_mount_;
 };
 
+TEST_F(Refusals, MoreXattrsThanFitIntoTheManifest) {
+  use(xfs(), xfs());
+  write(source_ / "file", "x");
+  for (int i = 0; i < 70; ++i)
+    test::set_xattr(source_ / "file", ("user." + std::to_string(i)).c_str(), std::string(65'536, 'v'));
+  let_ctimes_settle();
+  auto source = open_source();
+  const auto receipt = receive(source);
+  ASSERT_FALSE(receipt);
+  EXPECT_THAT(receipt.error().message, AllOf(HasSubstr("file"), HasSubstr("its xattrs take 458")));
+}
+
 TEST_F(Refusals, ManySmallXattrsWhereThereIsRoomForOneLarge) {
   use(xfs(), ext4());
   write(source_ / "content", "content");
