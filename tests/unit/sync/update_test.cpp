@@ -7,6 +7,8 @@
 
 #include <csignal>
 #include <cstdio>
+#include <mutex>
+#include <system_error>
 #include <utility>
 
 #include "support/cases.h"
@@ -454,6 +456,100 @@ TEST_F(UpdateTest, WithoutABaselineEverythingIsCompared) {
   EXPECT_LT(sent(), 20'000U);
   write(b_.baseline(), "damaged");
   update(a_, b_, Replace::allowed);
+}
+
+/// How calls on the destination fail: at every fourth one in turn, from `first` on.
+struct UpdateFailure {
+  int error;
+  bool once;  ///< else all that follow fail too
+  unsigned first;
+};
+
+void PrintTo(const UpdateFailure& failure, std::ostream* out) {
+  *out << std::generic_category().message(failure.error) << (failure.once ? ", once" : ", from then on");
+}
+
+class FailingUpdate : public UpdateTest, public testing::WithParamInterface<UpdateFailure> {
+ protected:
+  /// A new version in which something of each kind has changed.
+  void make_versions() {
+    start_again();
+    const auto root = a_.data();
+    write(root / "patched", std::string(100'000, 'p'));
+    write(root / "grows", std::string(10'000, 'g'));
+    write(root / "same", "same");
+    fs::create_hard_link(root / "same", root / "same-link");
+    fs::create_directories(root / "directory" / "sub");
+    write(root / "directory" / "file", "f");
+    write(root / "kind", "file");
+    fs::create_symlink("one", root / "symlink");
+    write(root / "gone", "gone");
+    copy(a_, b_);
+    let_ctimes_settle();
+    write_at(root / "patched", 50'000, "changed");
+    write(root / "grows", std::string(30'000, 'G'));
+    write(root / "new", std::string(5000, 'n'));
+    fs::remove(root / "kind");
+    fs::create_directory(root / "kind");
+    write(root / "kind" / "x", "x");
+    fs::remove(root / "symlink");
+    fs::create_symlink("two", root / "symlink");
+    fs::remove(root / "gone");
+    fs::rename(root / "directory" / "file", root / "directory" / "renamed");
+    fs::create_hard_link(root / "same", root / "directory" / "third");
+    test::set_xattr(root / "same", "user.x", "1");
+    ASSERT_EQ(::mkfifo((root / "fifo").c_str(), 0600), 0);
+    let_ctimes_settle();
+    const UpdatePaths paths(b_.update());  // not by a call that fails
+    for (const auto& path : {paths.content, paths.gone}) fs::create_directories(path);
+  }
+
+  /// Receives and applies it, with the call `number` failing. Where: empty if there are fewer calls.
+  std::string update_with_failure(unsigned number, Result<Receipt>& receipt) {
+    std::mutex mutex;
+    unsigned count = 0;
+    std::string where;
+    auto source = open(a_);
+    const test::InterceptedCalls calls([&](const test::Call& call) {
+      if (!call.place.starts_with(b_.volume.string())) return 0;
+      const std::lock_guard guard(mutex);
+      const unsigned now = count++;
+      if (now < number || (GetParam().once && now > number)) return 0;
+      if (where.empty()) where = std::string(call.name) + " of " + call.place;
+      return GetParam().error;
+    });
+    receipt = receive_update(source, b_);
+    if (receipt && fs::exists(UpdatePaths(b_.update()).plan))
+      (void)apply_plan(b_.update(), b_.data(), b_.baseline());  // is repeated until it succeeds
+    return where;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(, FailingUpdate,
+                         testing::Values(UpdateFailure{ENOSPC, true, 0}, UpdateFailure{EIO, true, 1},
+                                         UpdateFailure{EDQUOT, false, 2}, UpdateFailure{ENOSPC, false, 3},
+                                         UpdateFailure{EIO, false, 0}));
+
+TEST_P(FailingUpdate, KeepsTheOldVersionOrBecomesTheNewOne) {
+  for (unsigned number = GetParam().first;; number += 4) {
+    make_versions();
+    const test::TreeSnapshot source(a_.data());
+    const test::TreeSnapshot old(b_.data());
+    Result<Receipt> receipt;
+    const std::string where = update_with_failure(number, receipt);
+    if (where.empty()) return;
+    SCOPED_TRACE("call " + std::to_string(number) + ", " + where);
+    EXPECT_EQ(source.difference(test::TreeSnapshot(a_.data())), "");
+    if (!receipt) {
+      EXPECT_EQ(old.difference(test::TreeSnapshot(b_.data())), "");
+      auto again = open(a_);
+      receipt = receive_update(again, b_);
+      ASSERT_TRUE(receipt) << receipt.error().message;
+    }
+    const auto applied = apply(b_);
+    ASSERT_TRUE(applied) << applied.error().message;
+    ASSERT_EQ(source.difference(test::TreeSnapshot(b_.data())), "");
+  }
 }
 
 /// A sync fails, and pages are lost.
