@@ -69,7 +69,7 @@ Result<Version> Version::look(const std::filesystem::path& data, const std::file
 }
 
 Changes::Changes(const Version& version, const Manifest& manifest, int content, std::filesystem::path plan,
-                 Replace replace, Journal& journal, const std::atomic<bool>& cancelled)
+                 Replace replace, Journal& journal, Cache cache, const std::atomic<bool>& cancelled)
     : version_(version),
       manifest_(manifest),
       entries_(manifest.entries),
@@ -78,6 +78,7 @@ Changes::Changes(const Version& version, const Manifest& manifest, int content, 
       plan_path_(std::move(plan)),
       replace_(replace),
       journal_(journal),
+      cache_(cache),
       cancelled_(cancelled),
       old_{version.root.get(), version.entries, {}} {}
 
@@ -90,6 +91,7 @@ Result<std::vector<FileExtent>> Changes::prepare() {
   decide_all();
   wants_.clear();
   large_.clear();
+  unverified_.clear();
   for (std::uint32_t index = 0; index < entries_.size(); ++index) {
     if (cancelled_) return fail(Code::cancelled, "cancelled");
     const Step step = plan_[index].step;
@@ -241,6 +243,8 @@ Result<> Changes::want(std::uint32_t index) {
   const Entry& entry = entries_[index];
   const std::string path = Directories::path(entries_, index);
   const auto known = journal_.find(path);
+  if (!old_file(index) && cache_ == Cache::reliable && is_worth_comparing(entry, received_size(index).value_or(0)))
+    unverified_.insert(index);
   if (known && known->same_version(entry) && known->stable && known->old == old_file(index)) {
     if (is_received(index, *known)) return {};
     if (extent_count(entry.size) > 1 && !known->extents.empty() && received_size(index) == entry.size)
@@ -252,7 +256,7 @@ Result<> Changes::want(std::uint32_t index) {
   if (extent_count(entry.size) > 1 || old_file(index)) large_.push_back(index);
   ++room_.new_files;
   if (!old_file(index)) {
-    room_.bytes += static_cast<std::int64_t>(entry.data);
+    room_.bytes += static_cast<std::int64_t>(unverified_.contains(index) ? entry.size : entry.data);
   } else if (const std::uint64_t had = old_entries_[inode_of(old_.of[index])].data; entry.data > had) {
     room_.bytes += 2 * static_cast<std::int64_t>(entry.data - had);  // here, and where it is applied
   }
@@ -278,7 +282,8 @@ bool Changes::is_received(std::uint32_t index, const FileProgress& known) const 
 Result<> Changes::want_missing(std::uint32_t index, const FileProgress& known) {
   const Entry& entry = entries_[index];
   FERRY_ASSIGN(const Fd file, open_at(content_, Places::flat_name(entries_, index), O_RDWR | O_NOFOLLOW));
-  return for_missing_extents(file.get(), entry.size, known, [&](std::uint32_t number) {
+  const auto unverified = unverified_.contains(index) ? Unverified::compare : Unverified::drop;
+  return for_missing_extents(file.get(), entry.size, known, unverified, [&](std::uint32_t number) {
     wants_.push_back({index, number});
   });
 }
@@ -293,7 +298,8 @@ Result<> Changes::make_large_file(std::uint32_t index) {
   const Entry& entry = entries_[index];
   FERRY_ASSIGN(const Fd file,
                open_at(content_, Places::flat_name(entries_, index), O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-  if (::ftruncate(file.get(), 0) != 0 || ::ftruncate(file.get(), static_cast<off_t>(entry.size)) != 0)
+  const bool is_new = !unverified_.contains(index);
+  if ((is_new && ::ftruncate(file.get(), 0) != 0) || ::ftruncate(file.get(), static_cast<off_t>(entry.size)) != 0)
     return fail_errno("set the size");
   FileProgress version = version_of(entry, manifest_.info.stable_before_ns);
   version.old = old_file(index);

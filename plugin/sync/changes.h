@@ -37,7 +37,7 @@ class Changes : public Target {
   /// All must outlive this object. `content` is the open directory for what is received, `plan` where conclude() stores
   /// the plan.
   Changes(const Version& version, const Manifest& manifest, int content, std::filesystem::path plan, Replace replace,
-          Journal& journal, const std::atomic<bool>& cancelled);
+          Journal& journal, Cache cache, const std::atomic<bool>& cancelled);
 
   Result<Room> least_room() const override { return Room{}; }
   /// Code::already_exists: the volume was changed at the destination (Replace::refuse).
@@ -46,6 +46,7 @@ class Changes : public Target {
   void suggest(const std::vector<FileExtent>& wants, Candidates& candidates) const override;
   const Room& room() const override { return room_; }
   bool forgot() const override { return forgot_; }
+  const std::set<std::uint32_t>& unverified() const override { return unverified_; }
   Result<> make_large_files() override;
   Result<> finish(const std::set<std::uint32_t>& lost) override;
   bool changes_nothing() const override { return changes_nothing_; }
@@ -94,6 +95,7 @@ class Changes : public Target {
   const std::filesystem::path plan_path_;
   const Replace replace_;
   Journal& journal_;
+  const Cache cache_;
   const std::atomic<bool>& cancelled_;
   std::vector<std::uint32_t> old_of_;   // by entry: the old one of the same path, or none
   std::vector<std::uint32_t> copy_of_;  // by old entry: that of the baseline, or none
@@ -107,6 +109,7 @@ class Changes : public Target {
   std::vector<std::uint32_t> large_;
   Room room_;
   bool forgot_ = false;
+  std::set<std::uint32_t> unverified_;
 };
 
 }  // namespace ferry::sync

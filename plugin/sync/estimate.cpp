@@ -59,7 +59,8 @@ Result<Estimate> estimate(Source& source, const std::optional<UpdateOf>& update,
   std::vector<FileExtent> wants;
   if (update) {
     FERRY_ASSIGN(const Version version, Version::look(update->data, baseline, update->host));
-    Changes changes(version, manifest, content.get(), UpdatePaths(scratch).plan, update->replace, *journal, cancelled);
+    Changes changes(version, manifest, content.get(), UpdatePaths(scratch).plan, update->replace, *journal,
+                    Target::Cache::reliable, cancelled);
     FERRY_ASSIGN(wants, changes.prepare());
     FERRY_TRY(changes.finish({}));
     result.names_to_remove = changes.removals();

@@ -73,7 +73,8 @@ Result<> FileWriter::begin(std::uint64_t seed, std::span<Want> wants) {
       if (!held) return at(want.entry, held.error());
       held_.back() = std::move(*held);
     } else {
-      auto held = hold_copy(want, seed);
+      auto held = hold_unverified(want, seed);
+      if (held && !*held) held = hold_copy(want, seed);
       if (!held) return at(want.entry, held.error());
       held_.back() = std::move(*held);
     }
@@ -87,6 +88,23 @@ Result<HeldExtent> FileWriter::hold_old(const Want& want, std::uint64_t seed) {
   FERRY_ASSIGN(const int directory, old_directories_->open(old.parent));
   FERRY_ASSIGN(Fd file, open_at(directory, old.name.str(), O_RDONLY | O_NOFOLLOW | O_NOATIME));
   return HeldExtent::read(std::move(file), extent_of(entries_[want.entry].size, want.extent), seed);
+}
+
+/// What the file has already. None if that is nothing; then it has nothing in the extent, unless it is of one extent
+/// and will be made anew.
+Result<std::optional<HeldExtent>> FileWriter::hold_unverified(const Want& want, std::uint64_t seed) {
+  if (!shared_.unverified.contains(want.entry)) return std::nullopt;
+  FERRY_ASSIGN(const Place place, places_.of(want.entry));
+  FERRY_ASSIGN(Fd file, open_at(place.directory, place.name, O_RDWR | O_NOFOLLOW));
+  const Extent extent = extent_of(entries_[want.entry].size, want.extent);
+  if (!has_several_extents(want.entry) && ::ftruncate(file.get(), static_cast<off_t>(extent.end)) != 0)
+    return fail_errno("set the size");
+  auto held = HeldExtent::read(std::move(file), extent, seed);
+  if (held && held->pages().empty()) return std::nullopt;
+  if (held) return std::move(*held);
+  FERRY_ASSIGN(file, open_at(place.directory, place.name, O_RDWR | O_NOFOLLOW));
+  FERRY_TRY(punch_hole(file.get(), extent));
+  return std::nullopt;
 }
 
 /// Copies the wanted bytes of the candidate into the file, which then has what is compared, whatever becomes of the
@@ -173,7 +191,7 @@ Result<> FileWriter::check_announced(std::uint32_t entry, std::uint64_t more) {
   received_ += more;
   const std::uint64_t all = has_several_extents(entry) ? shared_.assembly.count(entry, more) : received_;
   // Of what is compared whole pages come, also where the sender's file system has smaller blocks.
-  const bool is_compared = held_.front() || shared_.candidates.contains(entry);
+  const bool is_compared = held_.front() || shared_.candidates.contains(entry) || shared_.unverified.contains(entry);
   const std::uint64_t announced = is_compared ? entries_[entry].size : entries_[entry].data;
   if (shared_.writers == Writers::allowed || all <= announced + slack) return {};
   return at(entry, {Code::busy, "the source sends more than the " + std::to_string(announced) +

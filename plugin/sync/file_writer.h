@@ -62,7 +62,8 @@ class FileWriter : public FrameHandler {
     const Manifest& manifest;
     Places::Shape shape;  ///< of what is below `root`
     int root;
-    const OldTree* old;  ///< null: none
+    const OldTree* old;                         ///< null: none
+    const std::set<std::uint32_t>& unverified;  ///< see Target
     const Candidates& candidates;
     Writers writers;  ///< none: a file may have little more content than the manifest announced
     Journal& journal;
@@ -82,6 +83,7 @@ class FileWriter : public FrameHandler {
 
  private:
   Result<HeldExtent> hold_old(const Want& want, std::uint64_t seed);
+  Result<std::optional<HeldExtent>> hold_unverified(const Want& want, std::uint64_t seed);
   Result<std::optional<HeldExtent>> hold_copy(const Want& want, std::uint64_t seed);
   Result<> open(std::uint32_t entry);
   Result<> create_file(const Place& place);
@@ -93,7 +95,7 @@ class FileWriter : public FrameHandler {
   Result<> drop(std::uint32_t entry);
   bool has_several_extents(std::uint32_t entry) const { return extent_count(entries_[entry].size) > 1; }
   bool is_patched(std::uint32_t entry) const;
-  /// What comes are changes to a copy of a candidate, in the file itself.
+  /// What comes are changes to what is in the file itself, such as a copy of a candidate.
   bool is_copied(std::uint32_t entry) const { return held_.front() && !is_patched(entry); }
   tl::unexpected<Error> at(std::uint32_t entry, const Error& error) const;
 

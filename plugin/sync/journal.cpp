@@ -98,12 +98,12 @@ std::size_t Journal::KeyHash::operator()(const Digest& key) const noexcept {
   return hash;
 }
 
-Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& path) {
+Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& path, Begin begin) {
   FERRY_ASSIGN(const std::string boot_id, read_file("/proc/sys/kernel/random/boot_id"));
   FERRY_ASSIGN(Fd file, open_at(AT_FDCWD, path.string(), O_RDWR | O_CREAT | O_APPEND, 0600));
   FERRY_ASSIGN(const std::string content, read_file(path, SIZE_MAX));
   std::unique_ptr<Journal> journal(new Journal(std::move(file), boot_id));
-  FERRY_TRY(journal->load(content));
+  FERRY_TRY(journal->load(content, begin));
   return journal;
 }
 
@@ -131,7 +131,10 @@ class Journal::Loader {
         break;
       }
       case kind_durable: settle(before_session_ + fields.number()); break;
-      case kind_distrust: unsettled_.clear(); break;
+      case kind_distrust:
+        unsettled_.clear();
+        lost_in_ = boot_;
+        break;
       default: return fail(Code::corrupt, "unknown record");
     }
     std::string again;
@@ -144,6 +147,7 @@ class Journal::Loader {
   void finish() {
     if (boot_ != journal_.boot_id_) unsettled_.clear();
     journal_.durable_ = unsettled_.empty();
+    journal_.trusts_cache_ = boot_.empty() || lost_in_ != journal_.boot_id_;
     settle(settled_ + unsettled_.size());
   }
 
@@ -178,10 +182,11 @@ class Journal::Loader {
   std::uint64_t settled_ = 0;
   std::uint64_t before_session_ = 0;  // records that count as before the current session
   std::string boot_;                  // of the current session
+  std::string lost_in_;               // the last boot in which pages were lost
   std::size_t good_ = 0;
 };
 
-Result<> Journal::load(const std::string& content) {
+Result<> Journal::load(const std::string& content, Begin begin) {
   Loader loader(*this);
   RecordDecoder decoder(longest_record, [&](std::string_view record) { return loader.record(record); });
   (void)decoder.feed(content);  // a damaged or torn record ends what can be trusted
@@ -193,6 +198,10 @@ Result<> Journal::load(const std::string& content) {
   writer.byte(kind_boot);
   writer.raw(boot_id_);
   append_checksummed(pending_, body);
+  if (begin == Begin::again && loader.good() == 0) {
+    append_checksummed(pending_, std::string(1, kind_distrust));
+    trusts_cache_ = false;
+  }
   return write_pending();
 }
 

@@ -59,8 +59,13 @@ struct ExtentProgress {
 /// mark_durable. Thread-safe.
 class Journal {
  public:
+  enum class Begin {
+    anew,   ///< nothing is in staging
+    again,  ///< there is something that a journal should know of
+  };
+
   /// Opens or creates it. A damaged tail is cut off; a file that is no journal is started anew.
-  static Result<std::unique_ptr<Journal>> open(const std::filesystem::path& path);
+  static Result<std::unique_ptr<Journal>> open(const std::filesystem::path& path, Begin begin = Begin::anew);
 
   std::optional<FileProgress> find(std::string_view path) const;
   bool empty() const;
@@ -93,6 +98,11 @@ class Journal {
   /// The reason that distrust() was given, if it was called.
   Result<> check() const;
 
+  /// Whether what can be read of what was written before this journal was opened is what the disk has, or will have:
+  /// false after a distrust() in this boot, since the kernel keeps pages that it has lost. So it is if there was no
+  /// journal to tell, in this boot for good.
+  bool trusts_cache() const { return trusts_cache_; }
+
   /// Whether all that counts was marked durable.
   bool is_durable() const;
 
@@ -118,7 +128,7 @@ class Journal {
     Digest digest{};
   };
   Journal(Fd file, std::string boot_id) : file_(std::move(file)), boot_id_(std::move(boot_id)) {}
-  Result<> load(const std::string& content);
+  Result<> load(const std::string& content, Begin begin);
   FileProgress get(const Digest& key, const Compact& file) const;  // with mutex_ held, as the following
   void set(const Digest& key, FileProgress progress);
   void add_extent(const Digest& key, const ExtentProgress& extent);
@@ -129,6 +139,7 @@ class Journal {
 
   const Fd file_;
   const std::string boot_id_;
+  bool trusts_cache_ = false;  // constant once it is open
   mutable std::mutex mutex_;
   std::unordered_map<Digest, Compact, KeyHash> files_;    // protected by mutex_
   std::unordered_map<Digest, Partial, KeyHash> partial_;  // protected by mutex_: what else is known of some of them

@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/directory.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/periodic.h"
@@ -39,10 +40,14 @@ constexpr std::chrono::milliseconds durable_check{100};
 /// Deals out wants in batches, in order. Thread-safe.
 class Batches {
  public:
-  /// `old` may be null. The references must outlive this object.
-  Batches(const std::vector<FileExtent>& wants, const std::vector<Entry>& entries, const OldTree* old,
+  /// The references must outlive this object.
+  Batches(const std::vector<FileExtent>& wants, const std::vector<Entry>& entries, const Target& target,
           const Candidates& candidates)
-      : wants_(wants), entries_(entries), old_(old), candidates_(candidates) {}
+      : wants_(wants),
+        entries_(entries),
+        old_(target.old()),
+        unverified_(target.unverified()),
+        candidates_(candidates) {}
 
   std::span<const FileExtent> next() {
     const std::lock_guard guard(mutex_);
@@ -64,7 +69,8 @@ class Batches {
 
  private:
   bool is_held(const FileExtent& want) const {
-    return (old_ != nullptr && old_->of[want.entry] != OldTree::none) || candidates_.contains(want.entry);
+    return (old_ != nullptr && old_->of[want.entry] != OldTree::none) || candidates_.contains(want.entry) ||
+           unverified_.contains(want.entry);
   }
 
   /// Of what is held each page has its digest in the request, whatever of it is to be sent.
@@ -77,6 +83,7 @@ class Batches {
   const std::vector<FileExtent>& wants_;
   const std::vector<Entry>& entries_;
   const OldTree* const old_;
+  const std::set<std::uint32_t>& unverified_;
   const Candidates& candidates_;
   std::mutex mutex_;
   std::size_t at_ = 0;  // protected by mutex_
@@ -147,7 +154,10 @@ Result<> Receiver::check_cancelled() const {
 Result<Receipt> Receiver::run() {
   const auto content = options_.update ? UpdatePaths(staging_).content : staging_;
   FERRY_ASSIGN(root_, open_at(AT_FDCWD, content.string(), O_RDONLY | O_DIRECTORY));
-  FERRY_ASSIGN(const auto journal, Journal::open(journal_));
+  FERRY_ASSIGN(const auto names, names_in(root_.get()));
+  FERRY_ASSIGN(const auto journal,
+               Journal::open(journal_, names.empty() ? Journal::Begin::anew : Journal::Begin::again));
+  cache_ = journal->trusts_cache() ? Target::Cache::reliable : Target::Cache::may_lie;
   if (options_.update)  // while the sender walks
     looking_ = std::async(std::launch::async | std::launch::deferred, [this] {
       return Version::look(options_.update->data, options_.baseline, options_.update->host);
@@ -205,12 +215,13 @@ bool Receiver::add_unsettled(Round& round) {
 }
 
 Result<std::unique_ptr<Target>> Receiver::make_target(const Manifest& manifest, Journal& journal) {
-  if (!options_.update) return std::make_unique<Staging>(root_.get(), options_.baseline, manifest, journal, cancelled_);
+  if (!options_.update)
+    return std::make_unique<Staging>(root_.get(), options_.baseline, manifest, journal, cache_, cancelled_);
   if (!version_) {
     FERRY_ASSIGN(version_, looking_.get());
   }
   return std::make_unique<Changes>(*version_, manifest, root_.get(), UpdatePaths(staging_).plan,
-                                   options_.update->replace, journal, cancelled_);
+                                   options_.update->replace, journal, cache_, cancelled_);
 }
 
 Result<Receiver::Round> Receiver::round(Journal& journal) {
@@ -325,9 +336,10 @@ Result<> Receiver::fetch(Journal& journal, Round& round, const std::vector<FileE
   collect_known(round, journal, wants, assembly);
   FERRY_TRY(check_cancelled());
   const Target& target = *round.target;
-  const FileWriter::Shared shared{*round.manifest,  target.shape(), target.root(), target.old(), round.candidates,
-                                  options_.writers, journal,        progress_,     cancelled_,   assembly};
-  Batches batches(wants, round.manifest->entries, target.old(), round.candidates);
+  const FileWriter::Shared shared{*round.manifest,     target.shape(),   target.root(),    target.old(),
+                                  target.unverified(), round.candidates, options_.writers, journal,
+                                  progress_,           cancelled_,       assembly};
+  Batches batches(wants, round.manifest->entries, target, round.candidates);
   std::mutex mutex;
   Result<> outcome;  // protected by mutex: the first error
   const auto failed = [&](Result<> reason) {

@@ -145,6 +145,7 @@ class Receiver {
   Fd root_;                               // of staging
   std::future<Result<Version>> looking_;  // at what is updated
   std::optional<Version> version_;
+  Target::Cache cache_ = Target::Cache::may_lie;
 };
 
 }  // namespace ferry::sync

@@ -39,6 +39,7 @@ Result<std::vector<FileExtent>> Staging::prepare() {
   fresh_.assign(entries_.size(), false);
   wants_.clear();
   large_.clear();
+  unverified_.clear();
   FERRY_ASSIGN(const auto names, names_in(root_));
   fresh_[0] = names.empty();
   FERRY_TRY(prepare_directories());
@@ -148,7 +149,11 @@ Result<> Staging::prepare_used_file(int directory, std::uint32_t index, const st
     return apply_metadata(file.get(), entry);
   }
   constexpr std::int64_t block = 512;  // unit of st_blocks, stat(2)
-  room_.bytes += static_cast<std::int64_t>(entry.data) - static_cast<std::int64_t>(info.st_blocks) * block;
+  const bool compared =
+      cache_ == Cache::reliable && is_worth_comparing(entry, static_cast<std::uint64_t>(info.st_size));
+  if (compared) unverified_.insert(index);
+  room_.bytes +=
+      static_cast<std::int64_t>(compared ? entry.size : entry.data) - static_cast<std::int64_t>(info.st_blocks) * block;
   if (same && !known->complete && known->stable) return want_missing(directory, index, *known);
   if (!same) FERRY_TRY(forget(index));
   return want_all(index);
@@ -171,14 +176,16 @@ Result<> Staging::make_large_file(std::uint32_t index) {
   const Entry& entry = entries_[index];
   FERRY_ASSIGN(const int directory, directories_.open(entry.parent));
   FERRY_ASSIGN(const Fd file, open_at(directory, entry.name.str(), O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-  if (::ftruncate(file.get(), 0) != 0 || ::ftruncate(file.get(), static_cast<off_t>(entry.size)) != 0)
+  const bool is_new = !unverified_.contains(index);
+  if ((is_new && ::ftruncate(file.get(), 0) != 0) || ::ftruncate(file.get(), static_cast<off_t>(entry.size)) != 0)
     return fail_errno("set the size");
   return journal_.record(Directories::path(entries_, index), version_of(entry, stable_before_ns_));
 }
 
 Result<> Staging::want_missing(int directory, std::uint32_t index, const FileProgress& known) {
   FERRY_ASSIGN(const Fd file, open_at(directory, entries_[index].name.str(), O_RDWR | O_NOFOLLOW));
-  return for_missing_extents(file.get(), entries_[index].size, known, [&](std::uint32_t number) {
+  const auto unverified = unverified_.contains(index) ? Unverified::compare : Unverified::drop;
+  return for_missing_extents(file.get(), entries_[index].size, known, unverified, [&](std::uint32_t number) {
     wants_.push_back({index, number});
   });
 }

@@ -22,14 +22,15 @@ namespace ferry::sync {
 class Staging : public Target {
  public:
   /// All must outlive this object. `root` is the open staging directory, `baseline` where conclude() stores one; empty:
-  /// nowhere.
-  Staging(int root, std::filesystem::path baseline, const Manifest& manifest, Journal& journal,
+  /// nowhere. `cache` says whether what can be read there may be compared.
+  Staging(int root, std::filesystem::path baseline, const Manifest& manifest, Journal& journal, Cache cache,
           const std::atomic<bool>& cancelled)
       : root_(root),
         baseline_(std::move(baseline)),
         entries_(manifest.entries),
         stable_before_ns_(manifest.info.stable_before_ns),
         journal_(journal),
+        cache_(cache),
         cancelled_(cancelled),
         directories_(root, manifest.entries) {}
 
@@ -39,6 +40,7 @@ class Staging : public Target {
   void suggest(const std::vector<FileExtent>& /*wants*/, Candidates& /*candidates*/) const override {}
   const Room& room() const override { return room_; }
   bool forgot() const override { return forgot_; }
+  const std::set<std::uint32_t>& unverified() const override { return unverified_; }
   Result<> make_large_files() override;
   /// Makes the hard links and gives directories their metadata, deepest first.
   Result<> finish(const std::set<std::uint32_t>& lost) override;
@@ -75,11 +77,13 @@ class Staging : public Target {
   const std::vector<Entry>& entries_;
   const std::uint64_t stable_before_ns_;
   Journal& journal_;
+  const Cache cache_;
   const std::atomic<bool>& cancelled_;
   Directories directories_;
   std::vector<bool> fresh_;  // by entry: a directory that this object created, so nothing is in it
   std::vector<FileExtent> wants_;
   std::vector<std::uint32_t> large_;  // files of several extents of which nothing is there
+  std::set<std::uint32_t> unverified_;
   Room room_;
   bool forgot_ = false;
 };

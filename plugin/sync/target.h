@@ -20,6 +20,9 @@ class Target {
  public:
   virtual ~Target() = default;
 
+  /// Whether what can be read of what was written before is, or will be, on the disk.
+  enum class Cache { reliable, may_lie };
+
   /// What is still to be written.
   struct Room {
     std::uint64_t new_files = 0;  ///< each needs an inode
@@ -40,6 +43,9 @@ class Target {
   virtual const Room& room() const = 0;
   /// After prepare(): the journal was told to forget something, which must be durable before anything is written.
   virtual bool forgot() const = 0;
+  /// After prepare(): of which wanted files there is something that was not verified: what was coming when an attempt
+  /// ended, or another version. It is compared, so that only what differs has to come.
+  virtual const std::set<std::uint32_t>& unverified() const = 0;
   /// After prepare(), when there is room: makes the files that several threads are going to write, with their final
   /// size.
   virtual Result<> make_large_files() = 0;
@@ -64,9 +70,15 @@ class Target {
   virtual const OldTree* old() const = 0;
 };
 
-/// Calls `want` for each extent that is not there of a file of which some are. What has come of those goes away: it was
-/// not verified.
-Result<> for_missing_extents(int file, std::uint64_t size, const FileProgress& known,
+/// Whether what is under a file's name, of `size` bytes, is to be compared with the sender's rather than sent again.
+/// Not what is little, nor what is mostly holes: of an extent that is compared any page may come, so that a sender
+/// could send more than it has announced.
+bool is_worth_comparing(const Entry& entry, std::uint64_t size);
+
+/// Calls `want` for each extent that is not there of a file of which some are. Unless it is to be compared, what has
+/// come of those goes away.
+enum class Unverified { compare, drop };
+Result<> for_missing_extents(int file, std::uint64_t size, const FileProgress& known, Unverified unverified,
                              const std::function<void(std::uint32_t extent)>& want);
 
 }  // namespace ferry::sync

@@ -260,6 +260,18 @@ class DistrustedJournal : public JournalTest {
   std::function<int(const test::Call&)> fail = [](const test::Call&) { return 0; };
 };
 
+TEST_F(DistrustedJournal, DoesNotTrustTheCacheInThisBootAnyMore) {
+  const auto trusts = [&](Journal::Begin begin) { return (*Journal::open(path_, begin))->trusts_cache(); };
+  EXPECT_TRUE(trusts(Journal::Begin::anew));
+  EXPECT_TRUE(trusts(Journal::Begin::again));
+  (*Journal::open(path_))->distrust({Code::io, "the reason"});
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE(trusts(Journal::Begin::again));
+}
+
+TEST_F(DistrustedJournal, DoesNotTrustTheCacheIfThereIsNoneToTell) {
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE((*Journal::open(path_, Journal::Begin::again))->trusts_cache());
+}
+
 TEST_F(DistrustedJournal, KeepsWhatWasDurable) {
   fail_a_sync();
   EXPECT_EQ(known(), (std::vector<std::uint64_t>{1, 2}));
