@@ -4,12 +4,10 @@
 #include <sys/stat.h>
 
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <thread>
 
 #include "base/log.h"
-#include "base/periodic.h"
 #include "base/time.h"
 #include "driver/rpc_server.h"
 #include "driver/volume_service.h"
@@ -19,10 +17,10 @@
 #include "migration/label_keeper.h"
 #include "migration/sources.h"
 #include "peer/client.h"
+#include "peer/listeners.h"
 #include "peer/server.h"
 #include "settings.h"
 #include "transport/key_file.h"
-#include "transport/tls_server.h"
 #include "volumes/catalogue.h"
 #include "volumes/marker.h"
 #include "volumes/marker_keeper.h"
@@ -94,16 +92,6 @@ void complete_marker(engine::Client& client, volumes::MarkerKeeper& marker) {
   if (auto written = marker.set_source(*source); !written) spdlog::warn("{}", written.error().message);
 }
 
-/// Whether peers can reach this host now.
-bool listen(transport::TlsServer& tls, spdlog::level::level_enum level) {
-  const auto started = tls.start();
-  if (started)
-    spdlog::info("peers reach this host at port {}", tls.port());
-  else
-    spdlog::log(level, "peers cannot reach this host, which is tried again every 5 s: {}", started.error().message);
-  return started.has_value();
-}
-
 Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   const volumes::Layout& layout = catalogue.layout();
   volumes::Mounts mounts(propagated, scratch);
@@ -136,20 +124,15 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   labels.start();
   imports.resume();
   peer::Server peer_server(sources, catalogue.uuid(), settings.allow);
-  transport::TlsServer tls(keys, settings.port);
-  peer_server.add_routes(tls.routes());
-  bool listens = settings.port == 0 || listen(tls, spdlog::level::err);
-  std::optional<Periodic> listener;  // what has the port may go away
-  if (!listens)
-    listener.emplace(std::chrono::seconds(5), [&] { listens = listens || listen(tls, spdlog::level::debug); });
+  peer::Listeners listeners(keys, peer_server, settings.port, host_run, host_run / settings.engine_socket);
+  listeners.start();
 
   wait_for_termination();
   client.stop();
-  listener.reset();
   imports.abandon_all();
   tickets.abandon_all();
   rpc.stop();
-  tls.stop();
+  listeners.stop();
   labels.stop();
   tracker.stop();
   return {};

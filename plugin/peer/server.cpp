@@ -176,7 +176,8 @@ void Server::open(const httplib::Request& request, const std::string& body, http
     FERRY_ASSIGN(const OpenRequest wanted, decode_open_request(body));
     auto session = std::make_shared<Session>();
     FERRY_ASSIGN(session->volume, sources_.open(wanted.volume, wanted.freeze));
-    spdlog::info("a peer at {} reads volume {}", request.remote_addr, wanted.volume);
+    const std::string where = request.remote_addr.empty() ? "behind this host's sshd" : "at " + request.remote_addr;
+    spdlog::info("a peer {} reads volume {}", where, wanted.volume);
     return sessions_.add(std::move(session));
   }();
   if (!opened) return refuse(response, opened.error());

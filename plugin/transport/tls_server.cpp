@@ -1,5 +1,7 @@
 #include "transport/tls_server.h"
 
+#include <sys/socket.h>
+
 #include "base/log.h"
 #include "transport/http_server.h"
 #include "transport/tcp.h"
@@ -30,10 +32,19 @@ class HandshakeLog {
   Deadline next_warning_{};
 };
 
+/// Whose process it is that connects, as far as a name goes.
+std::string local_peer_of(int fd) {
+  ucred who{};
+  socklen_t size = sizeof who;
+  const bool known = ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0;
+  return "a process of this host" + (known ? ", of user " + std::to_string(who.uid) + "," : std::string());
+}
+
 std::string peer_of(int fd) {
   Endpoint peer;
   int port = 0;
   PlainStream(fd).get_remote_ip_and_port(peer.host, port);
+  if (peer.host.empty()) return local_peer_of(fd);
   peer.port = static_cast<std::uint16_t>(port);
   return peer.text();
 }
@@ -41,10 +52,9 @@ std::string peer_of(int fd) {
 }  // namespace
 
 struct TlsServer::Impl {
-  Impl(const KeyFile& key_file, std::uint16_t wanted_port, std::string wanted_address)
+  Impl(const KeyFile& key_file, Listen how)
       : keys(key_file),
-        port(wanted_port),
-        address(std::move(wanted_address)),
+        listen(std::move(how)),
         http([this](int fd) { return open(fd); }, {connection_limit, refusing_alert(), message_timeout}) {}
 
   std::unique_ptr<SocketStream> open(int fd) {
@@ -56,15 +66,17 @@ struct TlsServer::Impl {
   }
 
   const KeyFile& keys;
-  std::uint16_t port;
-  const std::string address;
+  const Listen listen;
+  std::uint16_t port = 0;
   HandshakeLog log;
   SslContext context;
   HttpServer http;  // last: its threads use the others
 };
 
+TlsServer::TlsServer(const KeyFile& keys, Listen listen) : impl_(std::make_unique<Impl>(keys, std::move(listen))) {}
+
 TlsServer::TlsServer(const KeyFile& keys, std::uint16_t port, std::string address)
-    : impl_(std::make_unique<Impl>(keys, port, std::move(address))) {}
+    : TlsServer(keys, [port, address = std::move(address)] { return listen_tcp(address, port); }) {}
 
 TlsServer::~TlsServer() { stop(); }
 
@@ -72,7 +84,7 @@ httplib::Server& TlsServer::routes() { return impl_->http; }
 
 Result<> TlsServer::start() {
   FERRY_ASSIGN(impl_->context, make_server_context());
-  FERRY_ASSIGN(Fd listening, listen_tcp(impl_->address, impl_->port));
+  FERRY_ASSIGN(Fd listening, impl_->listen());
   impl_->port = bound_port(listening.get());
   return impl_->http.serve(std::move(listening));
 }

@@ -3,9 +3,11 @@
 #include <httplib.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
+#include "base/fd.h"
 #include "base/result.h"
 #include "transport/key_file.h"
 
@@ -21,7 +23,12 @@ namespace ferry::transport {
 /// start() and stop() are for one owner; they are not thread-safe against each other.
 class TlsServer {
  public:
-  /// `keys` must outlive this object. Port 0 takes any free one. An empty `address` is every address of the host: [::]
+  /// Makes a listening stream socket of any family; called by start().
+  using Listen = std::function<Result<Fd>()>;
+
+  /// `keys` must outlive this object.
+  TlsServer(const KeyFile& keys, Listen listen);
+  /// The same for TCP. Port 0 takes any free one. An empty `address` is every address of the host: [::]
   /// for IPv6 and IPv4, or 0.0.0.0 where IPv6 is off.
   TlsServer(const KeyFile& keys, std::uint16_t port, std::string address = "");
   TlsServer(const TlsServer&) = delete;
@@ -35,7 +42,7 @@ class TlsServer {
   /// Binds, listens and returns; connections are served in threads of their own.
   Result<> start();
 
-  /// The port that start() bound.
+  /// The TCP port that start() bound; 0: it is no TCP socket.
   std::uint16_t port() const;
 
   /// Stops accepting, closes idle connections at once and breaks those in the middle of a message; returns when no

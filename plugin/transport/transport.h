@@ -51,4 +51,7 @@ class Transport {
   virtual std::string peer() const = 0;
 };
 
+/// The sentence of Transport::explain for a connection that is an httplib client on a socket.
+Error explain_request(httplib::Error error, const std::string& peer);
+
 }  // namespace ferry::transport

@@ -1,0 +1,15 @@
+#include "transport/transport.h"
+
+namespace ferry::transport {
+
+Error explain_request(httplib::Error error, const std::string& peer) {
+  switch (error) {
+    case httplib::Error::Connection: return {Code::unavailable, "the connection to " + peer + " is closed"};
+    case httplib::Error::Read: return {Code::unavailable, peer + " stopped answering, or the connection broke"};
+    case httplib::Error::Write: return {Code::unavailable, "the connection to " + peer + " broke while sending"};
+    case httplib::Error::Canceled: return {Code::cancelled, "the request to " + peer + " was cancelled"};
+    default: return {Code::unavailable, "the request to " + peer + " failed: " + httplib::to_string(error)};
+  }
+}
+
+}  // namespace ferry::transport
