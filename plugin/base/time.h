@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -10,6 +11,12 @@ using SteadyClock = std::chrono::steady_clock;
 using Deadline = SteadyClock::time_point;
 
 inline Deadline after(std::chrono::milliseconds duration) { return SteadyClock::now() + duration; }
+
+/// How long it still is until then; 0 once it has passed.
+inline std::chrono::milliseconds left_until(Deadline deadline) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - SteadyClock::now());
+  return std::max(left, std::chrono::milliseconds(0));
+}
 
 /// CLOCK_REALTIME, nanoseconds since the epoch.
 std::int64_t realtime_ns();

@@ -37,10 +37,10 @@ Result<std::uint16_t> parse_port(std::string_view text, std::string_view whole) 
 }
 
 /// What follows the closing bracket: nothing or ":PORT".
-Result<Endpoint> parse_bracketed(std::string_view text) {
+Result<Endpoint> parse_bracketed(std::string_view text, std::uint16_t port) {
   const auto close = text.find(']');
   if (close == std::string_view::npos) return fail(Code::invalid_argument, quote(text) + " lacks the closing ]");
-  Endpoint endpoint{std::string(text.substr(1, close - 1)), default_port};
+  Endpoint endpoint{std::string(text.substr(1, close - 1)), port};
   if (!is_ipv6_literal(endpoint.host))
     return fail(Code::invalid_argument, quote(endpoint.host) + " in brackets is not an IPv6 address");
   const auto rest = text.substr(close + 1);
@@ -57,14 +57,14 @@ std::string Endpoint::text() const {
   return (brackets ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }
 
-Result<Endpoint> parse_endpoint(std::string_view text) {
+Result<Endpoint> parse_endpoint(std::string_view text, std::uint16_t port) {
   if (text.empty()) return fail(Code::invalid_argument, "the host is missing: HOST or HOST:PORT");
-  if (text.front() == '[') return parse_bracketed(text);
+  if (text.front() == '[') return parse_bracketed(text, port);
   const auto colon = text.find(':');
   if (colon != text.rfind(':'))
     return fail(Code::invalid_argument,
-                quote(text) + " has several colons; write an IPv6 address in brackets: [::1]:7766");
-  Endpoint endpoint{std::string(text.substr(0, colon)), default_port};
+                quote(text) + " has several colons; write an IPv6 address in brackets: [::1]:" + std::to_string(port));
+  Endpoint endpoint{std::string(text.substr(0, colon)), port};
   if (endpoint.host.empty())
     return fail(Code::invalid_argument, "the host before the port of " + quote(text) + " is missing");
   if (!is_host_name(endpoint.host))

@@ -22,7 +22,8 @@ struct Endpoint {
 };
 
 /// Parses "HOST[:PORT]", where HOST is a DNS name, an IPv4 literal or an IPv6 literal in brackets (RFC 3986, 3.2.2; a
-/// zone as in [fe80::1%eth0] is allowed). Nothing is resolved. The error says what is wrong with which part.
-Result<Endpoint> parse_endpoint(std::string_view text);
+/// zone as in [fe80::1%eth0] is allowed). Without PORT it is `port`. Nothing is resolved. The error says what is wrong
+/// with which part.
+Result<Endpoint> parse_endpoint(std::string_view text, std::uint16_t port = default_port);
 
 }  // namespace ferry::transport

@@ -17,10 +17,9 @@ namespace {
 
 void set(int fd, int level, int option, int value) { ::setsockopt(fd, level, option, &value, sizeof value); }
 
-tl::unexpected<Error> cannot_connect(const Endpoint& endpoint, int error) {
+tl::unexpected<Error> cannot_connect(const Endpoint& endpoint, std::string_view hint, int error) {
   const std::string name = endpoint.text();
-  if (error == ECONNREFUSED)
-    return fail(Code::unavailable, "nothing listens on " + name + "; is Ferry installed and enabled there?");
+  if (error == ECONNREFUSED) return fail(Code::unavailable, "nothing listens on " + name + "; " + std::string(hint));
   if (error == ETIMEDOUT)
     return fail(Code::unavailable,
                 name + " does not answer; is the host up, and does a firewall let the port through?");
@@ -68,7 +67,7 @@ void set_tcp_options(int fd) {
   set(fd, IPPROTO_TCP, TCP_KEEPCNT, 4);
 }
 
-Result<Fd> connect_tcp(const Endpoint& endpoint, Deadline deadline) {
+Result<Fd> connect_tcp(const Endpoint& endpoint, Deadline deadline, std::string_view hint) {
   FERRY_ASSIGN(const Addresses addresses, resolve(endpoint, deadline));
   std::size_t left = 0;
   for (const addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) ++left;
@@ -80,7 +79,7 @@ Result<Fd> connect_tcp(const Endpoint& endpoint, Deadline deadline) {
     set_tcp_options(fd.get());
     return fd;
   }
-  return cannot_connect(endpoint, error);
+  return cannot_connect(endpoint, hint, error);
 }
 
 Result<Fd> listen_tcp(const std::string& address, std::uint16_t port) {

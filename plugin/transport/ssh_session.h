@@ -1,0 +1,82 @@
+#pragma once
+
+#include <libssh2.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "transport/peer_address.h"
+#include "transport/ssh_keys.h"
+
+namespace ferry::transport {
+
+/// One connection to an sshd by libssh2, which only the files ssh_* of this folder know. Non-blocking: whatever takes
+/// time ends with the deadline. Used by one thread at a time.
+///
+/// Every error is one sentence for the user. Code::unavailable is worth a retry; Code::denied is not: a host key that
+/// is not known, a login that is refused.
+class SshSession {
+ public:
+  /// Connects to `address` and agrees on keys with the sshd there, which has to show a host key that `known`, the
+  /// content of a known_hosts file, has. The deadline is that of all that follows, too.
+  static Result<std::unique_ptr<SshSession>> connect(const PeerAddress& address, std::string_view known,
+                                                     Deadline deadline);
+  SshSession(const SshSession&) = delete;
+  SshSession& operator=(const SshSession&) = delete;
+  /// Ends the connection at once.
+  ~SshSession();
+
+  /// Logs in as the address says, with the first of the keys that the sshd takes.
+  Result<> log_in(const PrivateKeys& keys);
+
+  /// A channel to the Unix socket `path` of that host, OpenSSH's direct-streamlocal (its file PROTOCOL, 2.4). It
+  /// belongs to the session. libssh2 has a function for it since 1.11; this way works with older ones as well.
+  Result<LIBSSH2_CHANNEL*> open_unix_socket(const std::string& path);
+
+  /// Repeats a call of libssh2 for as long as it says EAGAIN; LIBSSH2_ERROR_TIMEOUT after the deadline.
+  template <class Call>
+  int repeat(Call call) {
+    int result = 0;
+    while ((result = call()) == LIBSSH2_ERROR_EAGAIN)
+      if (!wait()) return LIBSSH2_ERROR_TIMEOUT;
+    return result;
+  }
+
+  /// From here on, the deadline comes after that time at the latest.
+  void hurry(std::chrono::milliseconds time) { deadline_ = std::min(deadline_, after(time)); }
+
+  /// How many bytes libssh2 may still take from the network before it has to say EAGAIN; at first without end.
+  void set_budget(std::size_t bytes) { budget_ = bytes; }
+
+  LIBSSH2_SESSION* get() const { return session_; }
+  const PeerAddress& address() const { return address_; }
+  int socket() const { return socket_.get(); }
+  /// "the sshd of HOST:PORT"
+  std::string server() const { return "the sshd of " + address_.endpoint.text(); }
+  /// libssh2's words for what failed last.
+  std::string reason() const;
+
+ private:
+  SshSession(PeerAddress address, Fd socket, Deadline deadline);
+  static ssize_t receive(libssh2_socket_t socket, void* buffer, std::size_t size, int flags, void** session);
+
+  bool wait() const;
+  void prefer(int method, const std::string& names);
+  Result<> shake_hands(std::string_view known);
+  Result<> check_methods();
+  Error explain_handshake(int error) const;
+  Error lost(const std::string& meanwhile, int error) const;
+
+  const PeerAddress address_;
+  const Fd socket_;
+  Deadline deadline_;
+  std::size_t budget_;
+  LIBSSH2_SESSION* session_;
+};
+
+}  // namespace ferry::transport

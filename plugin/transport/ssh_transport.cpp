@@ -1,0 +1,74 @@
+#include "transport/ssh_transport.h"
+
+#include <semaphore>
+
+#include "base/files.h"
+#include "transport/peer_socket.h"
+#include "transport/ssh_session.h"
+#include "transport/ssh_tunnel.h"
+#include "transport/tls_client.h"
+
+namespace ferry::transport {
+
+namespace {
+
+constexpr int setups_at_a_time = 4;
+constexpr std::size_t largest_known_hosts = 16U << 20;
+
+/// None is an empty one: every host is unknown then, and told so with its key.
+Result<std::string> read_known_hosts(const std::filesystem::path& directory) {
+  auto text = read_file(directory / "known_hosts", largest_known_hosts);
+  if (text) return text;
+  if (text.error().code == Code::not_found) return std::string();
+  return fail(Code::denied, "known_hosts in the directory ssh.source cannot be read: " + text.error().message);
+}
+
+class SshTransport final : public Transport {
+ public:
+  SshTransport(PeerAddress address, const KeyFile& keys, std::filesystem::path directory)
+      : address_(std::move(address)), keys_(keys), directory_(std::move(directory)) {}
+
+  Result<std::unique_ptr<PeerClient>> connect(std::chrono::milliseconds timeout) override {
+    const Deadline deadline = after(timeout);
+    FERRY_ASSIGN(const Key key, keys_.load());
+    FERRY_ASSIGN(const SslContext context, make_client_context());
+    FERRY_ASSIGN(const std::shared_ptr<SshTunnel> tunnel, open(deadline));
+    Fd socket = tunnel->take_socket();
+    FERRY_ASSIGN(Ssl ssl, connect_tls(context.get(), socket.get(), key, peer(), deadline));
+    return make_tls_client(address_.endpoint, std::move(socket), std::move(ssl), tunnel);
+  }
+
+  Error explain(httplib::Error error) const override { return explain_request(error, peer()); }
+
+  std::string peer() const override { return address_.text(); }
+
+ private:
+  Result<std::unique_ptr<SshTunnel>> open(Deadline deadline) {
+    const auto logins = load_private_keys(directory_);
+    if (logins.usable.empty()) return tl::unexpected(explain_no_key(logins));
+    FERRY_ASSIGN(const std::string known_hosts, read_known_hosts(directory_));
+    if (!setups_.try_acquire_until(deadline))
+      return fail(Code::unavailable, peer() + " was not asked in time: too many connections to it are being set up");
+    const std::unique_ptr<Setups, void (*)(Setups*)> place(&setups_, [](Setups* setups) { setups->release(); });
+    FERRY_ASSIGN(auto session, SshSession::connect(address_, known_hosts, deadline));
+    FERRY_TRY(session->log_in(logins));
+    FERRY_ASSIGN(LIBSSH2_CHANNEL* const channel, session->open_unix_socket(peer_socket_path));
+    return SshTunnel::start(std::move(session), channel);
+  }
+
+  using Setups = std::counting_semaphore<setups_at_a_time>;
+
+  const PeerAddress address_;
+  const KeyFile& keys_;
+  const std::filesystem::path directory_;
+  Setups setups_{setups_at_a_time};
+};
+
+}  // namespace
+
+std::unique_ptr<Transport> make_ssh_transport(PeerAddress address, const KeyFile& keys,
+                                              std::filesystem::path directory) {
+  return std::make_unique<SshTransport>(std::move(address), keys, std::move(directory));
+}
+
+}  // namespace ferry::transport
