@@ -35,6 +35,7 @@ namespace {
 
 const std::filesystem::path data_root = "/host/docker";
 const std::filesystem::path host_run = "/host/run";
+const std::filesystem::path host_ssh = "/host/ssh";
 const std::filesystem::path propagated = "/propagated";
 const std::filesystem::path scratch = "/run/ferry";
 const std::filesystem::path plugin_socket = "/run/docker/plugins/ferry.sock";
@@ -109,7 +110,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
     complete_marker(client, marker);
   });
   const migration::Sources sources(catalogue, mounts, client, tracker, data_root, propagated);
-  const auto peers = peer::make_peer_factory(keys);
+  const auto peers = peer::make_peer_factory(keys, host_ssh);
   migration::Imports imports(catalogue, *peers);
   migration::Tickets tickets({catalogue, *peers, imports, mounts, client, [&] {
                                 labels.wake();

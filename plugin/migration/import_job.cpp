@@ -33,7 +33,8 @@ nlohmann::json new_import_status(const ImportRequest& request) {
 }
 
 nlohmann::json to_json(const ImportRequest& request) {
-  nlohmann::json json = {{"host", request.peer.host}, {"port", request.peer.port}, {"volume", request.volume}};
+  nlohmann::json json = {{"volume", request.volume}};
+  add_to_json(json, request.peer);
   add_to_json(json, request.terms);
   return json;
 }
@@ -42,9 +43,7 @@ Result<ImportRequest> import_request(const nlohmann::json& json) {
   try {
     const auto port = json.at("port").get<std::int64_t>();
     if (port < 1 || port > 65535) return fail(Code::corrupt, "the stored import request has no port");
-    return ImportRequest{{json.at("host").get<std::string>(), static_cast<std::uint16_t>(port)},
-                         json.at("volume").get<std::string>(),
-                         terms_of(json)};
+    return ImportRequest{peer_of(json), json.at("volume").get<std::string>(), terms_of(json)};
   } catch (const nlohmann::json::exception& error) {
     return fail(Code::corrupt, std::string("the stored import request cannot be read: ") + error.what());
   }

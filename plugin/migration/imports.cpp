@@ -12,9 +12,9 @@ namespace ferry::migration {
 
 namespace {
 
-/// Together below the 5 s that a create may take.
-constexpr std::chrono::milliseconds identify_time{2000};
-constexpr std::chrono::milliseconds describe_time{2500};
+/// Below the 5 s that a create may take. Who the peer is takes longest, because that connects.
+constexpr std::chrono::milliseconds check_time{4500};
+constexpr std::chrono::milliseconds identify_time{3000};
 
 volumes::VolumeRecord new_record(const std::string& name, const CreateRequest& request, const VolumeDescription& source,
                                  const std::string& peer_uuid) {
@@ -100,13 +100,14 @@ Result<> Imports::begin(const std::string& name, const CreateRequest& request) {
 }
 
 Result<Imports::Checked> Imports::check(const std::string& name, const ImportRequest& request, Peer& peer) const {
+  const Deadline deadline = after(check_time);
   FERRY_ASSIGN(const std::string uuid, peer.identify(identify_time));
   if (uuid == catalogue_.uuid() && request.volume == name)
     return fail(Code::invalid_argument, "from=" + request.peer.text() +
                                             " is this host: a volume cannot be imported from itself; "
                                             "name another volume as from=HOST/VOLUME");
   FERRY_ASSIGN(const std::uint64_t room, free_bytes(catalogue_.layout().volumes()));
-  FERRY_ASSIGN(auto source, peer.describe(request, room, describe_time));
+  FERRY_ASSIGN(auto source, peer.describe(request, room, left_until(deadline)));
   return Checked{std::move(source), uuid};
 }
 

@@ -26,7 +26,10 @@ constexpr std::array<std::pair<const char*, sync::Compression>, 3> compressions 
 /// Options that only a ticket has, beside volume.
 constexpr std::array<const char*, 4> of_tickets = {"as", "rename", "replace", "dry-run"};
 
-constexpr std::array<std::string_view, 3> schemes_of_later_versions = {"ssh", "sftp", "file"};
+constexpr std::array<std::string_view, 2> schemes_of_later_versions = {"sftp", "file"};
+
+/// What `from` may be.
+constexpr const char* ways_from = "use from=HOST[:PORT][/VOLUME] or from=ssh://[USER@]HOST[:PORT][/VOLUME]";
 
 tl::unexpected<Error> refuse(std::string message) { return fail(Code::invalid_argument, std::move(message)); }
 
@@ -37,28 +40,38 @@ Result<> check_option(const std::string& key) {
   return refuse("unknown option " + quote(key) + "; Ferry has: " + std::string(known));
 }
 
+constexpr std::string_view scheme_mark = "://";
+
 Result<> check_scheme(const std::string& value) {
-  const auto end = value.find("://");
+  const auto end = value.find(scheme_mark);
   if (end == std::string::npos) return {};
   const std::string scheme = value.substr(0, end);
+  if (scheme == "ssh") return {};
   if (std::find(schemes_of_later_versions.begin(), schemes_of_later_versions.end(), scheme) !=
       schemes_of_later_versions.end())
-    return fail(Code::unsupported,
-                "from=" + scheme + "://… is not in this version of Ferry; use from=HOST[:PORT][/VOLUME]");
-  return refuse("from=" + quote(scheme) + "://… has an unknown scheme; use from=HOST[:PORT][/VOLUME]");
+    return fail(Code::unsupported, "from=" + scheme + "://… is not in this version of Ferry; " + ways_from);
+  return refuse("from=" + quote(scheme) + "://… has an unknown scheme; " + ways_from);
+}
+
+/// Where the volume's name begins, after the slash; npos: it has none.
+std::size_t volume_in(const std::string& value) {
+  const auto scheme = value.find(scheme_mark);
+  const auto slash = value.find('/', scheme == std::string::npos ? 0 : scheme + scheme_mark.size());
+  return slash == std::string::npos ? slash : slash + 1;
 }
 
 Result<ImportRequest> parse_from(const std::string& name, const std::string& value) {
   FERRY_TRY(check_scheme(value));
-  // Not quoted: what stands there may be a password.
-  if (value.find('@') != std::string::npos)
-    return refuse("option from: a peer has no user, its key is enough; use from=HOST[:PORT][/VOLUME] without …@");
   ImportRequest request;
-  const auto slash = value.find('/');
-  auto peer = transport::parse_endpoint(std::string_view(value).substr(0, slash));
-  if (!peer) return refuse("option from: " + peer.error().message + "; use from=HOST[:PORT][/VOLUME]");
+  const auto volume = volume_in(value);
+  const bool names_one = volume != std::string::npos;
+  // No volume's name has an @, but a password may have a slash: nothing of it is repeated.
+  if (names_one && value.find('@', volume) != std::string::npos)
+    return refuse(std::string("option from: what stands before @ is no user; ") + ways_from);
+  auto peer = transport::parse_peer_address(std::string_view(value).substr(0, names_one ? volume - 1 : volume));
+  if (!peer) return refuse("option from: " + peer.error().message + "; " + ways_from);
   request.peer = std::move(*peer);
-  request.volume = slash == std::string::npos ? name : value.substr(slash + 1);
+  request.volume = names_one ? value.substr(volume) : name;
   if (auto checked = volumes::check_name(request.volume); !checked)
     return refuse("option from: " + checked.error().message);
   return request;
@@ -151,8 +164,10 @@ Result<TicketRequest> parse_ticket(const std::string& name, const volumes::Strin
   if (from == options.end())
     return refuse("option volume belongs to a ticket that imports from a peer: add from=HOST[:PORT]");
   FERRY_ASSIGN(const ImportRequest import, parse_from(name, from->second));
-  if (from->second.find('/') != std::string::npos)
-    return refuse("option from: with option volume it is a peer alone; use from=HOST[:PORT]");
+  if (volume_in(from->second) != std::string::npos)
+    return refuse(
+        "option from: with option volume it is a peer alone; use from=HOST[:PORT] or "
+        "from=ssh://[USER@]HOST[:PORT]");
   if (options.contains("mode"))
     return refuse("option mode does not belong to a ticket: its volumes have the modes that they have at the peer");
   ticket.peer = import.peer;
@@ -242,6 +257,20 @@ Terms terms_of(const nlohmann::json& json) {
   for (const auto& [name, compression] : compressions)
     if (compress == name) terms.compression = compression;
   return terms;
+}
+
+void add_to_json(nlohmann::json& json, const transport::PeerAddress& peer) {
+  json["host"] = peer.endpoint.host;
+  json["port"] = peer.endpoint.port;
+  if (peer.way == transport::PeerAddress::Way::ssh) json["ssh_user"] = peer.user;
+}
+
+transport::PeerAddress peer_of(const nlohmann::json& json) {
+  transport::PeerAddress peer(json.at("host").get<std::string>(), json.at("port").get<std::uint16_t>());
+  if (!json.contains("ssh_user")) return peer;
+  peer.way = transport::PeerAddress::Way::ssh;
+  peer.user = json["ssh_user"].get<std::string>();
+  return peer;
 }
 
 Result<CreateRequest> parse_options(const std::string& name, const volumes::StringMap& options) {

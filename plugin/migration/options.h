@@ -8,7 +8,7 @@
 
 #include "base/result.h"
 #include "sync/compression.h"
-#include "transport/endpoint.h"
+#include "transport/peer_address.h"
 #include "volumes/record.h"
 
 namespace ferry::migration {
@@ -25,7 +25,7 @@ struct Terms {
 
 /// An import as the user asked for it.
 struct ImportRequest {
-  transport::Endpoint peer;
+  transport::PeerAddress peer;
   std::string volume;  ///< at the peer
   Terms terms;
 };
@@ -36,7 +36,7 @@ struct TicketRequest {
     std::string source;  ///< name at the peer
     std::string target;  ///< name here
   };
-  transport::Endpoint peer;
+  transport::PeerAddress peer;
   std::vector<Volume> volumes;  ///< at least one; different targets
   Terms terms;
   bool replace = false;  ///< changes here may be lost
@@ -53,10 +53,12 @@ struct CreateRequest {
   std::string retry;  ///< a volume of which the import failed; empty: none
 };
 
-/// Terms as a record keeps them, in an object with other members.
+/// Terms and a peer as a record keeps them, in an object with other members.
 void add_to_json(nlohmann::json& json, const Terms& terms);
-/// Throws nlohmann::json::exception.
+void add_to_json(nlohmann::json& json, const transport::PeerAddress& peer);
+/// Both throw nlohmann::json::exception.
 Terms terms_of(const nlohmann::json& json);
+transport::PeerAddress peer_of(const nlohmann::json& json);
 
 /// Checks the options of `create NAME`. Every refusal is one sentence that names the option and says what would be
 /// right, also for options of the documentation that this version does not have. Asks nobody.

@@ -10,7 +10,7 @@
 #include "engine/types.h"
 #include "migration/options.h"
 #include "sync/receiver.h"
-#include "transport/endpoint.h"
+#include "transport/peer_address.h"
 #include "volumes/record.h"
 
 namespace ferry::migration {
@@ -36,7 +36,8 @@ class Peer {
  public:
   virtual ~Peer() = default;
   /// `timeout` is for everything, connecting included, here and in describe().
-  /// UUID of the peer's catalogue; equal to the own one if the peer is this host.
+  /// UUID of the peer's catalogue; equal to the own one if the peer is this host. Its connection is kept for a
+  /// describe() that follows.
   virtual Result<std::string> identify(std::chrono::milliseconds timeout) = 0;
   /// Also checks that the volume could be opened now. `room`: its content is counted, for a second at most, only if it
   /// may be more bytes than that.
@@ -52,7 +53,7 @@ class Peer {
 class PeerFactory {
  public:
   virtual ~PeerFactory() = default;
-  virtual std::shared_ptr<Peer> peer(const transport::Endpoint& endpoint) = 0;
+  virtual std::shared_ptr<Peer> peer(const transport::PeerAddress& address) = 0;
 };
 
 }  // namespace ferry::migration

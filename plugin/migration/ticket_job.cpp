@@ -66,9 +66,12 @@ void sum(nlohmann::json& total, const nlohmann::json& part, const char* member) 
 nlohmann::json to_json(const TicketPlan& plan) {
   auto volumes = nlohmann::json::array();
   for (const auto& volume : plan.volumes) volumes.push_back(to_json(volume));
-  nlohmann::json json = {{"host", plan.request.peer.host},  {"port", plan.request.peer.port},  {"uuid", plan.peer_uuid},
-                         {"replace", plan.request.replace}, {"dry_run", plan.request.dry_run}, {"volumes", volumes},
+  nlohmann::json json = {{"uuid", plan.peer_uuid},
+                         {"replace", plan.request.replace},
+                         {"dry_run", plan.request.dry_run},
+                         {"volumes", volumes},
                          {"committing", plan.committing}};
+  add_to_json(json, plan.request.peer);
   add_to_json(json, plan.request.terms);
   return json;
 }
@@ -76,7 +79,7 @@ nlohmann::json to_json(const TicketPlan& plan) {
 Result<TicketPlan> ticket_plan(const nlohmann::json& json) {
   try {
     TicketPlan plan;
-    plan.request.peer = {json.at("host").get<std::string>(), json.at("port").get<std::uint16_t>()};
+    plan.request.peer = peer_of(json);
     plan.peer_uuid = json.at("uuid").get<std::string>();
     plan.request.terms = terms_of(json);
     plan.request.replace = json.at("replace").get<bool>();

@@ -12,9 +12,9 @@ namespace ferry::migration {
 
 namespace {
 
-/// Together below the 5 s that a create may take.
-constexpr std::chrono::milliseconds identify_time{2000};
-constexpr std::chrono::milliseconds describe_time{2500};
+/// Below the 5 s that a create may take. Who the peer is takes longest, because that connects.
+constexpr std::chrono::milliseconds check_time{4500};
+constexpr std::chrono::milliseconds identify_time{3000};
 constexpr std::uint64_t most_bytes = INT64_MAX;
 
 bool is_running(const volumes::VolumeRecord& record) {
@@ -131,6 +131,7 @@ Result<TicketPlan> Tickets::check(const TicketRequest& request) const {
   TicketPlan plan;
   plan.request = request;
   const auto peer = parts_.peers.peer(request.peer);
+  const Deadline deadline = after(check_time);
   FERRY_ASSIGN(plan.peer_uuid, peer->identify(identify_time));
   FERRY_ASSIGN(const std::uint64_t free, free_bytes(parts_.catalogue.layout().volumes()));
   std::vector<std::future<Result<VolumeDescription>>> answers;
@@ -140,9 +141,10 @@ Result<TicketPlan> Tickets::check(const TicketRequest& request) const {
                                               " cannot be imported from itself; give it another name with as=NAME");
     // An update needs room for what differs, which the size of the whole does not tell.
     const std::uint64_t room = parts_.catalogue.find(volume.target) ? most_bytes : free;
-    answers.push_back(std::async(std::launch::async | std::launch::deferred, [&request, &peer, &volume, room] {
-      return peer->describe({request.peer, volume.source, request.terms}, room, describe_time);
-    }));
+    answers.push_back(
+        std::async(std::launch::async | std::launch::deferred, [&request, &peer, &volume, room, deadline] {
+          return peer->describe({request.peer, volume.source, request.terms}, room, left_until(deadline));
+        }));
   }
   for (std::size_t i = 0; i < answers.size(); ++i) {
     FERRY_ASSIGN(VolumeDescription description, answers[i].get());

@@ -5,6 +5,7 @@
 
 #include "peer/connection.h"
 #include "peer/messages.h"
+#include "transport/ssh_transport.h"
 #include "transport/tls_transport.h"
 
 namespace ferry::peer {
@@ -53,7 +54,7 @@ class RemotePeer : public migration::Peer {
   explicit RemotePeer(std::shared_ptr<transport::Transport> transport) : transport_(std::move(transport)) {}
 
   Result<std::string> identify(milliseconds timeout) override {
-    FERRY_ASSIGN(const auto answer, connect()->ask({"GET", "/hello", "", timeout, timeout, after(timeout)}));
+    FERRY_ASSIGN(const auto answer, control()->ask({"GET", "/hello", "", timeout, timeout, after(timeout)}));
     FERRY_ASSIGN(const Hello hello, decode_hello(answer));
     return hello.uuid;
   }
@@ -62,7 +63,7 @@ class RemotePeer : public migration::Peer {
                                                 milliseconds timeout) override {
     const Deadline deadline = after(timeout);
     const std::string body = encode(DescribeRequest{{request.volume, request.terms.freeze}, room});
-    FERRY_ASSIGN(const auto answer, connect()->ask({"POST", "/describe", body, timeout, timeout, deadline}));
+    FERRY_ASSIGN(const auto answer, control()->ask({"POST", "/describe", body, timeout, timeout, deadline}));
     return decode_description(answer);
   }
 
@@ -82,9 +83,20 @@ class RemotePeer : public migration::Peer {
   }
 
  private:
-  std::shared_ptr<Connection> connect() {
-    auto connection = std::make_shared<Connection>(transport_);
+  /// For questions before a volume is opened, so that they need not connect each time.
+  std::shared_ptr<Connection> control() {
     const std::lock_guard guard(mutex_);
+    if (!control_) control_ = add_connection();
+    return control_;
+  }
+
+  std::shared_ptr<Connection> connect() {
+    const std::lock_guard guard(mutex_);
+    return add_connection();
+  }
+
+  std::shared_ptr<Connection> add_connection() {
+    auto connection = std::make_shared<Connection>(transport_);
     if (aborted_) connection->abort();
     std::erase_if(connections_, [](const auto& known) { return known.expired(); });
     connections_.push_back(connection);
@@ -94,25 +106,31 @@ class RemotePeer : public migration::Peer {
   const std::shared_ptr<transport::Transport> transport_;
   std::mutex mutex_;
   bool aborted_ = false;                                // protected by mutex_
+  std::shared_ptr<Connection> control_;                 // protected by mutex_
   std::vector<std::weak_ptr<Connection>> connections_;  // protected by mutex_
 };
 
 class Factory : public migration::PeerFactory {
  public:
-  explicit Factory(const transport::KeyFile& keys) : keys_(keys) {}
+  Factory(const transport::KeyFile& keys, std::filesystem::path ssh_directory)
+      : keys_(keys), ssh_directory_(std::move(ssh_directory)) {}
 
-  std::shared_ptr<migration::Peer> peer(const transport::Endpoint& endpoint) override {
-    return std::make_shared<RemotePeer>(transport::make_tls_transport(endpoint, keys_));
+  std::shared_ptr<migration::Peer> peer(const transport::PeerAddress& address) override {
+    if (address.way == transport::PeerAddress::Way::ssh)
+      return std::make_shared<RemotePeer>(transport::make_ssh_transport(address, keys_, ssh_directory_));
+    return std::make_shared<RemotePeer>(transport::make_tls_transport(address.endpoint, keys_));
   }
 
  private:
   const transport::KeyFile& keys_;
+  const std::filesystem::path ssh_directory_;
 };
 
 }  // namespace
 
-std::unique_ptr<migration::PeerFactory> make_peer_factory(const transport::KeyFile& keys) {
-  return std::make_unique<Factory>(keys);
+std::unique_ptr<migration::PeerFactory> make_peer_factory(const transport::KeyFile& keys,
+                                                          std::filesystem::path ssh_directory) {
+  return std::make_unique<Factory>(keys, std::move(ssh_directory));
 }
 
 }  // namespace ferry::peer

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <memory>
 
 #include "migration/peer.h"
@@ -8,7 +9,9 @@
 namespace ferry::peer {
 
 /// Makes peers that are reached over TLS with the pre-shared key of `keys`, which must outlive the factory and its
-/// peers. Thread-safe.
-std::unique_ptr<migration::PeerFactory> make_peer_factory(const transport::KeyFile& keys);
+/// peers: at their own port, or through their sshd with what `ssh_directory` has (transport/ssh_transport.h).
+/// Thread-safe.
+std::unique_ptr<migration::PeerFactory> make_peer_factory(const transport::KeyFile& keys,
+                                                          std::filesystem::path ssh_directory);
 
 }  // namespace ferry::peer

@@ -107,7 +107,7 @@ class FakePeer : public Peer {
 class FakePeers : public PeerFactory {
  public:
   explicit FakePeers(FakeHost& host) : host_(host) {}
-  std::shared_ptr<Peer> peer(const transport::Endpoint&) override { return std::make_shared<FakePeer>(host_); }
+  std::shared_ptr<Peer> peer(const transport::PeerAddress&) override { return std::make_shared<FakePeer>(host_); }
 
  private:
   FakeHost& host_;

@@ -350,8 +350,8 @@ TEST(ImportRequestJson, ComesBack) {
   const ImportRequest request{{"2001:db8::1", 65535}, "pgdata", {Freeze::none}};
   const auto read = import_request(to_json(request));
   ASSERT_TRUE(read);
-  EXPECT_EQ(read->peer.host, "2001:db8::1");
-  EXPECT_EQ(read->peer.port, 65535);
+  EXPECT_EQ(read->peer.endpoint.host, "2001:db8::1");
+  EXPECT_EQ(read->peer.endpoint.port, 65535);
   EXPECT_EQ(read->volume, "pgdata");
   EXPECT_EQ(read->terms.freeze, Freeze::none);
   for (const auto& bad : {nlohmann::json(), nlohmann::json::array(), nlohmann::json{{"host", "a"}},

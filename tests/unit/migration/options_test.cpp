@@ -42,8 +42,8 @@ TEST(Options, FromNamesAPeerAndAVolume) {
   for (const auto& [from, host, port, volume] : cases) {
     const auto request = parse_options("copy", {{"from", from}});
     ASSERT_TRUE(request && request->import) << from;
-    EXPECT_EQ(request->import->peer.host, host);
-    EXPECT_EQ(request->import->peer.port, port);
+    EXPECT_EQ(request->import->peer.endpoint.host, host);
+    EXPECT_EQ(request->import->peer.endpoint.port, port);
     EXPECT_EQ(request->import->volume, volume);
     EXPECT_EQ(request->import->terms.freeze, Freeze::refuse);
     EXPECT_TRUE(request->own_options.empty());
@@ -58,6 +58,33 @@ TEST(Options, FreezeNoneIsForImports) {
 TEST(Options, LimitIsForImports) {
   EXPECT_EQ(parse_options("copy", {{"from", "a"}, {"limit", "50M"}})->import->terms.limit, 50'000'000U);
   EXPECT_EQ(parse_options("copy", {{"from", "a"}})->import->terms.limit, 0U);
+}
+
+TEST(Options, APeerBehindAnSshd) {
+  const auto request = parse_options("copy", {{"from", "ssh://ops@a:2222/pgdata"}});
+  ASSERT_TRUE(request && request->import) << request.error().message;
+  EXPECT_EQ(request->import->peer.text(), "ssh://ops@a:2222");
+  EXPECT_EQ(request->import->volume, "pgdata");
+  const auto same = parse_options("copy", {{"from", "ssh://a"}});
+  EXPECT_EQ(same->import->peer.text(), "ssh://root@a:22");
+  EXPECT_EQ(same->import->volume, "copy");
+  const auto ticket = parse_options("tt", {{"from", "ssh://[::1]"}, {"volume", "xx,yy"}});
+  ASSERT_TRUE(ticket && ticket->ticket) << ticket.error().message;
+  EXPECT_EQ(ticket->ticket->peer.text(), "ssh://root@[::1]:22");
+  for (const auto& peer : {request->import->peer, ticket->ticket->peer, transport::PeerAddress("a", 7766)}) {
+    nlohmann::json json;
+    add_to_json(json, peer);
+    EXPECT_EQ(peer_of(json), peer);
+  }
+}
+
+TEST(Options, APasswordInFromIsNotRepeated) {
+  for (const auto* from : {"ops:hunter2@a/x", "ops:hun/ter2@a/x", "ops:hunter2@a", "ssh://ops:hunter2@a/x",
+                           "ssh://ops:hun/ter2@a/x", "ssh://ops:hunter2@a"}) {
+    const Error refused = refusal({{"from", from}});
+    EXPECT_EQ(refused.code, Code::invalid_argument);
+    EXPECT_THAT(refused.message, AllOf(HasSubstr("option from"), Not(HasSubstr("hun")), Not(HasSubstr("ter2"))));
+  }
 }
 
 TEST(Options, Compression) {
@@ -92,7 +119,12 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
       {{{"from", "a b"}}, Code::invalid_argument, {"option from", "host name"}},
       {{{"from", "::1"}}, Code::invalid_argument, {"option from", "brackets"}},
       {{{"from", "http://a/x"}}, Code::invalid_argument, {"\"http\"", "unknown scheme"}},
-      {{{"from", "ssh://ops@a/x"}}, Code::unsupported, {"from=ssh://", "not in this version"}},
+      {{{"from", "ssh://"}}, Code::invalid_argument, {"option from", "host is missing", "ssh://[USER@]HOST"}},
+      {{{"from", "ssh://a/"}}, Code::invalid_argument, {"option from", "not a volume name"}},
+      {{{"from", "ssh://a/b/c"}}, Code::invalid_argument, {"option from", "not a volume name"}},
+      {{{"from", "ssh://a:x/b"}}, Code::invalid_argument, {"option from", "65535"}},
+      {{{"from", "ssh://a"}, {"volume", "x"}, {"mode", "ro"}}, Code::invalid_argument, {"option mode"}},
+      {{{"from", "ssh://a/x"}, {"volume", "x"}}, Code::invalid_argument, {"option from", "a peer alone"}},
       {{{"from", "sftp://ops@a/x"}}, Code::unsupported, {"from=sftp://", "not in this version"}},
       {{{"from", "file:///x"}}, Code::unsupported, {"from=file://", "not in this version"}},
       {{{"from", "a"}, {"freeze", "pause"}}, Code::unsupported, {"freeze=pause", "freeze=none"}},

@@ -36,7 +36,7 @@ class DrippingPeer : public testing::Test {
 
   /// How long both questions take, which must fail.
   void expect_an_end() {
-    const auto factory = make_peer_factory(keys_);
+    const auto factory = make_peer_factory(keys_, "");
     const auto peer = factory->peer({"127.0.0.1", server_.port()});
     const auto start = SteadyClock::now();
     const auto identified = peer->identify(milliseconds(400));

@@ -84,7 +84,7 @@ class Loopback : public testing::Test {
   std::shared_ptr<migration::Peer> peer() { return factory_->peer(request_.peer); }
   std::shared_ptr<Connection> connection() {
     return std::make_shared<Connection>(
-        std::shared_ptr<transport::Transport>(transport::make_tls_transport(request_.peer, keys_)));
+        std::shared_ptr<transport::Transport>(transport::make_tls_transport(request_.peer.endpoint, keys_)));
   }
   Result<std::string> post(Connection& connection, const std::string& path, const std::string& body = "") {
     return connection.ask({"POST", path, body, seconds(5), seconds(5)});
@@ -99,7 +99,7 @@ class Loopback : public testing::Test {
   transport::KeyFile keys_{directory_ / "key"};
   ServerTimes times_;
   std::unique_ptr<Host> host_;
-  std::unique_ptr<migration::PeerFactory> factory_ = make_peer_factory(keys_);
+  std::unique_ptr<migration::PeerFactory> factory_ = make_peer_factory(keys_, "");
   migration::ImportRequest request_;
 };
 
@@ -277,7 +277,7 @@ TEST_F(Loopback, ASourceThatIsBeingReadIsNotClosed) {
 }
 
 TEST_F(Loopback, BodiesWithoutLengthAreBoundedWhereverTheyAreSentTo) {
-  const auto transport = transport::make_tls_transport(request_.peer, keys_);
+  const auto transport = transport::make_tls_transport(request_.peer.endpoint, keys_);
   for (const char* path : {"/ferry/v2/describe", "/ferry/v2/sources/00ff/content", "/ferry/v2/sources/00ff/manifest",
                            "/ferry/v2/nothing", "/"})
     for (const char* method : {"POST", "PUT", "PATCH", "DELETE"}) {
