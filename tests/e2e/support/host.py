@@ -56,8 +56,8 @@ class Host:
         words = ["nsenter", f"--net=/proc/{self.engine_pid()}/ns/net", *command]
         return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def can_connect(self, peer):
-        probe = f"import socket; socket.create_connection(('{peer.address}', {PEER_PORT}), 1)"
+    def can_connect(self, peer, port=PEER_PORT):
+        probe = f"import socket; socket.create_connection(('{peer.address}', {port}), 1)"
         return self.in_network("/usr/bin/python3", "-c", probe).returncode == 0
 
     # --- outside ------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Host:
 
     def install_plugin(self, *settings, enable=True):
         self.docker("plugin", "install", "--alias", "ferry", "--grant-all-permissions",
-                    *([] if enable else ["--disable"]), self._reference, *settings)
+                    *([] if enable else ["--disable"]), self._reference, "ssh.source=/root/.ssh", *settings)
 
     def key_path(self):
         return self.ferry("key")

@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from support.host import Host
+from support.host import PEER_PORT, Host
 from support.wait import wait_until
 
 TOOL = os.path.join(os.path.dirname(__file__), "..", "..", "lab", "lab")
@@ -43,11 +43,12 @@ class Lab:
         self._cut = True
         self.run("cut", "a", "b")
 
-    def heal(self):
+    def heal(self, port=PEER_PORT):
+        """Returns when each reaches that port of the other."""
         if self._cut:
             self.run("heal", "a", "b")
             self._cut = False
-            self._wait_reachable()
+            self._wait_reachable(port)
 
     def restore(self):
         """Whatever a test broke: network, engines, plugins and keys are as they were after up."""
@@ -55,7 +56,7 @@ class Lab:
         for host in self.hosts:
             host.restore()
 
-    def _wait_reachable(self):
+    def _wait_reachable(self, port):
         """A healed network needs a moment for its neighbours."""
         for host, peer in (self.hosts, self.hosts[::-1]):
-            wait_until(lambda h=host, p=peer: h.can_connect(p), 20, f"{host.name} reaches {peer.name}'s peer port")
+            wait_until(lambda h=host, p=peer: h.can_connect(p, port), 20, f"{host.name} reaches port {port} of {peer.name}")

@@ -39,6 +39,11 @@ def named(name, mount_namespace):
     return found
 
 
+def command(pid):
+    """As it was called, or as it calls itself."""
+    return _read(pid, "cmdline")
+
+
 def of_plugin(plugin_id):
     """The plugin's processes: what its containerd shim has started."""
     shims = set()

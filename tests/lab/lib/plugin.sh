@@ -12,7 +12,7 @@ plugin_command() {
 }
 
 plugin_install() {
-    host_do "$1" docker plugin install --alias ferry --grant-all-permissions "$(<"$RUN/plugin")" </dev/null >/dev/null ||
+    host_do "$1" docker plugin install --alias ferry --grant-all-permissions "$(<"$RUN/plugin")" ssh.source=/root/.ssh </dev/null >/dev/null ||
         fail_with "Ferry cannot be installed on $1" "$(engine_log "$1")"
 }
 
