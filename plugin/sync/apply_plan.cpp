@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <set>
 
 #include "base/directory.h"
 #include "base/files.h"
@@ -14,6 +15,7 @@
 #include "sync/metadata.h"
 #include "sync/places.h"
 #include "sync/plan.h"
+#include "sync/tree_index.h"
 
 namespace ferry::sync {
 
@@ -203,6 +205,23 @@ class Applier {
   std::size_t next_patch_ = 0;
 };
 
+/// The directories whose names were changed here and that have names now which no plan gave them: their times, which
+/// would tell, were set after those came.
+Result<std::set<std::uint32_t>> foreign_names(const Plan& plan, int root) {
+  const auto& entries = plan.manifest.entries;
+  const TreeIndex index(entries);
+  Directories directories(root, entries);
+  std::set<std::uint32_t> found;
+  for (std::uint32_t directory = 0; directory < entries.size(); ++directory) {
+    if (entries[directory].type != Type::directory || plan.entries[directory].step == Plan::Step::keep) continue;
+    FERRY_ASSIGN(const int fd, directories.open(directory));
+    FERRY_ASSIGN(const auto names, names_in(fd));
+    for (const auto& name : names)
+      if (index.find(directory, name) == TreeIndex::none) found.insert(directory);
+  }
+  return found;
+}
+
 }  // namespace
 
 Result<> apply_plan(const std::filesystem::path& update, const std::filesystem::path& data,
@@ -217,8 +236,10 @@ Result<> apply_plan(const std::filesystem::path& update, const std::filesystem::
   if (plan.splits_inodes) FERRY_TRY(empty_directory(gone.get()));
   // What it lost is written again when the plan is repeated: patches are, and replacements were durable before.
   if (::syncfs(root.get()) != 0) return fail_errno("sync " + data.string());
-  return write_baseline(baseline, root.get(), plan.manifest, [&plan](std::uint32_t index) {
-    return Arrived{plan.entries[index].digest, plan.entries[index].stable};
+  FERRY_ASSIGN(const auto foreign, foreign_names(plan, root.get()));
+  return write_baseline(baseline, root.get(), plan.manifest, [&](std::uint32_t index) {
+    const auto& entry = plan.entries[index];
+    return Arrived{entry.digest, entry.stable, foreign.contains(index) ? changed_meanwhile : entry.seen};
   });
 }
 

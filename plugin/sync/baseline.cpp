@@ -26,13 +26,7 @@ constexpr std::uint8_t kind_begin = 16;  // the manifest's records have kinds of
 constexpr std::uint8_t kind_file = 17;
 constexpr std::uint64_t format = 2;
 
-/// What an entry is here: of a Baseline::File what is not known before. There may be millions.
-struct Found {
-  std::uint64_t inode = 0;
-  std::uint64_t ctime_ns = 0;
-};
-
-void write_file(std::string& out, std::uint32_t index, const Found& found, const Arrived& arrived) {
+void write_file(std::string& out, std::uint32_t index, const Here& found, const Arrived& arrived) {
   Writer writer(out);
   writer.byte(kind_file);
   writer.number(index);
@@ -42,14 +36,20 @@ void write_file(std::string& out, std::uint32_t index, const Found& found, const
   writer.byte(arrived.stable ? 1 : 0);
 }
 
-/// Fills in what is here now.
-Result<> look_up(int root, const std::vector<Entry>& entries, std::vector<Found>& files) {
+/// As the manifest has it; what is no regular file has no size there.
+bool is_as_made(const Entry& entry, const struct stat& info) {
+  return info.st_mtim.tv_sec == entry.mtime_s && static_cast<std::uint32_t>(info.st_mtim.tv_nsec) == entry.mtime_ns &&
+         (entry.type != Type::regular || static_cast<std::uint64_t>(info.st_size) == entry.size);
+}
+
+/// Fills in what is here now, of what is not known.
+Result<> look_up(int root, const std::vector<Entry>& entries, std::vector<Here>& files) {
   std::mutex mutex;
   Result<> outcome;  // protected by mutex
-  stat_all(root, entries, [&](std::uint32_t index, const Result<struct stat>& info) {
+  const auto is_unknown = [&](std::uint32_t index) { return !files[index].known(); };
+  stat_some(root, entries, is_unknown, [&](std::uint32_t index, const Result<struct stat>& info) {
     if (info) {
-      files[index].inode = info->st_ino;
-      files[index].ctime_ns = ctime_ns(*info);
+      files[index] = is_as_made(entries[index], *info) ? Here{info->st_ino, ctime_ns(*info)} : changed_meanwhile;
     } else if (info.error().code != Code::not_found) {
       const std::lock_guard guard(mutex);
       outcome = fail(info.error().code, Directories::shown(entries, index) + ": " + info.error().message);
@@ -61,7 +61,7 @@ Result<> look_up(int root, const std::vector<Entry>& entries, std::vector<Found>
 
 /// Since when, at the latest, a write to one of the files shows in its ctime. All of them are written back and nobody
 /// else can reach them yet: so it takes no more than that the kernel's clock has moved on since they were written.
-Result<std::uint64_t> settle(int root, const std::vector<Found>& files) {
+Result<std::uint64_t> settle(int root, const std::vector<Here>& files) {
   struct statfs file_system {};
   if (::fstatfs(root, &file_system) != 0) return fail_errno("statfs");
   std::uint64_t newest = 0;
@@ -112,7 +112,8 @@ Digest stamp_of(const std::vector<Entry>& entries) {
 
 Result<> write_baseline(const std::filesystem::path& path, int root, const Manifest& manifest,
                         const std::function<Arrived(std::uint32_t entry)>& arrived) {
-  std::vector<Found> files(manifest.entries.size());
+  std::vector<Here> files(manifest.entries.size());
+  for (std::uint32_t index = 0; index < files.size(); ++index) files[index] = arrived(index).here;
   FERRY_TRY(look_up(root, manifest.entries, files));
   FERRY_ASSIGN(const std::uint64_t stable_before_ns, settle(root, files));
   FERRY_ASSIGN(StateWriter state, StateWriter::create(path));

@@ -39,14 +39,26 @@ bool is_untouched(const Baseline& baseline, int root);
 /// Of a tree as a walk found it: equal if and only if no inode of it has been changed, added or removed since.
 Digest stamp_of(const std::vector<Entry>& entries);
 
-/// What is known of a regular file of a manifest: see Baseline::File.
+/// What an inode is on this host, as far as stat(2) tells whether it has been changed.
+struct Here {
+  std::uint64_t inode = 0;  ///< 0: not known
+  std::uint64_t ctime_ns = 0;
+  bool known() const { return inode != 0; }
+};
+
+/// Of what somebody has changed before it could be recorded: it is never that, so the next update finds out.
+constexpr Here changed_meanwhile{UINT64_MAX, 0};
+
+/// What is known of an entry of a manifest: see Baseline::File.
 struct Arrived {
   Digest digest{};
   bool stable = false;
+  Here here{};  ///< what is recorded of it, whatever it is now; unknown: what it is now
 };
 
 /// Looks up what the entries of a manifest are below `root` now that they are complete and written back (syncfs), and
-/// stores it with what `arrived` tells of each, and an index (sync/candidates.h). Nobody else may be able to write to
+/// stores it with what `arrived` tells of each, and an index (sync/candidates.h). What has another size or time of
+/// modification than the manifest says is recorded as changed meanwhile. Otherwise nobody else may be able to write to
 /// them before it returns: 20 ms later, and the time that writing takes.
 Result<> write_baseline(const std::filesystem::path& path, int root, const Manifest& manifest,
                         const std::function<Arrived(std::uint32_t entry)>& arrived);

@@ -12,7 +12,6 @@
 #include "sync/blocks.h"
 #include "sync/directories.h"
 #include "sync/tree_index.h"
-#include "sync/walk.h"
 
 namespace ferry::sync {
 
@@ -20,53 +19,7 @@ namespace {
 
 constexpr std::uint32_t none = TreeIndex::none;
 
-/// What a walk finds.
-Result<> walk(int root, Version& version) {
-  std::vector<Entry> ignored;
-  ManifestSource source(root, ignored, {}, {});
-  ManifestDecoder decoder;
-  std::string bytes;
-  while (source.next(bytes)) {
-    FERRY_TRY(decoder.feed(bytes));
-    bytes.clear();
-  }
-  FERRY_ASSIGN(auto manifest, decoder.finish());
-  version.entries = std::move(manifest.entries);
-  version.left_out = source.left_out();
-  return {};
-}
-
-/// What a walk would find.
-std::vector<Entry> entries_here(const Baseline& baseline) {
-  std::vector<Entry> entries = baseline.manifest.entries;
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    entries[i].inode = baseline.files[i].inode;
-    entries[i].ctime_ns = baseline.files[i].ctime_ns;
-  }
-  return entries;
-}
-
 }  // namespace
-
-Result<Version> Version::look(const std::filesystem::path& data, const std::filesystem::path& baseline,
-                              const std::string& host) {
-  Version version;
-  version.host = host;
-  FERRY_ASSIGN(version.root, open_at(AT_FDCWD, data.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  auto known = read_baseline(baseline);
-  if (known)
-    version.baseline = std::move(*known);
-  else if (known.error().code != Code::not_found)
-    spdlog::warn("{}: everything is compared instead", known.error().message);
-  if (::syncfs(version.root.get()) != 0) return fail_errno("sync the volume's file system");
-  version.untouched = version.baseline && is_untouched(*version.baseline, version.root.get());
-  if (version.untouched) {
-    version.entries = entries_here(*version.baseline);
-  } else {
-    FERRY_TRY(walk(version.root.get(), version));
-  }
-  return version;
-}
 
 Changes::Changes(const Version& version, const Manifest& manifest, int content, std::filesystem::path plan,
                  Replace replace, Journal& journal, Cache cache, const std::atomic<bool>& cancelled)
@@ -329,11 +282,13 @@ Result<> Changes::take_away() {
     if (old != none && (step == Step::keep || step == Step::metadata || step == Step::patch || replaces))
       new_of[old] = index;
   }
+  relinked_.assign(old_entries_.size(), false);
   std::vector<bool> gone(old_entries_.size(), false);
   for (std::uint32_t old = 1; old < old_entries_.size(); ++old) {
     if (cancelled_) return fail(Code::cancelled, "cancelled");
     const std::uint32_t parent = old_entries_[old].parent;
     gone[old] = gone[parent] || new_of[old] == none;
+    if (gone[old] || plan_[new_of[old]].step == Step::replace) relinked_[inode_of(old)] = true;
     if (!gone[old] || gone[parent]) continue;
     removals_.push_back({new_of[parent], old_entries_[old].name.str()});
     touch(new_of[parent]);
@@ -342,6 +297,10 @@ Result<> Changes::take_away() {
     if (gone[parent]) continue;
     removals_.push_back({new_of[parent], name.str()});
     touch(new_of[parent]);
+  }
+  for (std::uint32_t index = 0; index < entries_.size(); ++index) {
+    const bool links = entries_[index].type == Type::hard_link && plan_[index].step == Step::make;
+    if (links && old_of_[entries_[index].link] != none) relinked_[inode_of(old_of_[entries_[index].link])] = true;
   }
   splits_inodes_ = false;
   for (std::uint32_t old = 1; old < old_entries_.size(); ++old)
@@ -367,7 +326,10 @@ Result<> Changes::conclude(Manifest&& manifest, const std::vector<Digest>& diges
     return sync_directory(plan_path_.parent_path());
   }
   FERRY_TRY(check_changeable());
-  return write_plan(plan_path_, plan(std::move(manifest), digests, torn));
+  const Plan made = plan(std::move(manifest), digests, torn);
+  overwrites_ = !made.removals.empty() || std::any_of(made.entries.begin(), made.entries.end(),
+                                                      [](const auto& entry) { return entry.step != Step::keep; });
+  return write_plan(plan_path_, made);
 }
 
 /// Once it is decided upon, the plan must not fail for good: nobody may change what is immutable or append-only, and
@@ -416,15 +378,24 @@ Plan Changes::plan(Manifest&& manifest, const std::vector<Digest>& digests, cons
   plan.splits_inodes = splits_inodes_;
   for (std::uint32_t index = 0; index < entries_.size(); ++index) {
     Plan::Entry& entry = plan.entries[index];
-    if (entries_[index].type != Type::regular || entry.step == Step::absent) continue;
-    entry.digest = digests[index];
-    if (entry.step != Step::replace && entry.step != Step::patch) continue;
-    const auto received = journal_.find(Directories::path(entries_, index)).value_or(FileProgress{});
-    entry.stable = received.stable && !torn.contains(index);
-    if (entry.step == Step::patch) entry.step = add_patches(index, received, plan.patches);
+    const bool file = entries_[index].type == Type::regular && entry.step != Step::absent;
+    if (file) entry.digest = digests[index];
+    if (file && (entry.step == Step::replace || entry.step == Step::patch)) {
+      const auto received = journal_.find(Directories::path(entries_, index)).value_or(FileProgress{});
+      entry.stable = received.stable && !torn.contains(index);
+      if (entry.step == Step::patch) entry.step = add_patches(index, received, plan.patches);
+    }
+    if (entry.step == Step::keep) entry.seen = seen(index);
   }
   plan.manifest = std::move(manifest);
   return plan;
+}
+
+/// What an entry that is kept was when it was looked at, unless its ctime changes with its names.
+Here Changes::seen(std::uint32_t index) const {
+  if (entries_[index].type == Type::hard_link || old_of_[index] == none) return {};
+  const std::uint32_t old = inode_of(old_of_[index]);
+  return relinked_[old] ? Here{} : Here{old_entries_[old].inode, old_entries_[old].ctime_ns};
 }
 
 /// Less is left to be done if nothing differs in the end.

@@ -7,26 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "base/fd.h"
-#include "sync/baseline.h"
 #include "sync/journal.h"
 #include "sync/plan.h"
 #include "sync/target.h"
+#include "sync/version.h"
 
 namespace ferry::sync {
-
-/// The version of a volume that an update begins with. Nothing writes to it meanwhile.
-struct Version {
-  Fd root;
-  std::vector<Entry> entries;        ///< what a walk of it finds
-  std::vector<LeftOut> left_out;     ///< and what that leaves out
-  std::optional<Baseline> baseline;  ///< of the copy that it is
-  bool untouched = false;            ///< it is that copy still
-  std::string host;                  ///< UUID of this host's catalogue
-
-  static Result<Version> look(const std::filesystem::path& data, const std::filesystem::path& baseline,
-                              const std::string& host);
-};
 
 /// Whether changes at the destination since the last copy may be lost.
 enum class Replace { refuse, allowed };
@@ -50,6 +36,7 @@ class Changes : public Target {
   Result<> make_large_files() override;
   Result<> finish(const std::set<std::uint32_t>& lost) override;
   bool changes_nothing() const override { return changes_nothing_; }
+  bool overwrites() const override { return overwrites_; }
   /// Stores the plan, if anything is to be done.
   Result<> conclude(Manifest&& manifest, const std::vector<Digest>& digests,
                     const std::set<std::uint32_t>& torn) override;
@@ -83,6 +70,7 @@ class Changes : public Target {
   Result<> take_away();
   bool is_all_as_copied() const;
   Plan plan(Manifest&& manifest, const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) const;
+  Here seen(std::uint32_t index) const;
   void touch(std::uint32_t directory);
   Step add_patches(std::uint32_t index, const FileProgress& received, std::vector<Plan::FilePatch>& patches) const;
   tl::unexpected<Error> at(std::uint32_t index, const Error& error) const;
@@ -100,10 +88,12 @@ class Changes : public Target {
   std::vector<std::uint32_t> old_of_;   // by entry: the old one of the same path, or none
   std::vector<std::uint32_t> copy_of_;  // by old entry: that of the baseline, or none
   std::vector<bool> taken_;             // by old entry: its inode is a file's already
+  std::vector<bool> relinked_;          // by old entry: its inode gets or loses names, which its ctime shows
   std::vector<Plan::Entry> plan_;
   std::vector<Plan::Removal> removals_;
   bool splits_inodes_ = false;
   bool changes_nothing_ = false;
+  bool overwrites_ = false;
   OldTree old_;  // `of`: only of files that are patched
   std::vector<FileExtent> wants_;
   std::vector<std::uint32_t> large_;

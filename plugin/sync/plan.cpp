@@ -14,7 +14,7 @@ constexpr std::uint64_t format = 1;
 constexpr std::size_t longest_name = 255;
 constexpr std::size_t longest_patch = 1U << 20;
 
-enum Flag : std::uint8_t { flag_stable = 1 };
+enum Flag : std::uint8_t { flag_stable = 1, flag_seen = 2 };  // plans of earlier versions have none that was seen
 
 std::string record_of(std::uint32_t index, const Plan::Entry& entry) {
   std::string body;
@@ -22,8 +22,11 @@ std::string record_of(std::uint32_t index, const Plan::Entry& entry) {
   writer.byte(kind_entry);
   writer.number(index);
   writer.byte(static_cast<std::uint8_t>(entry.step));
-  writer.byte(entry.stable ? flag_stable : 0);
+  writer.byte(static_cast<std::uint8_t>((entry.stable ? flag_stable : 0) | (entry.seen.known() ? flag_seen : 0)));
   writer.digest(entry.digest);
+  if (!entry.seen.known()) return body;
+  writer.number(entry.seen.inode);
+  writer.number(entry.seen.ctime_ns);
   return body;
 }
 
@@ -85,8 +88,10 @@ class PlanReader {
     Plan::Entry entry;
     const std::uint8_t step = reader.byte();
     entry.step = static_cast<Plan::Step>(step);
-    entry.stable = (reader.byte() & flag_stable) != 0;
+    const std::uint8_t flags = reader.byte();
+    entry.stable = (flags & flag_stable) != 0;
     entry.digest = reader.digest();
+    if ((flags & flag_seen) != 0) entry.seen = {reader.number(), reader.number()};
     FERRY_TRY(check(reader.at_end() && index == plan_.entries.size() &&
                     step <= static_cast<std::uint8_t>(Plan::Step::absent)));
     plan_.entries.push_back(entry);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "sync/baseline.h"
 #include "sync/manifest.h"
 #include "sync/patch.h"
 
@@ -28,6 +29,7 @@ struct Plan {
     Step step = Step::keep;
     bool stable = false;  ///< of a regular file, as is the following: see Baseline::File
     Digest digest{};
+    Here seen{};  ///< what is kept was that when it was looked at; unknown if its ctime changes nevertheless
   };
   /// A name in a directory of the manifest that is taken away before anything else happens.
   struct Removal {

@@ -195,6 +195,9 @@ Result<Receipt> Receiver::receive(Journal& journal) {
     Receipt made = receipt(done, number);
     FERRY_TRY(check_cancelled());
     FERRY_TRY(done.target->conclude(std::move(*done.manifest), done.digests, done.torn));
+    const bool overwrites = done.target->overwrites();
+    done.target.reset();  // it refers to the version
+    if (overwrites) made.before = release_version();
     return made;
   }
 }
@@ -222,6 +225,12 @@ Result<std::unique_ptr<Target>> Receiver::make_target(const Manifest& manifest, 
   }
   return std::make_unique<Changes>(*version_, manifest, root_.get(), UpdatePaths(staging_).plan,
                                    options_.update->replace, journal, cache_, cancelled_);
+}
+
+std::shared_ptr<const Version> Receiver::release_version() {
+  auto version = std::make_shared<Version>(std::move(*version_));
+  version->shrink();
+  return version;
 }
 
 Result<Receiver::Round> Receiver::round(Journal& journal) {

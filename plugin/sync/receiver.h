@@ -91,6 +91,9 @@ struct Receipt {
   std::uint64_t changed = 0;          ///< entries that changed while they were read in the last round
   std::string consistency;            ///< "idle" or "live": whether the copy may be torn
   std::vector<std::string> warnings;  ///< 20 at most
+  /// Of an update that changes what is there: what that was. It holds only if Version::written() finds nothing when it
+  /// is decided to apply the plan; otherwise it has to be received anew.
+  std::shared_ptr<const Version> before;
 };
 
 /// The receiving end: makes the staging directory equal to the source's tree or, for an update, a directory with a Plan
@@ -122,6 +125,7 @@ class Receiver {
   Result<Round> round(Journal& journal);
   void find_candidates(Round& round, const std::vector<FileExtent>& wants) const;
   Result<std::unique_ptr<Target>> make_target(const Manifest& manifest, Journal& journal);
+  std::shared_ptr<const Version> release_version();
   Result<Manifest> receive_manifest();
   static bool add_unsettled(Round& round);
   Result<> check_identity(const ManifestInfo& info) const;

@@ -44,6 +44,7 @@ class Staging : public Target {
   Result<> make_large_files() override;
   /// Makes the hard links and gives directories their metadata, deepest first.
   Result<> finish(const std::set<std::uint32_t>& lost) override;
+  bool overwrites() const override { return false; }
   bool changes_nothing() const override { return false; }
   /// Stores the baseline with which a later update begins.
   Result<> conclude(Manifest&& manifest, const std::vector<Digest>& digests,

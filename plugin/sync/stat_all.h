@@ -19,4 +19,8 @@ using StatVisitor = std::function<bool(std::uint32_t index, const Result<struct 
 /// by one to which it has returned false.
 void stat_all(int root, const std::vector<Entry>& entries, const StatVisitor& visit);
 
+/// The same for those of which `is_wanted` is true.
+void stat_some(int root, const std::vector<Entry>& entries, const std::function<bool(std::uint32_t index)>& is_wanted,
+               const StatVisitor& visit);
+
 }  // namespace ferry::sync

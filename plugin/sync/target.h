@@ -61,6 +61,10 @@ class Target {
   virtual Result<> conclude(Manifest&& manifest, const std::vector<Digest>& digests,
                             const std::set<std::uint32_t>& torn) = 0;
 
+  /// After conclude(): something that was there before is going to be changed or to go, so that nobody else must have
+  /// changed it.
+  virtual bool overwrites() const = 0;
+
   /// The ContentDigest of a regular file that was not wanted.
   virtual Digest known_digest(std::uint32_t entry) const = 0;
 
