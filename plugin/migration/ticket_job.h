@@ -12,37 +12,11 @@
 
 #include "base/time.h"
 #include "migration/peer.h"
+#include "migration/ticket_commit.h"
 #include "migration/transfer.h"
 #include "volumes/catalogue.h"
 
 namespace ferry::migration {
-
-/// A volume of a ticket.
-struct TicketVolume {
-  std::string target;          ///< its name here
-  std::string action;          ///< "create", "update" or "replace"
-  VolumeDescription source;    ///< as the peer described it, but with the lineage that it gets here
-  std::string source_lineage;  ///< that it has there; empty: none
-  bool is_update() const { return action != "create"; }
-};
-
-/// What a ticket's record keeps, so that another process carries on.
-struct TicketPlan {
-  TicketRequest request;
-  std::string peer_uuid;
-  std::vector<TicketVolume> volumes;
-  /// Not null: it is decided that the volumes become what has come, and this is what Status says of each then.
-  nlohmann::json committing = nullptr;
-};
-
-nlohmann::json to_json(const TicketPlan& plan);
-Result<TicketPlan> ticket_plan(const nlohmann::json& json);  ///< Code::corrupt unless to_json() made it
-
-/// What Status shows under `migration` of a ticket that has just been asked for.
-nlohmann::json new_ticket_status(const TicketPlan& plan);
-
-/// The part of an import's request that its volume's record keeps.
-nlohmann::json import_of(const TicketPlan& plan, const TicketVolume& volume, const std::string& ticket);
 
 /// Carries out a ticket: brings all of its volumes' content, one after the other, in a thread of its own, then decides
 /// by one durable write of the ticket's record that they become so, and makes them so, all or none. Thread-safe.
@@ -93,17 +67,15 @@ class TicketJob {
     const char* state = "waiting";     // protected by mutex_
   };
 
+  const TicketPlan& plan() const { return commit_.plan(); }
   void run();
   Result<> transfer_all();
   Result<> bring();
   Result<> estimate_all();
   Result<nlohmann::json> estimate(Item& item);
-  Result<> prepare(const TicketVolume& volume);
   Result<> check_unmounted() const;
   Result<> decide();
   Result<> commit();
-  Result<> commit_new(const TicketVolume& volume, const nlohmann::json& status);
-  Result<> commit_update(const TicketVolume& volume, const nlohmann::json& status);
   void end(const char* state, const Error* error);
   nlohmann::json item_status(const Item& item) const;
   nlohmann::json status_locked() const;
@@ -112,7 +84,7 @@ class TicketJob {
 
   const Environment environment_;
   const std::string name_;
-  TicketPlan plan_;  // of the thread
+  TicketCommit commit_;  // of the thread, but for what of its plan is constant
   const std::string peer_text_;
   const nlohmann::json base_;
   const std::shared_ptr<Peer> peer_;

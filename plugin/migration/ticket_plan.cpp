@@ -1,0 +1,89 @@
+#include "migration/ticket_plan.h"
+
+#include "migration/import_job.h"
+
+namespace ferry::migration {
+
+namespace {
+
+nlohmann::json to_json(const TicketVolume& volume) {
+  const auto& source = volume.source;
+  return {{"source", source.volume},
+          {"target", volume.target},
+          {"action", volume.action},
+          {"mode", to_string(source.mode)},
+          {"lineage", source.lineage},
+          {"epoch", source.epoch},
+          {"labels", source.labels},
+          {"options", source.options},
+          {"labels_known", source.labels_known},
+          {"source_lineage", volume.source_lineage}};
+}
+
+TicketVolume ticket_volume(const nlohmann::json& json) {
+  TicketVolume volume;
+  volume.target = json.at("target").get<std::string>();
+  volume.action = json.at("action").get<std::string>();
+  auto& source = volume.source;
+  source.volume = json.at("source").get<std::string>();
+  source.mode = json.at("mode") == "ro" ? volumes::Mode::ro : volumes::Mode::rw;
+  source.lineage = json.at("lineage").get<std::string>();
+  source.epoch = json.at("epoch").get<std::uint64_t>();
+  source.labels = json.at("labels").get<volumes::StringMap>();
+  source.options = json.at("options").get<volumes::StringMap>();
+  source.labels_known = json.at("labels_known").get<bool>();
+  volume.source_lineage = json.at("source_lineage").get<std::string>();
+  return volume;
+}
+
+}  // namespace
+
+ImportRequest request_of(const TicketPlan& plan, const TicketVolume& volume) {
+  return {plan.request.peer, volume.source.volume, plan.request.terms};
+}
+
+nlohmann::json to_json(const TicketPlan& plan) {
+  auto volumes = nlohmann::json::array();
+  for (const auto& volume : plan.volumes) volumes.push_back(to_json(volume));
+  nlohmann::json json = {{"uuid", plan.peer_uuid},
+                         {"replace", plan.request.replace},
+                         {"dry_run", plan.request.dry_run},
+                         {"volumes", volumes},
+                         {"committing", plan.committing}};
+  add_to_json(json, plan.request.peer);
+  add_to_json(json, plan.request.terms);
+  return json;
+}
+
+Result<TicketPlan> ticket_plan(const nlohmann::json& json) {
+  try {
+    TicketPlan plan;
+    plan.request.peer = peer_of(json);
+    plan.peer_uuid = json.at("uuid").get<std::string>();
+    plan.request.terms = terms_of(json);
+    plan.request.replace = json.at("replace").get<bool>();
+    plan.request.dry_run = json.at("dry_run").get<bool>();
+    for (const auto& volume : json.at("volumes")) plan.volumes.push_back(ticket_volume(volume));
+    plan.committing = json.at("committing");
+    if (!plan.committing.is_null() && plan.committing.size() != plan.volumes.size())
+      return fail(Code::corrupt, "the stored ticket does not add up");
+    return plan;
+  } catch (const nlohmann::json::exception& error) {
+    return fail(Code::corrupt, std::string("the stored ticket cannot be read: ") + error.what());
+  }
+}
+
+nlohmann::json new_ticket_status(const TicketPlan& plan) {
+  auto status = new_import_status({plan.request.peer, "", plan.request.terms});
+  status.erase("volume");
+  return status;
+}
+
+nlohmann::json import_of(const TicketPlan& plan, const TicketVolume& volume, const std::string& ticket) {
+  auto import = to_json(request_of(plan, volume));
+  import["uuid"] = plan.peer_uuid;
+  import["ticket"] = ticket;
+  return import;
+}
+
+}  // namespace ferry::migration

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "migration/options.h"
+#include "migration/peer.h"
+
+namespace ferry::migration {
+
+/// A volume of a ticket.
+struct TicketVolume {
+  std::string target;          ///< its name here
+  std::string action;          ///< "create", "update" or "replace"
+  VolumeDescription source;    ///< as the peer described it, but with the lineage that it gets here
+  std::string source_lineage;  ///< that it has there; empty: none
+  bool is_update() const { return action != "create"; }
+};
+
+/// What a ticket's record keeps, so that another process carries on.
+struct TicketPlan {
+  TicketRequest request;
+  std::string peer_uuid;
+  std::vector<TicketVolume> volumes;
+  /// Not null: it is decided that the volumes become what has come, and this is what Status says of each then.
+  nlohmann::json committing = nullptr;
+};
+
+nlohmann::json to_json(const TicketPlan& plan);
+Result<TicketPlan> ticket_plan(const nlohmann::json& json);  ///< Code::corrupt unless to_json() made it
+
+ImportRequest request_of(const TicketPlan& plan, const TicketVolume& volume);
+
+/// What Status shows under `migration` of a ticket that has just been asked for.
+nlohmann::json new_ticket_status(const TicketPlan& plan);
+
+/// The part of an import's request that its volume's record keeps.
+nlohmann::json import_of(const TicketPlan& plan, const TicketVolume& volume, const std::string& ticket);
+
+}  // namespace ferry::migration
