@@ -197,8 +197,8 @@ def test_no_directory_was_given(a, b, refused):
 
 
 def test_who_may_use_the_engine_may_be_the_user(behind, a, b, works, refused):
-    a.exec("sh", "-c", "useradd -m ops && mkdir -p /home/ops/.ssh && "
-           "cp /root/.ssh/authorized_keys /home/ops/.ssh/ && chown -R ops /home/ops/.ssh")
+    a.exec("sh", "-c", "useradd -m ops && mkdir -p ~ops/.ssh && "
+           "cp /root/.ssh/authorized_keys ~ops/.ssh/ && chown -R ops ~ops/.ssh")
     try:
         refused(["user ops may not connect to /run/ferry/peer.sock", "group"], peer="ssh://ops@a")
         a.exec("usermod", "-aG", "docker", "ops")

@@ -13,7 +13,8 @@ struct Call {
 };
 
 /// While it exists, `hook` decides about each such call of this program, in whatever thread: 0 lets it be, else it does
-/// nothing and fails with this errno, or with `done` succeeds, because the hook has done it. Calls by the hook itself are let be. One object at a time.
+/// nothing and fails with this errno, or with `done` succeeds, because the hook has done it. Calls by the hook itself
+/// are let be. One object at a time.
 class InterceptedCalls {
  public:
   using Hook = std::function<int(const Call&)>;
