@@ -14,13 +14,20 @@ namespace ferry::migration {
 
 namespace {
 
-constexpr std::chrono::seconds commit_pause{5};
+constexpr std::chrono::seconds trouble_pause{5};
+/// A Mount that finds its volume held is taken back at once.
+constexpr std::chrono::seconds mount_time{2};
+constexpr unsigned most_attempts = 4;
 
 nlohmann::json base_status(const volumes::Catalogue& catalogue, const std::string& name, const TicketPlan& plan) {
   const auto record = catalogue.find(name);
   if (record && record->migration.is_object() && record->migration.contains("migration"))
     return record->migration["migration"];
   return new_ticket_status(plan);
+}
+
+tl::unexpected<Error> about(const TicketVolume& volume, const Error& error) {
+  return fail(error.code, "volume " + volume.target + ": " + error.message);
 }
 
 void sum(nlohmann::json& total, const nlohmann::json& part, const char* member) {
@@ -107,17 +114,29 @@ void TicketJob::run() {
 }
 
 Result<> TicketJob::bring() {
-  if (!decided_) FERRY_TRY(transfer_all());
-  if (!decided_) FERRY_TRY(decide());
+  if (!decided_) FERRY_TRY(prepare_all());
+  for (unsigned attempt = 1; !decided_; ++attempt) {
+    FERRY_TRY(transfer_all());
+    FERRY_TRY(check_unmounted());
+    FERRY_ASSIGN(const bool stayed, has_stayed(attempt));
+    if (stayed) FERRY_TRY(decide());
+  }
   // What is decided is carried out, however long a full disk may keep it from that.
   while (true) {
     auto done = commit();
     if (done) return done;
-    spdlog::error("ticket {}: {}; tried again in 5 s", name_, done.error().message);
-    std::unique_lock lock(mutex_);
-    trouble_ = done.error().message;
-    if (changed_.wait_for(lock, commit_pause, [this] { return cancelled_.load(); })) return done;
+    FERRY_TRY(wait_because(done.error()));
   }
+}
+
+/// Says so in Status, and waits a while.
+Result<> TicketJob::wait_because(const Error& error) {
+  std::unique_lock lock(mutex_);
+  if (trouble_ != error.message) spdlog::error("ticket {}: {}; tried again every 5 s", name_, error.message);
+  trouble_ = error.message;
+  if (changed_.wait_for(lock, trouble_pause, [this] { return cancelled_.load(); }))
+    return fail(Code::cancelled, "cancelled");
+  return {};
 }
 
 /// A dry run.
@@ -125,8 +144,7 @@ Result<> TicketJob::estimate_all() {
   for (auto& item : items_) {
     set_state(item, "importing");
     auto estimated = estimate(item);
-    if (!estimated)
-      return fail(estimated.error().code, "volume " + item.volume.target + ": " + estimated.error().message);
+    if (!estimated) return about(item.volume, estimated.error());
     const std::lock_guard guard(mutex_);
     item.outcome = std::move(*estimated);
     item.state = "planned";
@@ -150,58 +168,116 @@ Result<nlohmann::json> TicketJob::estimate(Item& item) {
       {"names_to_remove", estimated->names_to_remove}, {"predicted_s", std::ceil(estimated->seconds * 10) / 10}};
 }
 
-Result<> TicketJob::transfer_all() {
-  const auto about = [](const Item& item, const Error& error) {
-    return fail(error.code, "volume " + item.volume.target + ": " + error.message);
-  };
-  FERRY_TRY(check_unmounted());  // from now on a Mount finds it held
+/// From now on a Mount finds the volumes held.
+Result<> TicketJob::prepare_all() {
+  FERRY_TRY(check_unmounted());
   for (auto& item : items_) {
     if (cancelled_) return fail(Code::cancelled, "cancelled");
-    if (auto prepared = commit_.prepare(item.volume); !prepared) return about(item, prepared.error());
-  }
-  for (auto& item : items_) {
-    if (cancelled_) return fail(Code::cancelled, "cancelled");
-    set_state(item, "importing");
-    auto receipt = item.transfer->run();
-    if (!receipt) return receipt.error().code == Code::cancelled ? pass(receipt) : about(item, receipt.error());
-    nlohmann::json outcome = item.transfer->status();
-    outcome["warnings"] = nlohmann::json::array();
-    if (!item.volume.source.labels_known)
-      outcome["warnings"].push_back("the source's Docker Engine could not be asked, so its labels did not come along");
-    add_receipt(outcome, *receipt);
-    const std::lock_guard guard(mutex_);
-    item.outcome = std::move(outcome);
-    item.state = "prepared";
+    if (auto prepared = commit_.prepare(item.volume); !prepared) return about(item.volume, prepared.error());
   }
   return {};
 }
 
-Result<> TicketJob::check_unmounted() const {
-  const Deadline deadline = after(std::chrono::seconds(2));  // a Mount that finds it held is taken back at once
-  for (const auto& item : items_) {
-    if (!item.volume.is_update()) continue;
-    while (environment_.mounted(item.volume.target) && SteadyClock::now() < deadline)
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    if (environment_.mounted(item.volume.target))
-      return fail(Code::busy, "volume " + item.volume.target + " is mounted here; stop the containers that use it");
+/// Of what is not here yet.
+Result<> TicketJob::transfer_all() {
+  for (auto& item : items_) {
+    if (cancelled_) return fail(Code::cancelled, "cancelled");
+    if (!item.outcome.is_null()) continue;
+    if (auto done = transfer(item); !done)
+      return done.error().code == Code::cancelled ? pass(done) : about(item.volume, done.error());
   }
   return {};
+}
+
+Result<> TicketJob::transfer(Item& item) {
+  set_state(item, "importing");
+  FERRY_ASSIGN(auto receipt, item.transfer->run());
+  nlohmann::json outcome = item.transfer->status();
+  outcome["warnings"] = nlohmann::json::array();
+  if (!item.volume.source.labels_known)
+    outcome["warnings"].push_back("the source's Docker Engine could not be asked, so its labels did not come along");
+  add_receipt(outcome, receipt);
+  item.before = std::move(receipt.before);
+  const std::lock_guard guard(mutex_);
+  item.outcome = std::move(outcome);
+  item.state = "prepared";
+  return {};
+}
+
+Result<> TicketJob::check_unmounted() {
+  for (auto& item : items_) {
+    if (!item.volume.is_update()) continue;
+    FERRY_ASSIGN(const engine::Mounted mounted, ask_mounted(item.volume.target));
+    if (mounted == engine::Mounted::yes)
+      return fail(Code::busy, "volume " + item.volume.target + " is mounted here; stop the containers that use it");
+    item.mounts_unknown = item.mounts_unknown || mounted == engine::Mounted::unknown;
+  }
+  return {};
+}
+
+/// Waits for an Engine that does not answer: what it would say must not be guessed.
+Result<engine::Mounted> TicketJob::ask_mounted(const std::string& volume) {
+  Deadline deadline = after(mount_time);
+  while (true) {
+    const auto mounted = environment_.mounted(volume);
+    if (!mounted) {
+      FERRY_TRY(wait_because(mounted.error()));
+      deadline = after(mount_time);
+      continue;
+    }
+    if (*mounted != engine::Mounted::yes || SteadyClock::now() > deadline) {
+      const std::lock_guard guard(mutex_);
+      trouble_.clear();
+      return *mounted;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
+/// Whether every volume is still the version that its update is for. One that is not is to be brought once more, if
+/// what was written to it may be lost.
+Result<bool> TicketJob::has_stayed(unsigned attempt) {
+  bool stayed = true;
+  for (auto& item : items_) {
+    if (!item.before) continue;
+    auto written = item.before->written();
+    if (!written) return about(item.volume, written.error());
+    if (written->empty()) continue;
+    const std::string what = *written + " was written to here while the update was received";
+    if (!plan().request.replace)
+      return about(item.volume, {Code::busy, what + ", and the volume is as it was left; look at it, and make another "
+                                                    "ticket, with -o replace=true if such changes may be lost"});
+    if (attempt == most_attempts)
+      return about(item.volume, {Code::busy, what + ", " + std::to_string(most_attempts) +
+                                                 " times in a row; stop what writes to it"});
+    spdlog::info("ticket {}: volume {}: {}; compared once more", name_, item.volume.target, what);
+    stayed = false;
+    item.before.reset();
+    const std::lock_guard guard(mutex_);
+    item.outcome = nullptr;
+    item.state = "waiting";
+  }
+  return stayed;
 }
 
 Result<> TicketJob::decide() {
-  FERRY_TRY(check_unmounted());
   if (cancelled_) return fail(Code::cancelled, "cancelled");
   auto outcomes = nlohmann::json::array();
   for (const auto& item : items_) {
     auto status = new_import_status(request_of(plan(), item.volume));
     for (const char* kept : {"id", "started"}) status[kept] = base_[kept];
     status.update(item.outcome);
+    if (item.mounts_unknown)
+      status["warnings"].push_back(
+          "without the Docker Engine's socket Ferry could not know whether a container had the volume mounted here "
+          "while it was updated");
     status["phase"] = "done";
     status["finished"] = now_rfc3339();
     outcomes.push_back(std::move(status));
   }
   FERRY_TRY(commit_.decide(std::move(outcomes)));
   decided_ = true;
+  for (auto& item : items_) item.before.reset();
   return {};
 }
 
@@ -209,8 +285,7 @@ Result<> TicketJob::decide() {
 Result<> TicketJob::commit() {
   for (std::size_t i = 0; i < items_.size(); ++i) {
     Item& item = items_[i];
-    if (auto done = commit_.commit(i); !done)
-      return fail(done.error().code, "volume " + item.volume.target + ": " + done.error().message);
+    if (auto done = commit_.commit(i); !done) return about(item.volume, done.error());
     const std::lock_guard guard(mutex_);
     item.state = "ready";
     item.outcome = plan().committing[i];

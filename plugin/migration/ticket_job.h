@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "engine/ledger.h"
 #include "migration/peer.h"
 #include "migration/ticket_commit.h"
 #include "migration/transfer.h"
@@ -22,11 +23,12 @@ namespace ferry::migration {
 /// by one durable write of the ticket's record that they become so, and makes them so, all or none. Thread-safe.
 class TicketJob {
  public:
-  /// `mounted` tells whether containers have a volume of this host, `create` makes an importing one, and `committed` is
-  /// called when volumes have become what they are. The references must outlive this object.
+  /// `mounted` tells whether running containers have a volume of this host: unknown if there is no Engine to ask, an
+  /// error if it does not answer now. `create` makes an importing one, and `committed` is called when volumes have
+  /// become what they are. The references must outlive this object.
   struct Environment {
     volumes::Catalogue& catalogue;
-    std::function<bool(const std::string& volume)> mounted;
+    std::function<Result<engine::Mounted>(const std::string& volume)> mounted;
     std::function<Result<>(volumes::VolumeRecord record)> create;
     std::function<void()> committed;
   };
@@ -63,8 +65,10 @@ class TicketJob {
     TicketVolume volume;
     std::optional<sync::UpdateOf> update;
     std::unique_ptr<Transfer> transfer;
-    nlohmann::json outcome = nullptr;  // protected by mutex_: of its transfer
-    const char* state = "waiting";     // protected by mutex_
+    std::shared_ptr<const sync::Version> before;  // that its plan is for; none if nothing is overwritten
+    bool mounts_unknown = false;                  // nobody could be asked
+    nlohmann::json outcome = nullptr;             // protected by mutex_: of its transfer
+    const char* state = "waiting";                // protected by mutex_
   };
 
   const TicketPlan& plan() const { return commit_.plan(); }
@@ -73,9 +77,14 @@ class TicketJob {
   Result<> bring();
   Result<> estimate_all();
   Result<nlohmann::json> estimate(Item& item);
-  Result<> check_unmounted() const;
+  Result<> prepare_all();
+  Result<> transfer(Item& item);
+  Result<> check_unmounted();
+  Result<engine::Mounted> ask_mounted(const std::string& volume);
+  Result<bool> has_stayed(unsigned attempt);
   Result<> decide();
   Result<> commit();
+  Result<> wait_because(const Error& error);
   void end(const char* state, const Error* error);
   nlohmann::json item_status(const Item& item) const;
   nlohmann::json status_locked() const;
@@ -94,7 +103,7 @@ class TicketJob {
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   bool ended_ = false;                // protected by mutex_
-  std::string trouble_;               // protected by mutex_: why what is decided cannot be done yet
+  std::string trouble_;               // protected by mutex_: what it waits for, beside the peer
   nlohmann::json outcome_ = nullptr;  // protected by mutex_: the final Status
   std::thread thread_;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <future>
 
+#include "base/files.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "base/time.h"
@@ -64,12 +65,20 @@ void Tickets::start(const std::string& name, TicketPlan plan) {
 }
 
 /// Containers may have it from before the plugin was disabled, when the Engine takes away Ferry's binds but not theirs.
-bool Tickets::is_mounted(const std::string& volume) const {
-  if (!parts_.mounts.mountpoint(volume).empty()) return true;
+/// Unknown only where there is no Engine's socket; one that does not answer is booting or busy, while containers run.
+Result<engine::Mounted> Tickets::is_mounted(const std::string& volume) const {
+  if (!parts_.mounts.mountpoint(volume).empty()) return engine::Mounted::yes;
   const auto mounts = parts_.client.container_mounts();
-  return mounts && std::any_of(mounts->begin(), mounts->end(), [&](const engine::ContainerMount& mount) {
-           return mount.volume == volume && mount.running;
-         });
+  if (!mounts) {
+    FERRY_ASSIGN(const bool there, ferry::exists(parts_.client.socket()));
+    if (!there) return engine::Mounted::unknown;
+    return fail(Code::unavailable, "the Docker Engine does not tell whether containers have volume " + volume + ": " +
+                                       mounts.error().message);
+  }
+  const bool mounted = std::any_of(mounts->begin(), mounts->end(), [&](const engine::ContainerMount& mount) {
+    return mount.volume == volume && mount.running;
+  });
+  return mounted ? engine::Mounted::yes : engine::Mounted::no;
 }
 
 /// Through the Engine, which then knows labels and options from the first moment on: a volume that it learns of by
@@ -176,7 +185,9 @@ Result<std::string> Tickets::choose_action(const TicketPlan& plan, const TicketV
     case volumes::State::quarantined: return fail(Code::already_exists, why(*record));
     default: return fail(Code::busy, "volume " + name + " is being imported; wait for that");
   }
-  if (is_mounted(name)) return fail(Code::busy, "volume " + name + " is mounted here; stop the containers that use it");
+  if (is_mounted(name).value_or(engine::Mounted::unknown) ==
+      engine::Mounted::yes)  // else the ticket waits until it knows
+    return fail(Code::busy, "volume " + name + " is mounted here; stop the containers that use it");
   if (same_lineage(*record, plan, volume)) return "update";
   if (plan.request.replace) return "replace";
   return fail(Code::already_exists, "volume " + name + " exists here and is no copy of that of " +

@@ -59,7 +59,7 @@ class Tickets {
   Job holder_job(const std::string& volume) const;
   Result<TicketPlan> check(const TicketRequest& request) const;
   Result<std::string> choose_action(const TicketPlan& plan, const TicketVolume& volume) const;
-  bool is_mounted(const std::string& volume) const;
+  Result<engine::Mounted> is_mounted(const std::string& volume) const;
   Result<> check_undecided(const std::string& name) const;
   Result<> check_room(const TicketPlan& plan) const;
   nlohmann::json retry_status(const volumes::VolumeRecord& ticket) const;
