@@ -13,6 +13,7 @@ from support.wait import wait_until
 PEER_PORT = 7766
 # What the engine calls the plugin that was installed as "ferry".
 DRIVERS = ("ferry", "ferry:latest")
+_BELIEVED_IN = 1.0  # seconds after the start of a plugin's process
 
 
 class Host:
@@ -142,17 +143,24 @@ class Host:
         """kill -9, and back when it serves again with another process.
 
         A plugin that dies within the engine's first 0.5 s with it is not restarted but disabled, about 10 s later (moby
-        plugin/manager_linux.go, pluginPostStart): then it is enabled again, as an operator would.
+        plugin/manager_linux.go, pluginPostStart), or both at once, and an Engine 20.10 may then refuse to enable it for
+        good. So it is not killed earlier; if it is disabled all the same, it is enabled again, as an operator would.
         """
         before = set(self.plugin_pids())
         assert before, "no process of the plugin found"
+        wait_until(lambda: all(processes.age(pid) > _BELIEVED_IN for pid in before), 5,
+                   "the engine believes in the plugin")
         self.plugin("kill")
         wait_until(lambda: self._new_process(before) or self._disabled(), 30,
                    f"the engine restarts or disables the plugin of {self.name}")
         if self._disabled():
             # Right after it the engine may still be taking the old process's pipes away, and says so.
-            wait_until(lambda: self._lab.run("plugin", self.name, "enable", check=False).returncode == 0, 30,
-                       f"the plugin of {self.name} can be enabled again")
+            tried = []
+
+            def enabled():
+                tried.append(self._lab.run("plugin", self.name, "enable", check=False))
+                return tried[-1].returncode == 0
+            wait_until(enabled, 30, lambda: f"the plugin of {self.name} can be enabled again: {tried[-1].stderr}")
         self.wait_served()
 
     def _disabled(self):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import time
 
 
 def _read(pid, name):
@@ -26,6 +27,14 @@ def parent(pid):
 def alive(pid):
     after = _read(pid, "stat").rpartition(b")")[2].split()
     return bool(after) and after[0] not in (b"Z", b"X")
+
+
+def age(pid):
+    """Seconds since it was started; endless if it is gone."""
+    after = _read(pid, "stat").rpartition(b")")[2].split()
+    if not after:
+        return float("inf")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(after[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def named(name, mount_namespace):
