@@ -1,5 +1,7 @@
 #include "transport/ssh_session.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -21,10 +23,21 @@ namespace {
 constexpr const char* ciphers =
     "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr";
 
-/// How much may be under way. What limits it is the socket's buffer, since what is not read yet stays there, see
-/// ssh_tunnel.cpp; a smaller one would limit what fits between two far hosts.
-constexpr unsigned window = 64U << 20;
 constexpr unsigned largest_packet = 32U << 10;  ///< what every SSH has to be able to take (RFC 4253, 6.1)
+
+/// How many bytes may be under way: what 10 Gbit/s are in a round trip. Near hosts do with what OpenSSH itself takes.
+/// For far ones it is less than that, because an sshd reads ahead as much as the window lets it, and once this fills
+/// the 16 MiB of its buffer (channels.h, CHAN_INPUT_MAX) it moves all of it for each 16 KiB (sshbuf.c,
+/// sshbuf_allocate): seen to take 16 s of processor time per GiB.
+unsigned window_for(int socket) {
+  constexpr unsigned bytes_per_us = 1250;
+  constexpr unsigned smallest = 2U << 20;
+  constexpr unsigned largest = 6U << 20;
+  tcp_info facts{};
+  socklen_t size = sizeof facts;
+  if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &facts, &size) != 0) return smallest;
+  return std::clamp(std::min(facts.tcpi_rtt, 1'000'000U) * bytes_per_us, smallest, largest);
+}
 
 bool is_lost_connection(int error) {
   return error == LIBSSH2_ERROR_SOCKET_DISCONNECT || error == LIBSSH2_ERROR_SOCKET_RECV ||
@@ -195,6 +208,7 @@ Result<LIBSSH2_CHANNEL*> SshSession::open_unix_socket(const std::string& path) {
   append_string(message, "");       // reserved
   message += std::string(4, '\0');  // reserved
   LIBSSH2_CHANNEL* channel = nullptr;
+  const unsigned window = window_for(socket_.get());
   const int error = repeat([&] {
     channel = ::libssh2_channel_open_ex(session_, type.data(), type.size(), window, largest_packet, message.data(),
                                         static_cast<unsigned>(message.size()));

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Callable
 
-from harness import plugin
+from harness import network, plugin
 
 VOLUME = "work"
 _TICKET = "ticket"
@@ -72,25 +72,29 @@ class Typed:
 
 
 class Ferry:
-    """options: of `create`, besides those that say what and from where."""
+    """options: of `create`, besides those that say what and from where; way: "ssh" is through the sshd."""
     images = 1
     scratch = False
     checked = True
     updates = True
 
-    def __init__(self, name="ferry", slow_only=False, **options):
+    def __init__(self, name="ferry", way="", slow_only=False, **options):
         self.name = name
+        self._ssh = way == "ssh"
         self.slow = True
         self.slow_only = slow_only
-        self._options = options
+        self._options = {"from": f"ssh://root@{network.SOURCE}"} if self._ssh else {}
+        self._options.update(options)
 
     @contextlib.contextmanager
     def session(self, place):
-        with self._plugin(place, "source", place.source_disk) as source, \
-                self._plugin(place, "destination", place.destination, place.network.at_destination) as destination:
+        run, login = ("/run", place.sshd.login) if self._ssh else ("", "")
+        with self._plugin(place, "source", place.source_disk, run=run) as source, \
+                self._plugin(place, "destination", place.destination, place.network.at_destination,
+                             login=login) as destination:
             name, options = VOLUME, dict(self._options)
             if place.update:
-                destination.bring(VOLUME, place.deadline)
+                destination.bring(VOLUME, place.deadline, **self._options)
                 name, options = _TICKET, {"volume": VOLUME, **self._options}
             sides = [_Side("source", source), _Side("destination", destination)]
             receipt = {}
@@ -106,8 +110,8 @@ class Ferry:
             yield Session(act, plugin.volume_data(place.destination.path, VOLUME), facts)
 
     @staticmethod
-    def _plugin(place, name, disk, in_network=()):
-        return plugin.Plugin(name, place.program, disk.path, os.path.join(place.logs, f"{name}.log"), in_network)
+    def _plugin(place, name, disk, in_network=(), **ssh):
+        return plugin.Plugin(name, place.program, disk.path, os.path.join(place.logs, f"{name}.log"), in_network, **ssh)
 
 
 class _Side:
@@ -139,6 +143,7 @@ def _rsync(options, cipher=""):
 ALL = (
     Ferry(),
     Ferry("ferry-plain", slow_only=True, compress="none"),
+    Ferry("ferry-ssh", way="ssh"),
     Typed("cp", 'cp -a "$SOURCE/." "$COPY"'),
     Typed("rsync", _rsync("-aHAXS"), update=_rsync("-aHAXS")),
     Typed("rsync-z", _rsync("-aHAXSz"), slow=True, slow_only=True),

@@ -19,13 +19,15 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _SCRIPT = """
 mount -t tmpfs -o mode=755 tmpfs "$ROOT"
 cd "$ROOT"
-mkdir -p dev etc proc usr host/docker host/run propagated run/docker/plugins
+mkdir -p dev etc proc usr host/docker host/run host/ssh propagated run/docker/plugins
 for link in bin lib lib32 lib64 sbin; do [ ! -L "$SYSTEM/$link" ] || cp -P "$SYSTEM/$link" .; done
 for directory in etc usr; do mount --bind "$SYSTEM/$directory" "$directory"; done
 for directory in dev proc; do mount --bind "/$directory" "$directory"; done
 touch ferry
 mount --bind "$BINARY" ferry
 mount --bind "$DATA" host/docker
+[ ! "$RUN" ] || mount --bind "$RUN" host/run
+[ ! "$LOGIN" ] || mount --bind "$LOGIN" host/ssh
 exec env -i LOG_LEVEL=info PORT=7766 /usr/sbin/chroot . /ferry
 """
 
@@ -42,9 +44,10 @@ class Failed(Exception):
 
 
 class Plugin:
-    """Runs until stop(). data: the directory that is the engine's data root; in_network: words before the command."""
+    """Runs until stop(). data: the directory that is the engine's data root; in_network: words before the command; run:
+    the host's /run, if an sshd is to lead to the plugin; login: what ssh.source is set to, if it is."""
 
-    def __init__(self, name, program, data, log, in_network=()):
+    def __init__(self, name, program, data, log, in_network=(), run="", login=""):
         self._name = name
         self._log = log
         root = os.path.join(world.DIRECTORY, f"root-{name}")
@@ -53,7 +56,8 @@ class Plugin:
         with open(log, "ab") as out:
             self._process = subprocess.Popen(
                 [*in_network, "unshare", "--mount", "--propagation", "private", "sh", "-e", "-c", _SCRIPT], stdout=out,
-                stderr=out, env={**os.environ, "ROOT": root, "BINARY": program.binary, "SYSTEM": program.system, "DATA": data})
+                stderr=out, env={**os.environ, "ROOT": root, "BINARY": program.binary, "SYSTEM": program.system, "DATA": data,
+                                       "RUN": run, "LOGIN": login})
         self._socket = PluginSocket(f"/proc/{self._process.pid}/root/run/docker/plugins")
         wait_until(self._serves, 20, lambda: f"the {name}'s plugin serves; its log: {self.log_end()}")
 
@@ -66,7 +70,7 @@ class Plugin:
         """From Create until the volume is ready or the ticket done, seen half a percent too late at most. Returns the
         receipt."""
         watch = Stopwatch()
-        self.create(name, **{"from": network.SOURCE}, **options)
+        self.create(name, **{"from": network.SOURCE, **options})
         with contextlib.closing(unixhttp.UnixConnection(self._socket.path, timeout=60)) as connection:
             while (status := self._status(connection, name))["state"] == "importing":
                 if watch.seconds > deadline or self._process.poll() is not None:

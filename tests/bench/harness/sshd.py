@@ -62,6 +62,9 @@ class Sshd:
         self._write("passwd", _USERS)
         with open(self._path("host_key.pub"), encoding="ascii") as public:
             self._write("known_hosts", f"{network.SOURCE} {public.read()}")
+        os.mkdir(self.login, 0o700)
+        for name, called in (("user_key", "id_ed25519"), ("known_hosts", "known_hosts")):
+            os.link(self._path(name), os.path.join(self.login, called))
         subprocess.run(["mount", "--bind", self._path("passwd"), "/etc/passwd"], check=True)
         subprocess.Popen([os.path.realpath(binary), "-D", "-e", "-f", self._path("server")],
                          stderr=open(self._path("log"), "wb"))
@@ -71,6 +74,11 @@ class Sshd:
     def client(self):
         """The configuration in which this server is called `source`."""
         return self._path("client")
+
+    @property
+    def login(self):
+        """The directory that Ferry gets as ssh.source."""
+        return self._path("login")
 
     def _path(self, name):
         return os.path.join(self._directory, name)
