@@ -1,5 +1,7 @@
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <random>
@@ -8,7 +10,7 @@
 namespace ferry::test {
 
 /// The seed of a test with random cases: FERRY_TEST_SEED, else another one each time. Say it with each failure
-/// (SCOPED_TRACE), because with it the same cases come again.
+/// (SCOPED_TRACE, or SeededRandom), because with it the same cases come again.
 inline std::uint64_t seed() {
   if (const char* given = std::getenv("FERRY_TEST_SEED")) return std::stoull(given);
   return std::random_device{}();
@@ -34,6 +36,17 @@ class Random {
 
  private:
   std::mt19937_64 engine_;
+};
+
+/// Random numbers of a test, whose failures say the seed for as long as this object lives.
+class SeededRandom : public Random {
+ public:
+  SeededRandom() : SeededRandom(seed()) {}
+
+ private:
+  explicit SeededRandom(std::uint64_t seed)
+      : Random(seed), trace_(__FILE__, __LINE__, "FERRY_TEST_SEED=" + std::to_string(seed)) {}
+  const testing::ScopedTrace trace_;
 };
 
 }  // namespace ferry::test

@@ -55,7 +55,7 @@ class CandidatesTest : public MigrationTest {
     ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
   }
 
-  test::Random random_{test::seed()};
+  test::SeededRandom random_;
   std::string content_;
 };
 

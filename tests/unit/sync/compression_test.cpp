@@ -31,7 +31,7 @@ TEST(Compressor, WhatItMakesComesBack) {
 }
 
 TEST(Compressor, DoesNothingForWhatDoesNotBecomeSmaller) {
-  test::Random random(test::seed());
+  test::SeededRandom random;
   Compressor compressor;
   EXPECT_FALSE(compressor.compress(random.bytes(300'000)));
   EXPECT_FALSE(compressor.compress(""));

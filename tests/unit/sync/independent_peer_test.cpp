@@ -100,9 +100,7 @@ class IndependentPeer : public MigrationTest {
     return bytes;
   }
 
-  const std::uint64_t seed_ = test::seed();
-  const testing::ScopedTrace trace_{__FILE__, __LINE__, "FERRY_TEST_SEED=" + std::to_string(seed_)};
-  test::Random random_{seed_};
+  test::SeededRandom random_;
   const test::MemoryDisk disk_{"1G"};
   const fs::path scratch_ = directory_ / "scratch";
   std::uint64_t sent_ = 0;
