@@ -5,15 +5,18 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "base/files.h"
 #include "support/mounts.h"
+#include "sync/full_tree.h"
 #include "sync/migration_fixture.h"
 #include "sync/plan.h"
 
 namespace ferry::sync {
 
 /// Two hosts with a volume each, which is copied and updated to and fro.
-class UpdateTest : public MigrationTest {
+class TwoHosts : public MigrationTest {
  protected:
   struct Host {
     std::string uuid;
@@ -23,8 +26,6 @@ class UpdateTest : public MigrationTest {
     fs::path journal() const { return volume / "journal"; }
     fs::path baseline() const { return volume / "baseline"; }
   };
-
-  void SetUp() override { start_again(); }
 
   void start_again() {
     for (const auto& host : {a_, b_}) {
@@ -113,10 +114,54 @@ class UpdateTest : public MigrationTest {
     ASSERT_EQ(::pwrite(file.get(), bytes.data(), bytes.size(), offset), static_cast<ssize_t>(bytes.size()));
   }
 
-  const test::MemoryDisk disk_{"3G"};
-  Host a_{"a", disk_.path() / "a"};
-  Host b_{"b", disk_.path() / "b"};
+  Host a_{"a", {}};
+  Host b_{"b", {}};
   std::string digest_;
+};
+
+/// Both on one disk.
+class UpdateTest : public TwoHosts {
+ protected:
+  explicit UpdateTest(const std::string& size = "3G") : disk_(size) {
+    a_.volume = disk_.path() / "a";
+    b_.volume = disk_.path() / "b";
+  }
+  void SetUp() override { start_again(); }
+
+  /// A new version in which something of each kind has changed.
+  void make_versions() {
+    start_again();
+    const auto root = a_.data();
+    write(root / "patched", std::string(100'000, 'p'));
+    write(root / "grows", std::string(10'000, 'g'));
+    write(root / "same", "same");
+    fs::create_hard_link(root / "same", root / "same-link");
+    fs::create_directories(root / "directory" / "sub");
+    write(root / "directory" / "file", "f");
+    write(root / "kind", "file");
+    fs::create_symlink("one", root / "symlink");
+    write(root / "gone", "gone");
+    copy(a_, b_);
+    let_ctimes_settle();
+    write_at(root / "patched", 50'000, "changed");
+    write(root / "grows", std::string(30'000, 'G'));
+    write(root / "new", std::string(5000, 'n'));
+    fs::remove(root / "kind");
+    fs::create_directory(root / "kind");
+    write(root / "kind" / "x", "x");
+    fs::remove(root / "symlink");
+    fs::create_symlink("two", root / "symlink");
+    fs::remove(root / "gone");
+    fs::rename(root / "directory" / "file", root / "directory" / "renamed");
+    fs::create_hard_link(root / "same", root / "directory" / "third");
+    test::set_xattr(root / "same", "user.x", "1");
+    ASSERT_EQ(::mkfifo((root / "fifo").c_str(), 0600), 0);
+    let_ctimes_settle();
+    const UpdatePaths paths(b_.update());  // not by a call that fails
+    for (const auto& path : {paths.content, paths.gone}) fs::create_directories(path);
+  }
+
+  const test::MemoryDisk disk_;
 };
 
 }  // namespace ferry::sync
