@@ -1,9 +1,12 @@
 #include "sync/intercepted_calls.h"
 
+#include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -16,10 +19,14 @@ namespace ferry::test {
 
 namespace {
 
-std::atomic<const InterceptedCalls::Hook*> active = nullptr;
+using Kind = InterceptedCalls::Kind;
+
+std::atomic<const InterceptedCalls::Hook*> active_changes = nullptr;
+std::atomic<const InterceptedCalls::Hook*> active_reads = nullptr;
 thread_local bool deciding = false;
 
-/// Of what is open; a path that begins with /proc/self/fd/N means what is open as N.
+/// Of what is open; a path that begins with /proc/self/fd/N means what is open as N, and one that begins nowhere is
+/// below the thread's working directory.
 std::string place_of(int fd, std::string path) {
   constexpr std::string_view descriptors = "/proc/self/fd/";
   if (path.starts_with(descriptors)) {
@@ -27,14 +34,17 @@ std::string place_of(int fd, std::string path) {
     fd = std::stoi(path.substr(descriptors.size()));
     path = end == std::string::npos ? "" : path.substr(end + 1);
   }
-  if (path.starts_with('/') || fd == AT_FDCWD) return path;
+  if (path.starts_with('/')) return path;
   std::error_code ignored;
-  const auto open = std::filesystem::read_symlink(std::string(descriptors) + std::to_string(fd), ignored);
+  const auto open = std::filesystem::read_symlink(
+      fd == AT_FDCWD ? "/proc/thread-self/cwd" : std::string(descriptors) + std::to_string(fd), ignored);
   return path.empty() ? open.string() : (open / path).string();
 }
 
-int decide(std::string_view name, int fd, const std::string& path) {
-  const auto* hook = active.load();
+auto& active(Kind kind) { return kind == Kind::changes ? active_changes : active_reads; }
+
+int decide(Kind kind, std::string_view name, int fd, const char* path) {
+  const auto* hook = active(kind).load();
   if (hook == nullptr || deciding) return 0;
   deciding = true;
   const int error = (*hook)({name, place_of(fd, path)});
@@ -43,9 +53,9 @@ int decide(std::string_view name, int fd, const std::string& path) {
 }
 
 template <class... Arguments>
-long call(std::string_view name, int fd, const std::string& path, long number, Arguments... arguments) {
+long call_of(Kind kind, std::string_view name, int fd, const char* path, long number, Arguments... arguments) {
   const int saved = errno;
-  const int error = decide(name, fd, path);
+  const int error = decide(kind, name, fd, path);
   errno = saved;
   if (error == 0) return ::syscall(number, arguments...);
   if (error == InterceptedCalls::done) return 0;
@@ -54,14 +64,31 @@ long call(std::string_view name, int fd, const std::string& path, long number, A
 }
 
 template <class... Arguments>
+long call(Arguments... arguments) {
+  return call_of(Kind::changes, arguments...);
+}
+
+template <class... Arguments>
 int int_call(Arguments... arguments) {
   return static_cast<int>(call(arguments...));
 }
 
+template <class... Arguments>
+long read_call(Arguments... arguments) {
+  return call_of(Kind::reads, arguments...);
+}
+
+template <class... Arguments>
+int int_read_call(Arguments... arguments) {
+  return static_cast<int>(read_call(arguments...));
+}
+
 }  // namespace
 
-InterceptedCalls::InterceptedCalls(Hook hook) : hook_(std::move(hook)) { active = &hook_; }
-InterceptedCalls::~InterceptedCalls() { active = nullptr; }
+InterceptedCalls::InterceptedCalls(Hook hook, Kind kind) : hook_(std::move(hook)), kind_(kind) {
+  active(kind_) = &hook_;
+}
+InterceptedCalls::~InterceptedCalls() { active(kind_) = nullptr; }
 
 }  // namespace ferry::test
 
@@ -70,6 +97,8 @@ extern "C" {
 
 using ferry::test::call;
 using ferry::test::int_call;
+using ferry::test::int_read_call;
+using ferry::test::read_call;
 
 ssize_t write(int fd, const void* data, size_t size) { return call("write", fd, "", SYS_write, fd, data, size); }
 ssize_t pwrite(int fd, const void* data, size_t size, off_t offset) {
@@ -85,7 +114,7 @@ int openat(int directory, const char* path, int flags, ...) {
   va_end(arguments);
   const bool changes = (flags & (O_CREAT | O_TRUNC)) != 0;
   return changes ? int_call("openat", directory, path, SYS_openat, directory, path, flags, mode)
-                 : static_cast<int>(::syscall(SYS_openat, directory, path, flags, mode));
+                 : int_read_call("openat", directory, path, SYS_openat, directory, path, flags, mode);
 }
 int mkdir(const char* path, mode_t mode) noexcept {
   return int_call("mkdir", AT_FDCWD, path, SYS_mkdirat, AT_FDCWD, path, mode);
@@ -153,5 +182,34 @@ int lremovexattr(const char* path, const char* name) noexcept {
 int fsync(int fd) { return int_call("fsync", fd, "", SYS_fsync, fd); }
 int fdatasync(int fd) { return int_call("fdatasync", fd, "", SYS_fdatasync, fd); }
 int syncfs(int fd) noexcept { return int_call("syncfs", fd, "", SYS_syncfs, fd); }
+
+ssize_t read(int fd, void* data, size_t size) { return read_call("read", fd, "", SYS_read, fd, data, size); }
+ssize_t pread(int fd, void* data, size_t size, off_t offset) {
+  return read_call("pread", fd, "", SYS_pread64, fd, data, size, offset);
+}
+off_t lseek(int fd, off_t offset, int whence) noexcept {
+  return read_call("lseek", fd, "", SYS_lseek, fd, offset, whence);
+}
+int fstat(int fd, struct stat* info) noexcept {
+  return int_read_call("fstat", fd, "", SYS_newfstatat, fd, "", info, AT_EMPTY_PATH);
+}
+int fstatat(int directory, const char* path, struct stat* info, int flags) noexcept {
+  return int_read_call("fstatat", directory, path, SYS_newfstatat, directory, path, info, flags);
+}
+int fstatfs(int fd, struct statfs* info) noexcept { return int_read_call("fstatfs", fd, "", SYS_fstatfs, fd, info); }
+ssize_t lgetxattr(const char* path, const char* name, void* value, size_t size) noexcept {
+  return read_call("lgetxattr", AT_FDCWD, path, SYS_lgetxattr, path, name, value, size);
+}
+ssize_t llistxattr(const char* path, char* list, size_t size) noexcept {
+  return read_call("llistxattr", AT_FDCWD, path, SYS_llistxattr, path, list, size);
+}
+/// It has no system call of its own.
+dirent* readdir(DIR* stream) {
+  static const auto real = reinterpret_cast<dirent* (*)(DIR*)>(::dlsym(RTLD_NEXT, "readdir"));
+  const int error = ferry::test::decide(ferry::test::Kind::reads, "readdir", ::dirfd(stream), "");
+  if (error == 0) return real(stream);
+  errno = error;
+  return nullptr;
+}
 
 }  // extern "C"
