@@ -11,17 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "support/sanitizer.h"
 #include "support/seed.h"
 
 namespace ferry::test {
-
-#if defined(__SANITIZE_THREAD__)
-#define FERRY_TEST_BY_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define FERRY_TEST_BY_TSAN 1
-#endif
-#endif
 
 /// How much of what is random is run: ThreadSanitizer is many times slower, and looks for what all cases have alike.
 #ifdef FERRY_TEST_BY_TSAN
