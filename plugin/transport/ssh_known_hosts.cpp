@@ -159,11 +159,11 @@ std::vector<KnownKey> known_keys(std::string_view text, const Endpoint& host) {
 std::string host_key_algorithms(const std::vector<KnownKey>& known) {
   std::string first;
   std::string rest;
-  for (const auto& [type, names] : all_algorithms) {
+  for (const Algorithms& candidate : all_algorithms) {
     const bool is_known =
-        std::ranges::any_of(known, [&](const KnownKey& key) { return !key.revoked && key.type == type; });
+        std::ranges::any_of(known, [&](const KnownKey& key) { return !key.revoked && key.type == candidate.type; });
     std::string& list = is_known ? first : rest;
-    list.append(list.empty() ? "" : ",").append(names);
+    list.append(list.empty() ? "" : ",").append(candidate.names);
   }
   return first + (first.empty() || rest.empty() ? "" : ",") + rest;
 }
