@@ -186,7 +186,9 @@ Result<> SshSession::log_in(const PrivateKeys& keys) {
                                                      key.content().data(), key.content().size(), "");
     });
     if (error == 0) return {};
-    if (is_lost_connection(error) || error == LIBSSH2_ERROR_TIMEOUT)
+    // One that breaks while the answer is awaited has the code of a refusal (libssh2's userauth.c).
+    const bool is_broken = reason().find("Waiting for USERAUTH response") != std::string::npos;
+    if (is_broken || is_lost_connection(error) || error == LIBSSH2_ERROR_TIMEOUT)
       return tl::unexpected(lost("user " + address_.user + " logged in", error));
     const bool is_refused = error == LIBSSH2_ERROR_AUTHENTICATION_FAILED || error == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED;
     if (is_refused)
