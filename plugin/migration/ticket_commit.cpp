@@ -6,6 +6,13 @@
 
 namespace ferry::migration {
 
+namespace {
+
+/// In the `import` of a volume's record: the ticket of which the plan has been carried out.
+constexpr const char* applied_member = "applied";
+
+}  // namespace
+
 Result<> TicketCommit::prepare(const TicketVolume& volume) {
   if (volume.is_update()) return catalogue_.prepare_update(volume.target);
   if (const auto record = catalogue_.find(volume.target)) {
@@ -29,15 +36,42 @@ Result<> TicketCommit::prepare(const TicketVolume& volume) {
 Result<> TicketCommit::decide(nlohmann::json outcomes) {
   TicketPlan decided = plan_;
   decided.committing = std::move(outcomes);
-  FERRY_TRY(catalogue_.update(ticket_, [&](volumes::VolumeRecord& record) { record.import = to_json(decided); }));
+  for (const auto& volume : plan_.volumes) {
+    FERRY_ASSIGN(const bool planned, ferry::exists(plan_of(volume)));
+    decided.planned.push_back(volume.is_update() && planned);
+  }
+  uncertain_ = true;  // what replaces the record may fail after its rename
+  FERRY_TRY(store(decided));
+  uncertain_ = false;
   plan_.committing = std::move(decided.committing);  // other threads read the rest
+  plan_.planned = std::move(decided.planned);
   return {};
+}
+
+Result<> TicketCommit::take_back() {
+  if (!uncertain_) return {};
+  if (auto stored = store(plan_); !stored)
+    return fail(stored.error().code,
+                "it may be recorded that the volumes become what has come, which cannot be taken "
+                "back: " +
+                    stored.error().message);
+  uncertain_ = false;
+  return {};
+}
+
+Result<> TicketCommit::confirm() { return store(plan_); }
+
+Result<> TicketCommit::store(const TicketPlan& plan) {
+  return catalogue_.update(ticket_, [&](volumes::VolumeRecord& record) { record.import = to_json(plan); });
+}
+
+std::filesystem::path TicketCommit::plan_of(const TicketVolume& volume) const {
+  return sync::UpdatePaths(catalogue_.layout().update(volume.target)).plan;
 }
 
 Result<> TicketCommit::commit(std::size_t number) {
   const auto& volume = plan_.volumes[number];
-  const auto& status = plan_.committing[number];
-  return volume.is_update() ? commit_update(volume, status) : commit_new(volume, status);
+  return volume.is_update() ? commit_update(number) : commit_new(volume, plan_.committing[number]);
 }
 
 Result<> TicketCommit::commit_new(const TicketVolume& volume, const nlohmann::json& status) {
@@ -51,19 +85,38 @@ Result<> TicketCommit::commit_new(const TicketVolume& volume, const nlohmann::js
 
 /// While the record says importing, nobody can mount it, whatever of it is old or new. The plan, of which there is none
 /// if nothing differs, goes before that ends: once it can be mounted it must not be applied again.
-Result<> TicketCommit::commit_update(const TicketVolume& volume, const nlohmann::json& status) {
-  const auto& layout = catalogue_.layout();
-  const auto update = layout.update(volume.target);
-  FERRY_ASSIGN(const bool planned, ferry::exists(sync::UpdatePaths(update).plan));
-  if (planned) {
-    FERRY_TRY(catalogue_.update(volume.target, [&](volumes::VolumeRecord& record) {
-      record.state = volumes::State::importing;
-      record.import = import_of(plan_, volume, ticket_);  // or it would be taken for an import of its own
-    }));
-    FERRY_TRY(sync::apply_plan(update, layout.data(volume.target), layout.baseline(volume.target)));
+Result<> TicketCommit::commit_update(std::size_t number) {
+  const auto& volume = plan_.volumes[number];
+  const auto& status = plan_.committing[number];
+  const auto record = catalogue_.find(volume.target);
+  const bool done = record && record->state == volumes::State::ready && record->migration == status;
+  FERRY_ASSIGN(const bool has_plan, ferry::exists(plan_of(volume)));
+  if (!done && !is_applied(volume)) {
+    if (has_plan) FERRY_TRY(apply(volume));
+    const bool expected = !plan_.planned.empty() && plan_.planned[number];
+    if (!has_plan && expected)
+      return fail(Code::corrupt, "what was to be done to it is not there any more: " + plan_of(volume).string());
   }
   FERRY_TRY(catalogue_.drop_update(volume.target));
   return finish_update(volume, status);
+}
+
+Result<> TicketCommit::apply(const TicketVolume& volume) {
+  const auto& layout = catalogue_.layout();
+  FERRY_TRY(catalogue_.update(volume.target, [&](volumes::VolumeRecord& record) {
+    record.state = volumes::State::importing;
+    record.import = import_of(plan_, volume, ticket_);  // or it would be taken for an import of its own
+  }));
+  FERRY_TRY(sync::apply_plan(layout.update(volume.target), layout.data(volume.target), layout.baseline(volume.target)));
+  return catalogue_.update(volume.target,
+                           [&](volumes::VolumeRecord& record) { record.import[applied_member] = ticket_; });
+}
+
+/// So that a plan that is not there any more can be told from one that was lost.
+bool TicketCommit::is_applied(const TicketVolume& volume) const {
+  const auto record = catalogue_.find(volume.target);
+  return record && record->state == volumes::State::importing && record->import.is_object() &&
+         record->import.value(applied_member, "") == ticket_;
 }
 
 Result<> TicketCommit::finish_update(const TicketVolume& volume, const nlohmann::json& status) {
@@ -87,6 +140,7 @@ Result<> TicketCommit::finish_update(const TicketVolume& volume, const nlohmann:
 }
 
 Result<> TicketCommit::undo() {
+  FERRY_TRY(take_back());
   Result<> all;
   for (const auto& volume : plan_.volumes) {
     const auto record = catalogue_.find(volume.target);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -25,24 +26,35 @@ class TicketCommit {
   Result<> prepare(const TicketVolume& volume);
 
   /// The one write that counts. Until it is durable nothing has happened to any volume. `outcomes`: see
-  /// TicketPlan::committing.
+  /// TicketPlan::committing. After an error it may be on disk nevertheless, until take_back() has succeeded.
   Result<> decide(nlohmann::json outcomes);
+
+  /// After an error of decide(): makes durable that nothing is decided.
+  Result<> take_back();
+
+  /// Of a decision that an earlier process has made: it may not be durable, if that was killed meanwhile.
+  Result<> confirm();
 
   /// Makes the volume of that number what has come. After an error it has to be repeated.
   Result<> commit(std::size_t number);
 
-  /// Takes back what was done for volumes of which nothing is decided.
+  /// Takes back what was done for volumes of which nothing is decided. Does nothing if that is not durable.
   Result<> undo();
 
  private:
+  Result<> store(const TicketPlan& plan);
+  std::filesystem::path plan_of(const TicketVolume& volume) const;
   Result<> commit_new(const TicketVolume& volume, const nlohmann::json& status);
-  Result<> commit_update(const TicketVolume& volume, const nlohmann::json& status);
+  Result<> commit_update(std::size_t number);
+  Result<> apply(const TicketVolume& volume);
+  bool is_applied(const TicketVolume& volume) const;
   Result<> finish_update(const TicketVolume& volume, const nlohmann::json& status);
 
   volumes::Catalogue& catalogue_;
   const Create create_;
   const std::string ticket_;
   TicketPlan plan_;
+  bool uncertain_ = false;  // the record on disk may say that it is decided
 };
 
 }  // namespace ferry::migration

@@ -43,7 +43,8 @@ TicketJob::TicketJob(Environment environment, std::string name, TicketPlan ticke
       peer_text_(plan().request.peer.text()),
       base_(base_status(environment_.catalogue, name_, plan())),
       peer_(std::move(peer)),
-      decided_(!plan().committing.is_null()) {
+      resumed_(!plan().committing.is_null()),
+      decided_(resumed_) {
   const auto& catalogue = environment_.catalogue;
   for (const auto& volume : plan().volumes) {
     Item& item = items_.emplace_back();
@@ -74,7 +75,7 @@ bool TicketJob::wait(Deadline deadline) const {
 }
 
 /// One of which the volumes are neither the old nor the new ones is, even when its thread was stopped.
-bool TicketJob::is_active() const { return !ended_ || (decided_ && outcome_.is_null()); }
+bool TicketJob::is_active() const { return !ended_ || ((decided_ || unclear_) && outcome_.is_null()); }
 
 void TicketJob::cancel() {
   {
@@ -121,9 +122,14 @@ Result<> TicketJob::bring() {
     FERRY_ASSIGN(const bool stayed, has_stayed(attempt));
     if (stayed) FERRY_TRY(decide());
   }
+  if (resumed_) FERRY_TRY(until_done([this] { return commit_.confirm(); }));
   // What is decided is carried out, however long a full disk may keep it from that.
+  return until_done([this] { return commit(); });
+}
+
+Result<> TicketJob::until_done(const std::function<Result<>()>& action) {
   while (true) {
-    auto done = commit();
+    auto done = action();
     if (done) return done;
     FERRY_TRY(wait_because(done.error()));
   }
@@ -275,8 +281,15 @@ Result<> TicketJob::decide() {
     status["finished"] = now_rfc3339();
     outcomes.push_back(std::move(status));
   }
-  FERRY_TRY(commit_.decide(std::move(outcomes)));
+  unclear_ = true;
+  const auto decided = commit_.decide(std::move(outcomes));
+  if (!decided) {  // what undo() takes away must not be what another process is going to carry out
+    FERRY_TRY(until_done([this] { return commit_.take_back(); }));
+    unclear_ = false;
+    return decided;
+  }
   decided_ = true;
+  unclear_ = false;
   for (auto& item : items_) item.before.reset();
   return {};
 }
@@ -294,7 +307,12 @@ Result<> TicketJob::commit() {
 }
 
 /// To be called when the thread is not running, or by it.
-Result<> TicketJob::undo() { return decided_ ? Result<>() : commit_.undo(); }
+Result<> TicketJob::undo() {
+  if (decided_) return {};
+  FERRY_TRY(commit_.undo());
+  unclear_ = false;
+  return {};
+}
 
 /// Writes the outcome into the ticket's record; after a failure it has taken back everything before.
 void TicketJob::end(const char* state, const Error* error) {

@@ -84,6 +84,7 @@ class TicketJob {
   Result<bool> has_stayed(unsigned attempt);
   Result<> decide();
   Result<> commit();
+  Result<> until_done(const std::function<Result<>()>& action);
   Result<> wait_because(const Error& error);
   void end(const char* state, const Error* error);
   nlohmann::json item_status(const Item& item) const;
@@ -99,7 +100,9 @@ class TicketJob {
   const std::shared_ptr<Peer> peer_;
   std::vector<Item> items_;
   std::atomic<bool> cancelled_{false};
-  std::atomic<bool> decided_{false};
+  const bool resumed_;  // decided by an earlier process
+  std::atomic<bool> decided_;
+  std::atomic<bool> unclear_{false};  // its record on disk may say that it is decided
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   bool ended_ = false;                // protected by mutex_

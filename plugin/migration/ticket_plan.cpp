@@ -51,6 +51,7 @@ nlohmann::json to_json(const TicketPlan& plan) {
                          {"volumes", volumes},
                          {"committing", plan.committing}};
   add_to_json(json, plan.request.peer);
+  if (!plan.planned.empty()) json["planned"] = plan.planned;
   add_to_json(json, plan.request.terms);
   return json;
 }
@@ -65,7 +66,10 @@ Result<TicketPlan> ticket_plan(const nlohmann::json& json) {
     plan.request.dry_run = json.at("dry_run").get<bool>();
     for (const auto& volume : json.at("volumes")) plan.volumes.push_back(ticket_volume(volume));
     plan.committing = json.at("committing");
-    if (!plan.committing.is_null() && plan.committing.size() != plan.volumes.size())
+    if (json.contains("planned")) plan.planned = json["planned"].get<std::vector<bool>>();
+    const bool decided = !plan.committing.is_null();
+    if ((decided && plan.committing.size() != plan.volumes.size()) ||
+        (!plan.planned.empty() && plan.planned.size() != plan.volumes.size()))
       return fail(Code::corrupt, "the stored ticket does not add up");
     return plan;
   } catch (const nlohmann::json::exception& error) {

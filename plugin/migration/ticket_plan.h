@@ -25,6 +25,9 @@ struct TicketPlan {
   std::vector<TicketVolume> volumes;
   /// Not null: it is decided that the volumes become what has come, and this is what Status says of each then.
   nlohmann::json committing = nullptr;
+  /// By volume, if it is decided: whether an update has a plan (sync/plan.h); without one nothing of it differs. Empty
+  /// in a record of an earlier version, where a plan that is missing means that.
+  std::vector<bool> planned{};
 };
 
 nlohmann::json to_json(const TicketPlan& plan);

@@ -238,15 +238,21 @@ Result<> Catalogue::commit_staging(const std::string& name, const std::function<
   const auto guard = names_.lock(name);
   const Snapshot current = find(name);
   if (!current) return fail(Code::not_found, "no such volume: " + name);
-  if (has_directory(layout_.data(name)))
+  const auto is_renamed = [&] { return has_directory(layout_.data(name)) && !has_directory(layout_.staging(name)); };
+  const bool again = is_renamed();  // by an attempt of which only the sync has failed
+  if (has_directory(layout_.data(name)) && !again)
     return fail(Code::already_exists,
                 "volume " + name + " has a data directory already, which is in the way of the import");
   VolumeRecord next = *current;
   change(next);
   Result<> done = store(next);
   if (done) done = finish_commit(next);
+  if (done && again) done = sync_directory(layout_.volume(name));
   if (!done) {  // also if store failed: it may have failed after its rename
-    if (auto undone = store(*current); !undone) spdlog::error("volume {}: {}", name, undone.error().message);
+    Result<> undone;
+    if (is_renamed()) undone = rename_durably(layout_.data(name), layout_.staging(name));
+    if (undone) undone = store(*current);  // else it stays ready on disk, which the next attempt or open() finishes
+    if (!undone) spdlog::error("volume {}: {}", name, undone.error().message);
     return done;
   }
   publish(std::move(next));

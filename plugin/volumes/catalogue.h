@@ -51,7 +51,7 @@ class Catalogue {
 
   /// Makes staging/ the content of an importing volume: the one instant at which an import becomes visible. `change`
   /// must set the state ready; it is durable before the rename, so that a crash in between is finished by open(). After
-  /// an error the record is what it was, unless the disk does not even take that.
+  /// an error the record is what it was, unless the disk does not even take that; it may be repeated.
   Result<> commit_staging(const std::string& name, const std::function<void(VolumeRecord&)>& change);
 
   /// Gives a failed import an empty staging directory again, and applies `change`, which must set the state importing.

@@ -49,8 +49,9 @@ class TicketsTest : public testing::Test {
   }
 
   /// The record of a ticket that another process has decided to update pg with, and has not got any further.
-  void store_decided_update(const std::string& ticket) {
+  void store_decided_update(const std::string& ticket, std::vector<bool> planned = {}) {
     TicketPlan plan{request_, "other-host", {{"pg", "update", host_.description, "lineage"}}, nullptr};
+    plan.planned = std::move(planned);
     plan.committing = nlohmann::json::array({{{"digest", "decided"}}});
     volumes::VolumeRecord record;
     record.name = ticket;

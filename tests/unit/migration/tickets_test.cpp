@@ -18,11 +18,18 @@ TEST(TicketPlan, SurvivesItsRecord) {
   volume.source = {"pg", "ferry", "lineage", 3, volumes::Mode::ro, {{"l", "1"}}, {{"o", "2"}}, false, 0};
   plan.volumes = {volume};
   plan.committing = nlohmann::json::array({{{"digest", "d"}}});
+  plan.planned = {true};
   const auto again = ticket_plan(to_json(plan));
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_EQ(to_json(*again), to_json(plan));
   EXPECT_EQ(again->volumes.front().source.mode, volumes::Mode::ro);
+  auto earlier = to_json(plan);
+  earlier.erase("planned");
+  EXPECT_TRUE(ticket_plan(earlier)->planned.empty());
   auto damaged = to_json(plan);
+  damaged["planned"] = {true, true};
+  EXPECT_EQ(ticket_plan(damaged).error().code, Code::corrupt);
+  damaged = earlier;
   damaged["committing"] = nlohmann::json::array();
   EXPECT_EQ(ticket_plan(damaged).error().code, Code::corrupt);
   EXPECT_EQ(ticket_plan(nullptr).error().code, Code::corrupt);
@@ -139,6 +146,30 @@ TEST_F(TicketsTest, WhatIsDecidedIsDoneWithoutThePeer) {
   ASSERT_TRUE(tickets_->wait("pg", after(std::chrono::seconds(20))));
   EXPECT_EQ(tickets_->status(*catalogue_->find("t2"))["state"], "done");
   EXPECT_EQ(*read_file(data("pg") / "file"), "two");
+  EXPECT_EQ(catalogue_->find("pg")->migration["digest"], "decided");
+}
+
+// Of a volume of which the record does not show that it is done.
+TEST_F(TicketsTest, APlanThatIsMissingIsNotTakenForNothingToDo) {
+  run("t1", request_);
+  store_decided_update("t2", {true});
+  ASSERT_TRUE(catalogue_->prepare_update("pg"));
+  const auto before = catalogue_->find("pg")->migration;
+  tickets_->resume();
+  EXPECT_FALSE(tickets_->wait("pg", after(std::chrono::milliseconds(300))));
+  EXPECT_THAT(tickets_->status(*catalogue_->find("t2"))["migration"]["error"].get<std::string>(),
+              testing::HasSubstr("is not there any more"));
+  EXPECT_EQ(catalogue_->find("pg")->migration, before);
+  EXPECT_EQ(tickets_->holder("pg"), "t2");
+  // As it is when the process ends after the plan has gone.
+  tickets_->abandon_all();
+  ASSERT_TRUE(catalogue_->update("pg", [](volumes::VolumeRecord& record) {
+    record.state = volumes::State::importing;
+    record.import["applied"] = "t2";
+  }));
+  restart();
+  tickets_->resume();
+  ASSERT_TRUE(tickets_->wait("pg", after(std::chrono::seconds(20))));
   EXPECT_EQ(catalogue_->find("pg")->migration["digest"], "decided");
 }
 

@@ -2,7 +2,7 @@
 
 #include "support/mounts.h"
 #include "support/seed.h"
-#include "sync/intercepted_calls.h"
+#include "support/intercepted_calls.h"
 #include "sync/migration_fixture.h"
 
 namespace ferry::sync {

@@ -1,7 +1,7 @@
 #include <unistd.h>
 
 #include "base/time.h"
-#include "sync/intercepted_calls.h"
+#include "support/intercepted_calls.h"
 #include "sync/migration_fixture.h"
 
 namespace ferry::sync {

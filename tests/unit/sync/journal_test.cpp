@@ -8,7 +8,7 @@
 #include "support/golden.h"
 #include "support/temporary_directory.h"
 #include "sync/blocks.h"
-#include "sync/intercepted_calls.h"
+#include "support/intercepted_calls.h"
 #include "sync/wire.h"
 
 namespace ferry::sync {

@@ -14,7 +14,7 @@
 #include "support/cases.h"
 #include "support/seed.h"
 #include "sync/full_tree.h"
-#include "sync/intercepted_calls.h"
+#include "support/intercepted_calls.h"
 #include "sync/random_tree.h"
 #include "sync/update_fixture.h"
 

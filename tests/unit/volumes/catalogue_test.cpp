@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/random.h"
 #include "support/golden.h"
+#include "support/intercepted_calls.h"
 #include "support/mounts.h"
 #include "support/temporary_directory.h"
 
@@ -353,6 +354,38 @@ TEST_F(CatalogueTest, ACommitWhoseRecordMayBeOnDiskIsTakenBack) {
   open();
   EXPECT_EQ(state("one"), State::importing);
   EXPECT_TRUE(fs::exists(layout_.staging("one")));
+}
+
+TEST_F(CatalogueTest, ACommitOfWhichASyncFailsIsTakenBackAndMayBeRepeated) {
+  open();
+  const auto commit = [&] {
+    return catalogue_->commit_staging("one", [](VolumeRecord& record) { record.state = State::ready; });
+  };
+  for (const int failures : {1, 2, 3}) {
+    ASSERT_TRUE(catalogue_->create(record_of("one", State::importing)));
+    write(layout_.staging("one") / "file", "content");
+    int left = failures;
+    {
+      // The first is that of the record, the second that of staging, which is data by then.
+      int syncs = 0;
+      const test::InterceptedCalls calls([&](const test::Call& call) {
+        const bool counts = call.name == "fsync" && call.place == layout_.volume("one") && ++syncs >= 2;
+        return counts && left-- > 0 ? EIO : 0;
+      });
+      EXPECT_FALSE(commit());
+    }
+    EXPECT_EQ(state("one"), State::importing);
+    if (failures == 3) open();  // as another process finds it
+    if (state("one") == State::importing) {
+      ASSERT_TRUE(commit());
+    }
+    EXPECT_EQ(state("one"), State::ready);
+    EXPECT_EQ(*read_file(layout_.data("one") / "file"), "content");
+    EXPECT_FALSE(fs::exists(layout_.staging("one")));
+    open();
+    EXPECT_EQ(state("one"), State::ready);
+    ASSERT_TRUE(catalogue_->remove("one"));
+  }
 }
 
 TEST_F(CatalogueTest, DroppedStagingIsGone) {

@@ -1,4 +1,4 @@
-#include "sync/intercepted_calls.h"
+#include "support/intercepted_calls.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
