@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <set>
+#include <system_error>
 
 #include "base/directory.h"
 #include "base/files.h"
@@ -43,6 +44,23 @@ Result<> copy_range(int from, int to, const Extent& range) {
 Result<> empty_directory(int directory) {
   FERRY_ASSIGN(const auto names, names_in(directory));
   for (const auto& name : names) FERRY_TRY(remove_tree_at(directory, name));
+  return {};
+}
+
+/// What an operator can do about what nobody is permitted to change.
+tl::unexpected<Error> explained(const Error& error, const std::string& what) {
+  if (!error.message.ends_with(std::generic_category().message(EPERM))) return fail(error.code, error.message);
+  return fail(Code::denied,
+              error.message + "; is " + what +
+                  " or its directory immutable or append-only (lsattr)? `chattr -i -a` it, and the update "
+                  "goes on");
+}
+
+Result<> delete_gone(int gone, const UpdatePaths& paths) {
+  if (auto done = empty_directory(gone); !done)
+    return explained(
+        {done.error().code, "what was taken away, in " + paths.gone.string() + ": " + done.error().message},
+        "something there");
   return {};
 }
 
@@ -98,7 +116,8 @@ class Applier {
       if (find(gone_, place, info)) continue;
       FERRY_ASSIGN(const int directory, directories_.open(removal.directory));
       if (::renameat(directory, removal.name.c_str(), gone_, place.c_str()) != 0 && errno != ENOENT)
-        return fail_errno("take away " + printable(removal.name));
+        return fail_errno("take away " + printable(removal.name) + " from " +
+                          Directories::shown(entries_, removal.directory));
     }
     if (::syncfs(data_) != 0) return fail_errno("sync what was taken away");  // before anything comes in its place
     return write_file_atomically(paths_.taken, "");
@@ -184,7 +203,7 @@ class Applier {
     const auto linked = [&] { return ::linkat(from.get(), target.name.c_str(), to, entry.name.c_str(), 0) == 0; };
     if (linked()) return {};
     if (errno != EMLINK) return fail_errno("link");
-    FERRY_TRY(empty_directory(gone_));  // its names count too
+    FERRY_TRY(delete_gone(gone_, paths_));  // its names count too
     if (!linked()) return fail_errno("link");
     return {};
   }
@@ -231,9 +250,10 @@ Result<> apply_plan(const std::filesystem::path& update, const std::filesystem::
   FERRY_ASSIGN(const Fd root, open_at(AT_FDCWD, data.string(), O_RDONLY | O_DIRECTORY));
   FERRY_ASSIGN(const Fd content, open_at(AT_FDCWD, paths.content.string(), O_RDONLY | O_DIRECTORY));
   FERRY_ASSIGN(const Fd gone, open_at(AT_FDCWD, paths.gone.string(), O_RDONLY | O_DIRECTORY));
-  FERRY_TRY(Applier(plan, paths, root.get(), content.get(), gone.get()).run());
+  if (auto done = Applier(plan, paths, root.get(), content.get(), gone.get()).run(); !done)
+    return explained(done.error(), "that");
   // The ctimes of what stays change with that, and the baseline has to have the last ones.
-  if (plan.splits_inodes) FERRY_TRY(empty_directory(gone.get()));
+  if (plan.splits_inodes) FERRY_TRY(delete_gone(gone.get(), paths));
   // What it lost is written again when the plan is repeated: patches are, and replacements were durable before.
   if (::syncfs(root.get()) != 0) return fail_errno("sync " + data.string());
   FERRY_ASSIGN(const auto foreign, foreign_names(plan, root.get()));

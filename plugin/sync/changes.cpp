@@ -283,18 +283,18 @@ Result<> Changes::take_away() {
       new_of[old] = index;
   }
   relinked_.assign(old_entries_.size(), false);
-  std::vector<bool> gone(old_entries_.size(), false);
+  gone_.assign(old_entries_.size(), false);
   for (std::uint32_t old = 1; old < old_entries_.size(); ++old) {
     if (cancelled_) return fail(Code::cancelled, "cancelled");
     const std::uint32_t parent = old_entries_[old].parent;
-    gone[old] = gone[parent] || new_of[old] == none;
-    if (gone[old] || plan_[new_of[old]].step == Step::replace) relinked_[inode_of(old)] = true;
-    if (!gone[old] || gone[parent]) continue;
+    gone_[old] = gone_[parent] || new_of[old] == none;
+    if (gone_[old] || plan_[new_of[old]].step == Step::replace) relinked_[inode_of(old)] = true;
+    if (!gone_[old] || gone_[parent]) continue;
     removals_.push_back({new_of[parent], old_entries_[old].name.str()});
     touch(new_of[parent]);
   }
   for (const auto& [parent, name] : version_.left_out) {
-    if (gone[parent]) continue;
+    if (gone_[parent]) continue;
     removals_.push_back({new_of[parent], name.str()});
     touch(new_of[parent]);
   }
@@ -304,7 +304,7 @@ Result<> Changes::take_away() {
   }
   splits_inodes_ = false;
   for (std::uint32_t old = 1; old < old_entries_.size(); ++old)
-    if (old_entries_[old].type == Type::hard_link && gone[old] != gone[old_entries_[old].link]) splits_inodes_ = true;
+    if (old_entries_[old].type == Type::hard_link && gone_[old] != gone_[old_entries_[old].link]) splits_inodes_ = true;
   return {};
 }
 
@@ -347,12 +347,31 @@ Result<> Changes::check_changeable() const {
                                   " would have to change, and is immutable or append-only here (lsattr); "
                                   "`chattr -i -a` it and try again");
   };
+  const auto check_old = [&](std::uint32_t old) {
+    return check(old_entries_[old].parent, old_entries_[old].name.str());
+  };
   for (std::uint32_t index = 0; index < entries_.size(); ++index) {
     const std::uint32_t old = old_of_[index];
     if (old == none || plan_[index].step == Step::keep || plan_[index].step == Step::absent) continue;
-    FERRY_TRY(check(old_entries_[old].parent, old_entries_[old].name.str()));
+    FERRY_TRY(check_old(old));
   }
   for (const auto& removal : removals_) FERRY_TRY(check(old_of_[removal.directory], removal.name));
+  return check_linkable(check_old);
+}
+
+/// Where files get or lose names, what keeps its inode has to take another name, and what is taken away has to be
+/// deleted with all that is below it, because its names count or show in ctimes.
+Result<> Changes::check_linkable(const std::function<Result<>(std::uint32_t old)>& check) const {
+  bool links = false;
+  for (std::uint32_t index = 0; index < entries_.size(); ++index) {
+    if (entries_[index].type != Type::hard_link || plan_[index].step != Step::make) continue;
+    links = true;
+    const std::uint32_t target = entries_[index].link;
+    if (old_of_[target] != none && plan_[target].step == Step::keep) FERRY_TRY(check(old_of_[target]));
+  }
+  if (!links && !splits_inodes_) return {};
+  for (std::uint32_t old = 1; old < old_entries_.size(); ++old)
+    if (gone_[old]) FERRY_TRY(check(old));
   return {};
 }
 

@@ -53,6 +53,7 @@ class Changes : public Target {
 
   Result<> check_unchanged() const;
   Result<> check_changeable() const;
+  Result<> check_linkable(const std::function<Result<>(std::uint32_t old)>& check) const;
   void decide_all();
   Step decide(std::uint32_t index);
   Step decide_file(std::uint32_t index);
@@ -88,6 +89,7 @@ class Changes : public Target {
   std::vector<std::uint32_t> old_of_;   // by entry: the old one of the same path, or none
   std::vector<std::uint32_t> copy_of_;  // by old entry: that of the baseline, or none
   std::vector<bool> taken_;             // by old entry: its inode is a file's already
+  std::vector<bool> gone_;              // by old entry: its name goes
   std::vector<bool> relinked_;          // by old entry: its inode gets or loses names, which its ctime shows
   std::vector<Plan::Entry> plan_;
   std::vector<Plan::Removal> removals_;
