@@ -2,8 +2,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -60,7 +62,7 @@ enum class FrameKind : std::uint8_t {
 enum class Outcome : std::uint8_t {
   complete = 1,
   changed = 2,   ///< it is not, or did not stay, what the manifest says: what was sent may be torn
-  vanished = 3,  ///< the name is gone or means another inode; nothing was sent
+  vanished = 3,  ///< all its names are gone or mean another inode; nothing was sent
 };
 
 /// Reads the wanted content below a directory and encodes it as frames. Skips holes. Not thread-safe.
@@ -76,6 +78,8 @@ class ContentSource : public ByteSource {
   bool done() const { return at_ == wants_.wants.size(); }
   Result<> open_next(std::string& out);
   Result<Fd> open_file();
+  Result<Fd> open_name(std::uint32_t index);
+  const std::vector<std::pair<std::uint32_t, std::uint32_t>>& links();
   Result<> read_block(std::string& out);
   Result<> fill_buffer(std::uint64_t begin, std::uint64_t end);
   void clear_holes(std::uint64_t block, const std::vector<Extent>& data);
@@ -92,7 +96,8 @@ class ContentSource : public ByteSource {
   const Wants wants_;
   Directories directories_;
   std::size_t at_ = 0;  // the want that comes next or is being answered
-  Fd file_;             // of file_entry_
+  std::optional<std::vector<std::pair<std::uint32_t, std::uint32_t>>> links_;  // (what it links to, hard link), sorted
+  Fd file_;                                                                    // of file_entry_
   std::uint32_t file_entry_ = 0;
   bool answering_ = false;    // the want at_, from file_
   Extent extent_;             // of that want

@@ -61,17 +61,40 @@ Result<> ContentSource::open_next(std::string& out) {
   return {};
 }
 
-/// None if it is not there any more.
+/// None if it is not there any more, under any of its names.
 Result<Fd> ContentSource::open_file() {
-  auto directory = directories_.open(entry().parent);
+  FERRY_ASSIGN(Fd file, open_name(want().entry));
+  if (file) return file;
+  const auto& all = links();
+  auto link = std::lower_bound(all.begin(), all.end(), std::pair(want().entry, std::uint32_t{0}));
+  for (; !file && link != all.end() && link->first == want().entry; ++link) {
+    FERRY_ASSIGN(file, open_name(link->second));
+  }
+  return file;
+}
+
+/// None if that name is gone, or another inode's.
+Result<Fd> ContentSource::open_name(std::uint32_t index) {
+  const Entry& name = entries_[index];
+  auto directory = directories_.open(name.parent);
   // O_NONBLOCK: what was a regular file may be a FIFO by now, which open(2) would wait on.
-  auto file = directory ? open_at(*directory, entry().name.str(), O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK)
+  auto file = directory ? open_at(*directory, name.name.str(), O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK)
                         : Result<Fd>(pass(directory));
   if (!file && file.error().code == Code::not_found) return Fd();
   if (!file) return pass(file);
   struct stat info {};
   const bool same = ::fstat(file->get(), &info) == 0 && S_ISREG(info.st_mode) && info.st_ino == entry().inode;
   return same ? std::move(file) : Result<Fd>(Fd());
+}
+
+/// Looked for once, and only if a file has vanished.
+const std::vector<std::pair<std::uint32_t, std::uint32_t>>& ContentSource::links() {
+  if (links_) return *links_;
+  links_.emplace();
+  for (std::uint32_t index = 0; index < entries_.size(); ++index)
+    if (entries_[index].type == Type::hard_link) links_->emplace_back(entries_[index].link, index);
+  std::sort(links_->begin(), links_->end());
+  return *links_;
 }
 
 /// The next data between `from` and `end`, from where nothing was found before. Asks the file system for every file:

@@ -409,16 +409,21 @@ Result<> Receiver::make_durable(Journal& journal) const {
 std::vector<std::string> Receiver::warnings(const Round& round) {
   constexpr std::size_t most = 20;
   std::vector<std::string> all;
-  const auto add = [&all](std::string text) {
-    if (all.size() < most) all.push_back(std::move(text));
+  auto add = [&all, left = std::size_t{0}](std::string text) mutable {
+    if (all.size() < most) return all.push_back(std::move(text));
+    all.back() = "and " + std::to_string((left += left == 0 ? 2 : 1)) + " more";  // instead of the last one, too
   };
-  const auto name = [&round](std::uint32_t index) { return quote(Directories::path(round.manifest->entries, index)); };
+  const auto& entries = round.manifest->entries;
+  const auto name = [&entries](std::uint32_t index) { return quote(Directories::path(entries, index)); };
   if (!round.seal.warning.empty()) add(round.seal.warning);
   if (round.seal.changed != 0 && round.torn.empty() && round.lost.empty())
     add(std::to_string(round.seal.changed) + " entries changed while the volume was read: the copy may be torn");
   for (const auto& warning : round.manifest->info.warnings) add(warning);
   for (const auto index : round.torn) add("changed while it was read: " + name(index));
   for (const auto index : round.lost) add("vanished while it was read: " + name(index));
+  for (std::uint32_t index = 0; index < entries.size() && !round.lost.empty(); ++index)
+    if (entries[index].type == Type::hard_link && round.lost.contains(entries[index].link))
+      add("left out, because " + name(entries[index].link) + ", the same file, vanished: " + name(index));
   return all;
 }
 

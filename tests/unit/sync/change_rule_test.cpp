@@ -1,7 +1,7 @@
 #include <sys/mman.h>
 
+#include "support/intercepted_calls.h"
 #include "support/mounts.h"
-#include "sync/intercepted_calls.h"
 #include "sync/migration_fixture.h"
 #include "sync/walk.h"
 

@@ -209,6 +209,55 @@ TEST_F(ReceiverTest, AReceiptCountsOnlyWhatIsInTheCopy) {
   EXPECT_THAT(receipt->warnings, testing::ElementsAre(HasSubstr("\"vanishes\"")));
 }
 
+TEST_F(ReceiverTest, AFileIsReadUnderAnyOfItsNames) {
+  write(source_ / "a", std::string(8192, 'x'));
+  fs::create_hard_link(source_ / "a", source_ / "b");
+  fs::create_hard_link(source_ / "a", source_ / "c");
+  let_ctimes_settle();
+  options_.writers = Writers::allowed;
+  options_.rounds = 1;
+  auto source = open_source();
+  source.after_manifest = [&] {
+    fs::remove(source_ / "a");
+    fs::remove(source_ / "b");
+    write(source_ / "b", "another file");
+  };
+  const auto receipt = receive(source);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  EXPECT_EQ(*read_file(staging_ / "c"), std::string(8192, 'x'));
+  EXPECT_EQ(fs::hard_link_count(staging_ / "c"), 3U);
+  EXPECT_EQ(receipt->consistency, "live");
+}
+
+TEST_F(ReceiverTest, WhatIsLeftOutIsNamedOrCounted) {
+  fs::create_directory(source_ / "directory");
+  write(source_ / "directory" / "first", "x");
+  for (int i = 0; i < 3; ++i)
+    fs::create_hard_link(source_ / "directory" / "first", source_ / ("name" + std::to_string(i)));
+  let_ctimes_settle();
+  options_.writers = Writers::allowed;
+  options_.rounds = 1;
+  const auto vanish = [&] {
+    for (const auto& entry : fs::directory_iterator(source_)) fs::remove_all(entry.path());
+  };
+  {
+    auto source = open_source();
+    source.after_manifest = vanish;
+    const auto receipt = receive(source);
+    ASSERT_TRUE(receipt) << receipt.error().message;
+    for (const char* name : {"\"directory/first\"", "\"name0\"", "\"name1\"", "\"name2\""})
+      EXPECT_THAT(receipt->warnings, testing::Contains(HasSubstr(name)));
+  }
+  for (int i = 0; i < 30; ++i) write(source_ / std::to_string(i), "x");
+  let_ctimes_settle();
+  auto source = open_source();
+  source.after_manifest = vanish;
+  const auto receipt = receive(source);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  ASSERT_EQ(receipt->warnings.size(), 20U);
+  EXPECT_EQ(receipt->warnings.back(), "and 11 more");
+}
+
 TEST_F(ReceiverTest, FollowsEveryChangeOfTypeBetweenRounds) {
   fs::create_directory(source_ / "was-directory");
   write(source_ / "was-directory" / "inside", "x");
