@@ -286,7 +286,7 @@ Result<> TicketJob::decide() {
   if (!decided) {  // what undo() takes away must not be what another process is going to carry out
     FERRY_TRY(until_done([this] { return commit_.take_back(); }));
     unclear_ = false;
-    return decided;
+    return pass(decided);
   }
   decided_ = true;
   unclear_ = false;

@@ -1,8 +1,8 @@
 #include <utility>
 
+#include "support/intercepted_calls.h"
 #include "support/mounts.h"
 #include "support/seed.h"
-#include "support/intercepted_calls.h"
 #include "sync/migration_fixture.h"
 
 namespace ferry::sync {

@@ -6,9 +6,9 @@
 
 #include "base/files.h"
 #include "support/golden.h"
+#include "support/intercepted_calls.h"
 #include "support/temporary_directory.h"
 #include "sync/blocks.h"
-#include "support/intercepted_calls.h"
 #include "sync/wire.h"
 
 namespace ferry::sync {

@@ -12,9 +12,9 @@
 #include <utility>
 
 #include "support/cases.h"
+#include "support/intercepted_calls.h"
 #include "support/seed.h"
 #include "sync/full_tree.h"
-#include "support/intercepted_calls.h"
 #include "sync/random_tree.h"
 #include "sync/update_fixture.h"
 
