@@ -127,7 +127,7 @@ TEST_F(Checked, WhatIsNoKeyIsNoTrouble) {
 }
 
 TEST(Base64, BothWays) {
-  for (const std::string text : {"", "a", "ab", "abc", "abcd", std::string("\0\xff\x10", 3).c_str()})
+  for (const auto& text : std::vector<std::string>{"", "a", "ab", "abc", "abcd", std::string("\0\xff\x10", 3)})
     EXPECT_EQ(decode_base64(encode_base64(text)), text);
   EXPECT_EQ(encode_base64("ab"), "YWI=");
   for (const auto* wrong : {"a", "ab=", "a$==", "====="}) EXPECT_FALSE(decode_base64(wrong)) << wrong;
