@@ -282,7 +282,7 @@ Result<> TicketJob::decide() {
     outcomes.push_back(std::move(status));
   }
   unclear_ = true;
-  const auto decided = commit_.decide(std::move(outcomes));
+  auto decided = commit_.decide(std::move(outcomes));
   if (!decided) {  // what undo() takes away must not be what another process is going to carry out
     FERRY_TRY(until_done([this] { return commit_.take_back(); }));
     unclear_ = false;
