@@ -108,20 +108,18 @@ struct Mapped {
 
 Mapped map(const fs::path& path) {
   constexpr std::size_t most = 64;
-  std::string buffer(sizeof(fiemap) + most * sizeof(fiemap_extent), '\0');
-  fiemap request{};
+  // In memory of its own, because it ends in an array without a length.
+  std::vector<std::uint64_t> memory((sizeof(fiemap) + most * sizeof(fiemap_extent)) / sizeof(std::uint64_t));
+  auto& request = *reinterpret_cast<fiemap*>(memory.data());
   request.fm_length = FIEMAP_MAX_OFFSET;
   request.fm_flags = FIEMAP_FLAG_SYNC;
   request.fm_extent_count = most;
-  std::memcpy(buffer.data(), &request, sizeof request);
   const Fd file = *open_at(AT_FDCWD, path.string(), O_RDONLY);
-  EXPECT_EQ(::ioctl(file.get(), FS_IOC_FIEMAP, buffer.data()), 0);
-  std::memcpy(&request, buffer.data(), sizeof request);
+  EXPECT_EQ(::ioctl(file.get(), FS_IOC_FIEMAP, &request), 0);
   EXPECT_LT(request.fm_mapped_extents, most);
   Mapped mapped;
-  for (unsigned i = 0; i < request.fm_mapped_extents; ++i) {
-    fiemap_extent extent{};
-    std::memcpy(&extent, buffer.data() + sizeof(fiemap) + i * sizeof extent, sizeof extent);
+  for (unsigned i = 0; i < std::min<unsigned>(request.fm_mapped_extents, most); ++i) {
+    const fiemap_extent& extent = request.fm_extents[i];
     mapped.bytes += extent.fe_length;
     if ((extent.fe_flags & FIEMAP_EXTENT_SHARED) != 0) mapped.shared += extent.fe_length;
   }
