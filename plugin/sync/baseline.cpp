@@ -155,9 +155,9 @@ Result<Baseline> read_baseline(const std::filesystem::path& path) {
         baseline.files.resize(index);
         auto& file = baseline.files.emplace_back();
         file.inode = reader.number();
-        file.ctime_ns = reader.number();
+        file.set_ctime(reader.number());
         file.digest = reader.digest();
-        file.stable = reader.byte() != 0;
+        file.stable = reader.byte() != 0 ? 1 : 0;
         return reader.at_end() ? Result<>() : fail(Code::corrupt, path.string() + " is damaged");
       }
       default: return decoder.record(body);

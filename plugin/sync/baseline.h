@@ -20,10 +20,12 @@ struct Baseline {
   /// What an entry is here; nothing of hard links.
   struct File {
     std::uint64_t inode = 0;  ///< 0: it did not arrive
-    std::uint64_t ctime_ns = 0;
-    Digest digest{};      ///< of regular files, as is the following: the ContentDigest
-    bool stable = false;  ///< the sender's inode, size and ctime prove that its content is this
+    std::uint64_t ctime_ns : 63 = 0;
+    std::uint64_t stable : 1 = 0;  ///< the sender's inode, size and ctime prove that its content is `digest`
+    Digest digest{};               ///< of regular files, as is `stable`: the ContentDigest
     bool operator==(const File&) const = default;
+
+    void set_ctime(std::uint64_t nanoseconds) { ctime_ns = nanoseconds & (UINT64_MAX >> 1); }
   };
 
   Manifest manifest;

@@ -57,14 +57,13 @@ Result<std::vector<FileExtent>> Changes::prepare() {
 /// Whatever was written here since the last copy, either way, would be lost.
 Result<> Changes::check_unchanged() const {
   if (replace_ == Replace::allowed || version_.untouched) return {};
-  std::string first;
-  if (version_.baseline) first = difference(*version_.baseline, old_entries_);
-  if (version_.baseline && first.empty()) return {};
+  const std::string& first = version_.difference;
+  if (version_.copy && first.empty()) return {};
   const auto& info = manifest_.info;
   const bool from_here = !info.origin.empty() && info.origin == version_.host && info.origin_stamp != Digest{};
   if (from_here && info.origin_stamp == stamp_of(old_entries_)) return {};
   const std::string help = "; pass -o replace=true to lose those changes, or remove the volume";
-  if (!version_.baseline)
+  if (!version_.copy)
     return fail(
         Code::already_exists,
         "the volume may have been changed here: Ferry's list of what it was when it was last copied is missing" + help);
@@ -74,8 +73,6 @@ Result<> Changes::check_unchanged() const {
 
 void Changes::decide_all() {
   old_of_ = match_paths(entries_, old_entries_);
-  copy_of_.clear();
-  if (version_.baseline) copy_of_ = match_paths(old_entries_, version_.baseline->manifest.entries);
   taken_.assign(old_entries_.size(), false);
   plan_.assign(entries_.size(), {});
   old_.of.assign(entries_.size(), none);
@@ -118,7 +115,7 @@ Changes::Step Changes::decide_file(std::uint32_t index) {
   const std::uint32_t old = inode_of(old_of_[index]);
   // Two files that were one: only the first can stay the inode.
   if (old_entries_[old].type != Type::regular || taken_[old]) return Step::replace;
-  if (find_equal_content(index, old)) {
+  if (equal_content(index, old)) {
     taken_[old] = true;
     return same_metadata(entry, old_entries_[old]) ? Step::keep : Step::metadata;
   }
@@ -129,30 +126,22 @@ Changes::Step Changes::decide_file(std::uint32_t index) {
   return Step::patch;
 }
 
-/// Whether the old file is known to have the content of the new one, without reading either; then notes its digest.
-bool Changes::find_equal_content(std::uint32_t index, std::uint32_t old) {
+/// The digest of the old file's content if that is known to be the new one's, without reading either.
+std::optional<Digest> Changes::equal_content(std::uint32_t index, std::uint32_t old) const {
   const Entry& entry = entries_[index];
   const Entry& here = old_entries_[old];
-  if (entry.size != here.size) return false;
-  plan_[index].stable = is_stable(entry.ctime_ns, manifest_.info.stable_before_ns);
-  if (entry.size == 0) return true;
+  if (entry.size != here.size) return std::nullopt;
+  if (entry.size == 0) return Digest{};
   const Origin* origin = origin_of(index);
-  if (origin != nullptr && manifest_.info.origin == version_.host && origin->inode == here.inode &&
-      origin->ctime_ns == here.ctime_ns) {  // the sender has it from here
-    plan_[index].digest = origin->digest;
-    return true;
-  }
-  if (copy_of_.empty() || copy_of_[old] == none) return false;
-  const Baseline& baseline = *version_.baseline;
-  const Entry& name = baseline.manifest.entries[copy_of_[old]];
-  const std::uint32_t copy = name.type == Type::hard_link ? name.link : copy_of_[old];
-  if (!is_unwritten(baseline, copy, here)) return false;
-  const Entry& copied = baseline.manifest.entries[copy];
-  const bool same_version = baseline.files[copy].stable && manifest_.info.host == baseline.manifest.info.host &&
+  const bool from_here = origin != nullptr && manifest_.info.origin == version_.host && origin->inode == here.inode &&
+                         origin->ctime_ns == here.ctime_ns;
+  if (from_here) return origin->digest;
+  if (!version_.is_unwritten(old)) return std::nullopt;
+  const Baseline::File& copied = version_.copied[old];
+  const bool same_version = copied.stable != 0 && manifest_.info.host == version_.copy->host &&
                             copied.inode == entry.inode && copied.ctime_ns == entry.ctime_ns;
-  if (!same_version && (origin == nullptr || origin->digest != baseline.files[copy].digest)) return false;
-  plan_[index].digest = baseline.files[copy].digest;
-  return true;
+  if (!same_version && (origin == nullptr || origin->digest != copied.digest)) return std::nullopt;
+  return copied.digest;
 }
 
 const Origin* Changes::origin_of(std::uint32_t index) const {
@@ -165,7 +154,7 @@ const Origin* Changes::origin_of(std::uint32_t index) const {
 void Changes::suggest(const std::vector<FileExtent>& wants, Candidates& candidates) const {
   Search search(wants, entries_, &old_, page_size, candidates);
   if (search.empty()) return;
-  const bool has_inodes = version_.baseline && version_.baseline->manifest.info.host == manifest_.info.host;
+  const bool has_inodes = version_.copy && version_.copy->host == manifest_.info.host;
   if (has_inodes) search.by_inode();
   const std::size_t root = candidates.add_root(Fd(::fcntl(version_.root.get(), F_DUPFD_CLOEXEC, 0)));
   for (std::uint32_t old = 1; old < old_entries_.size(); ++old) {
@@ -173,16 +162,9 @@ void Changes::suggest(const std::vector<FileExtent>& wants, Candidates& candidat
     if (file.type != Type::regular || !search.is_of_interest(file)) continue;
     const std::string path = Directories::path(old_entries_, old);
     search.offer(Search::likeness(file), root, path);
-    if (has_inodes && copy_of_[old] != none)
-      search.offer(Search::likeness_of_inode(file, copied_from(old).inode), root, path);
+    if (has_inodes && version_.copied[old].inode != 0)
+      search.offer(Search::likeness_of_inode(file, version_.copied[old].inode), root, path);
   }
-}
-
-/// What the sender had when the old entry was copied, of which the baseline tells.
-const Entry& Changes::copied_from(std::uint32_t old) const {
-  const auto& copied = version_.baseline->manifest.entries;
-  const Entry& name = copied[copy_of_[old]];
-  return name.type == Type::hard_link ? copied[name.link] : name;
 }
 
 /// What the file that is to be patched is now; none if it is to be received as a whole.
@@ -315,21 +297,22 @@ void Changes::touch(std::uint32_t directory) {
 
 Digest Changes::known_digest(std::uint32_t entry) const {
   const Step step = plan_[entry].step;
-  if (step == Step::keep || step == Step::metadata) return plan_[entry].digest;
+  if (step == Step::keep || step == Step::metadata)
+    return equal_content(entry, inode_of(old_of_[entry])).value_or(Digest{});
   return journal_.find(Directories::path(entries_, entry)).value_or(FileProgress{}).digest;
 }
 
-Result<> Changes::conclude(Manifest&& manifest, const std::vector<Digest>& digests,
-                           const std::set<std::uint32_t>& torn) {
+Result<> Changes::conclude(const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) {
   if (changes_nothing_) {  // an earlier attempt may have found something
     FERRY_TRY(remove_tree(plan_path_));
     return sync_directory(plan_path_.parent_path());
   }
   FERRY_TRY(check_changeable());
-  const Plan made = plan(std::move(manifest), digests, torn);
-  overwrites_ = !made.removals.empty() || std::any_of(made.entries.begin(), made.entries.end(),
-                                                      [](const auto& entry) { return entry.step != Step::keep; });
-  return write_plan(plan_path_, made);
+  const auto patches = take_patches(torn);
+  overwrites_ = !removals_.empty() ||
+                std::any_of(plan_.begin(), plan_.end(), [](const auto& entry) { return entry.step != Step::keep; });
+  const auto entry = [&](std::uint32_t index) { return planned(index, digests[index]); };
+  return write_plan(plan_path_, {manifest_, entry, removals_, patches, splits_inodes_});
 }
 
 /// Once it is decided upon, the plan must not fail for good: nobody may change what is immutable or append-only, and
@@ -379,35 +362,40 @@ Result<> Changes::check_linkable(const std::function<Result<>(std::uint32_t old)
 /// have happened.
 bool Changes::is_all_as_copied() const {
   if (!version_.untouched || entries_.size() != old_entries_.size() || !removals_.empty()) return false;
-  const auto& copied = version_.baseline->manifest;
-  if (manifest_.info.host != copied.info.host || manifest_.info.lineage != copied.info.lineage) return false;
+  const ManifestInfo& copy = *version_.copy;
+  if (manifest_.info.host != copy.host || manifest_.info.lineage != copy.lineage) return false;
   for (std::uint32_t index = 0; index < entries_.size(); ++index)
     if (plan_[index].step != Step::keep || old_of_[index] != index ||
-        entries_[index].inode != copied.entries[index].inode ||
-        entries_[index].ctime_ns != copied.entries[index].ctime_ns ||
-        !is_stable(entries_[index].ctime_ns, copied.info.stable_before_ns))
+        entries_[index].inode != version_.copied[index].inode ||
+        entries_[index].ctime_ns != version_.copied[index].ctime_ns ||
+        !is_stable(entries_[index].ctime_ns, copy.stable_before_ns))
       return false;
   return true;
 }
 
-Plan Changes::plan(Manifest&& manifest, const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) const {
-  Plan plan;
-  plan.entries = plan_;
-  plan.removals = removals_;
-  plan.splits_inodes = splits_inodes_;
+/// Those of all files that are patched. Of some nothing differs in the end.
+std::vector<Plan::FilePatch> Changes::take_patches(const std::set<std::uint32_t>& torn) {
+  std::vector<Plan::FilePatch> patches;
   for (std::uint32_t index = 0; index < entries_.size(); ++index) {
-    Plan::Entry& entry = plan.entries[index];
-    const bool file = entries_[index].type == Type::regular && entry.step != Step::absent;
-    if (file) entry.digest = digests[index];
-    if (file && (entry.step == Step::replace || entry.step == Step::patch)) {
-      const auto received = journal_.find(Directories::path(entries_, index)).value_or(FileProgress{});
-      entry.stable = received.stable && !torn.contains(index);
-      if (entry.step == Step::patch) entry.step = add_patches(index, received, plan.patches);
-    }
-    if (entry.step == Step::keep) entry.seen = seen(index);
+    Decided& decided = plan_[index];
+    if (entries_[index].type != Type::regular) continue;
+    if (decided.step == Step::keep || decided.step == Step::metadata)
+      decided.stable = is_stable(entries_[index].ctime_ns, manifest_.info.stable_before_ns);
+    if (decided.step != Step::replace && decided.step != Step::patch) continue;
+    const auto received = journal_.find(Directories::path(entries_, index)).value_or(FileProgress{});
+    decided.stable = received.stable && !torn.contains(index);
+    if (decided.step == Step::patch) decided.step = add_patches(index, received, patches);
   }
-  plan.manifest = std::move(manifest);
-  return plan;
+  return patches;
+}
+
+Plan::Entry Changes::planned(std::uint32_t index, const Digest& digest) const {
+  Plan::Entry entry;
+  entry.step = plan_[index].step;
+  entry.stable = plan_[index].stable;
+  if (entries_[index].type == Type::regular && entry.step != Step::absent) entry.digest = digest;
+  if (entry.step == Step::keep) entry.seen = seen(index);
+  return entry;
 }
 
 /// What an entry that is kept was when it was looked at, unless its ctime changes with its names.

@@ -38,8 +38,7 @@ class Changes : public Target {
   bool changes_nothing() const override { return changes_nothing_; }
   bool overwrites() const override { return overwrites_; }
   /// Stores the plan, if anything is to be done.
-  Result<> conclude(Manifest&& manifest, const std::vector<Digest>& digests,
-                    const std::set<std::uint32_t>& torn) override;
+  Result<> conclude(const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) override;
   Digest known_digest(std::uint32_t entry) const override;
   Places::Shape shape() const override { return Places::Shape::flat; }
   int root() const override { return content_; }
@@ -50,6 +49,11 @@ class Changes : public Target {
 
  private:
   using Step = Plan::Step;
+  /// What becomes a Plan::Entry: there may be millions.
+  struct Decided {
+    Step step = Step::keep;
+    bool stable = false;
+  };
 
   Result<> check_unchanged() const;
   Result<> check_changeable() const;
@@ -59,8 +63,7 @@ class Changes : public Target {
   Step decide_file(std::uint32_t index);
   bool same_link(std::uint32_t index) const;
   std::uint32_t inode_of(std::uint32_t old_entry) const;
-  bool find_equal_content(std::uint32_t index, std::uint32_t old);
-  const Entry& copied_from(std::uint32_t old) const;
+  std::optional<Digest> equal_content(std::uint32_t index, std::uint32_t old) const;
   const Origin* origin_of(std::uint32_t index) const;
   std::optional<OldFile> old_file(std::uint32_t index) const;
   Result<> want(std::uint32_t index);
@@ -70,7 +73,8 @@ class Changes : public Target {
   Result<> make_large_file(std::uint32_t index);
   Result<> take_away();
   bool is_all_as_copied() const;
-  Plan plan(Manifest&& manifest, const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) const;
+  std::vector<Plan::FilePatch> take_patches(const std::set<std::uint32_t>& torn);
+  Plan::Entry planned(std::uint32_t index, const Digest& digest) const;
   Here seen(std::uint32_t index) const;
   void touch(std::uint32_t directory);
   Step add_patches(std::uint32_t index, const FileProgress& received, std::vector<Plan::FilePatch>& patches) const;
@@ -86,12 +90,11 @@ class Changes : public Target {
   Journal& journal_;
   const Cache cache_;
   const std::atomic<bool>& cancelled_;
-  std::vector<std::uint32_t> old_of_;   // by entry: the old one of the same path, or none
-  std::vector<std::uint32_t> copy_of_;  // by old entry: that of the baseline, or none
-  std::vector<bool> taken_;             // by old entry: its inode is a file's already
-  std::vector<bool> gone_;              // by old entry: its name goes
-  std::vector<bool> relinked_;          // by old entry: its inode gets or loses names, which its ctime shows
-  std::vector<Plan::Entry> plan_;
+  std::vector<std::uint32_t> old_of_;  // by entry: the old one of the same path, or none
+  std::vector<bool> taken_;            // by old entry: its inode is a file's already
+  std::vector<bool> gone_;             // by old entry: its name goes
+  std::vector<bool> relinked_;         // by old entry: its inode gets or loses names, which its ctime shows
+  std::vector<Decided> plan_;
   std::vector<Plan::Removal> removals_;
   bool splits_inodes_ = false;
   bool changes_nothing_ = false;

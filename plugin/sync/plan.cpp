@@ -104,7 +104,7 @@ class PlanReader {
 
 }  // namespace
 
-Result<> write_plan(const std::filesystem::path& path, const Plan& plan) {
+Result<> write_plan(const std::filesystem::path& path, const PlanParts& plan) {
   FERRY_ASSIGN(StateWriter state, StateWriter::create(path));
   std::string begin;
   Writer writer(begin);
@@ -113,8 +113,8 @@ Result<> write_plan(const std::filesystem::path& path, const Plan& plan) {
   writer.byte(plan.splits_inodes ? 1 : 0);
   FERRY_TRY(state.record(begin));
   FERRY_TRY(state.manifest(plan.manifest));
-  for (std::uint32_t index = 0; index < plan.entries.size(); ++index)
-    FERRY_TRY(state.record(record_of(index, plan.entries[index])));
+  for (std::uint32_t index = 0; index < plan.manifest.entries.size(); ++index)
+    FERRY_TRY(state.record(record_of(index, plan.entry(index))));
   for (const auto& removal : plan.removals) FERRY_TRY(state.record(record_of(removal)));
   for (const auto& patch : plan.patches) FERRY_TRY(state.record(record_of(patch)));
   return state.finish();

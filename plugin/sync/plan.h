@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -59,7 +60,16 @@ struct UpdatePaths {
   std::filesystem::path plan;
 };
 
-Result<> write_plan(const std::filesystem::path& path, const Plan& plan);
+/// A plan that is stored without being in memory as a whole. What it refers to must outlive it.
+struct PlanParts {
+  const Manifest& manifest;
+  std::function<Plan::Entry(std::uint32_t index)> entry;  ///< is called once for each entry of the manifest, in order
+  const std::vector<Plan::Removal>& removals;
+  const std::vector<Plan::FilePatch>& patches;
+  bool splits_inodes = false;
+};
+
+Result<> write_plan(const std::filesystem::path& path, const PlanParts& plan);
 Result<Plan> read_plan(const std::filesystem::path& path);
 
 /// Carries out the plan of the update on the tree `data`, and makes the result durable, with its baseline. Whatever

@@ -194,7 +194,7 @@ Result<Receipt> Receiver::receive(Journal& journal) {
     FERRY_TRY(make_durable(journal));
     Receipt made = receipt(done, number);
     FERRY_TRY(check_cancelled());
-    FERRY_TRY(done.target->conclude(std::move(*done.manifest), done.digests, done.torn));
+    FERRY_TRY(done.target->conclude(done.digests, done.torn));
     const bool overwrites = done.target->overwrites();
     done.target.reset();  // it refers to the version
     if (overwrites) made.before = release_version();

@@ -198,14 +198,12 @@ Result<> Staging::forget(std::uint32_t index) {
   return {};
 }
 
-Result<> Staging::conclude(Manifest&& manifest, const std::vector<Digest>& digests,
-                           const std::set<std::uint32_t>& torn) {
+Result<> Staging::conclude(const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) {
   if (baseline_.empty()) return {};
   const auto arrived = [&](std::uint32_t index) {
-    return Arrived{digests[index],
-                   is_stable(manifest.entries[index].ctime_ns, stable_before_ns_) && !torn.contains(index)};
+    return Arrived{digests[index], is_stable(entries_[index].ctime_ns, stable_before_ns_) && !torn.contains(index)};
   };
-  if (auto written = write_baseline(baseline_, root_, manifest, arrived); !written)
+  if (auto written = write_baseline(baseline_, root_, manifest_, arrived); !written)
     spdlog::warn("{}; an update will have to compare everything", written.error().message);
   return {};
 }

@@ -27,6 +27,7 @@ class Staging : public Target {
           const std::atomic<bool>& cancelled)
       : root_(root),
         baseline_(std::move(baseline)),
+        manifest_(manifest),
         entries_(manifest.entries),
         stable_before_ns_(manifest.info.stable_before_ns),
         journal_(journal),
@@ -47,8 +48,7 @@ class Staging : public Target {
   bool overwrites() const override { return false; }
   bool changes_nothing() const override { return false; }
   /// Stores the baseline with which a later update begins.
-  Result<> conclude(Manifest&& manifest, const std::vector<Digest>& digests,
-                    const std::set<std::uint32_t>& torn) override;
+  Result<> conclude(const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) override;
   Digest known_digest(std::uint32_t entry) const override;
   Places::Shape shape() const override { return Places::Shape::tree; }
   int root() const override { return root_; }
@@ -75,6 +75,7 @@ class Staging : public Target {
 
   const int root_;
   const std::filesystem::path baseline_;
+  const Manifest& manifest_;
   const std::vector<Entry>& entries_;
   const std::uint64_t stable_before_ns_;
   Journal& journal_;

@@ -57,9 +57,8 @@ class Target {
   /// walk, at every instant between the two walks.
   virtual bool changes_nothing() const = 0;
   /// After finish(), when all is durable, once: stores what was made of what. `digests` by entry, of all regular files;
-  /// those in `torn` may be of no one version. Takes the manifest that the target was made for.
-  virtual Result<> conclude(Manifest&& manifest, const std::vector<Digest>& digests,
-                            const std::set<std::uint32_t>& torn) = 0;
+  /// those in `torn` may be of no one version.
+  virtual Result<> conclude(const std::vector<Digest>& digests, const std::set<std::uint32_t>& torn) = 0;
 
   /// After conclude(): something that was there before is going to be changed or to go, so that nobody else must have
   /// changed it.

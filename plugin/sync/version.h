@@ -19,9 +19,15 @@ struct Version {
   Fd root;
   std::vector<Entry> entries;        ///< what a walk of it finds
   std::vector<LeftOut> left_out;     ///< and what that leaves out
-  std::optional<Baseline> baseline;  ///< of the copy that it is
-  bool untouched = false;            ///< it is that copy still
   std::string host;                  ///< UUID of this host's catalogue
+  std::optional<ManifestInfo> copy;  ///< of what it was copied from, if there is a baseline that tells
+  bool untouched = false;            ///< it is that copy still
+  std::string difference;            ///< else, and if there is a baseline, as difference() tells; empty: none
+  /// By entry, if there is a baseline: what the sender had when it was copied.
+  std::vector<Baseline::File> copied;
+
+  /// Whether a regular file is known to have the content still that `copied` tells of.
+  bool is_unwritten(std::uint32_t entry) const { return !copied.empty() && copied[entry].ctime_ns != 0; }
 
   /// Takes up to 3 s longer if it was written to just before, so that whatever follows shows in a ctime.
   static Result<Version> look(const std::filesystem::path& data, const std::filesystem::path& baseline,

@@ -28,8 +28,13 @@ bool has_gone(const Error& error) { return error.code == Code::not_found; }
 }  // namespace
 
 ManifestSource::ManifestSource(int root, std::vector<Entry>& entries, const Identity& identity,
-                               std::shared_ptr<const Baseline> baseline)
-    : root_(root), entries_(entries), baseline_(std::move(baseline)), directories_(root, entries), pool_(threads) {
+                               std::shared_ptr<const Baseline> baseline, Keep keep)
+    : root_(root),
+      keep_(keep),
+      entries_(entries),
+      baseline_(std::move(baseline)),
+      directories_(root, entries),
+      pool_(threads) {
   info_.host = identity.host;
   info_.lineage = identity.lineage;
   if (!baseline_) return;
@@ -45,15 +50,14 @@ ManifestSource::ManifestSource(int root, std::vector<Entry>& entries, const Iden
 
 bool ManifestSource::next(std::string& out) {
   if (step_ == Step::done) return false;
-  Result<> result;
   if (step_ == Step::begin) {
-    result = begin(out);
+    outcome_ = begin(out);
     step_ = Step::walk;
   } else {
-    result = walk(out);
+    outcome_ = walk(out);
   }
-  if (!result) {
-    append_failure(out, result.error());
+  if (!outcome_) {
+    append_failure(out, outcome_.error());
     step_ = Step::done;
   }
   return true;
@@ -179,7 +183,7 @@ void ManifestSource::keep(Inspected found, std::string& out) {
   append_entry(out, entry);
   const bool is_file = entry.type == Type::regular;
   if (entry.type == Type::directory) pending_.push_back(index);
-  entry.extra = {};
+  if (keep_ == Keep::no_extras) entry.extra = {};
   entries_.push_back(std::move(entry));
   if (!baseline_) return;
   copied_from_.push_back(index == 0 ? 0 : copied_->find(copied_from_[entries_[index].parent], entries_[index].name));

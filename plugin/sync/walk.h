@@ -26,12 +26,22 @@ namespace ferry::sync {
 /// thread-safe.
 class ManifestSource : public ByteSource {
  public:
-  /// Walks below `root`, an open directory that must outlive this object. `entries` receives every entry without
-  /// target and xattrs, which only the receiver needs; it must outlive this object too. `identity`: see ManifestInfo.
-  /// `baseline`: of the tree, if it is a copy.
+  enum class Keep {
+    no_extras,  ///< a sender, which sends them once
+    all,
+  };
+
+  /// Walks below `root`, an open directory that must outlive this object. `entries` receives every entry, with its
+  /// Extra only if that is to be kept; it must outlive this object too. `identity`: see ManifestInfo. `baseline`: of
+  /// the tree, if it is a copy.
   ManifestSource(int root, std::vector<Entry>& entries, const Identity& identity,
-                 std::shared_ptr<const Baseline> baseline);
+                 std::shared_ptr<const Baseline> baseline, Keep keep = Keep::no_extras);
   bool next(std::string& out) override;
+
+  /// When next() has returned false: the error, if the walk failed, of which the manifest tells the peer.
+  const Result<>& outcome() const { return outcome_; }
+  /// When next() has returned true: since when writes show in ctimes, see ManifestInfo.
+  std::uint64_t stable_before_ns() const { return info_.stable_before_ns; }
 
   /// What means nothing elsewhere and has no entry; complete when next() has returned false.
   const std::vector<LeftOut>& left_out() const { return left_out_; }
@@ -61,6 +71,7 @@ class ManifestSource : public ByteSource {
   void add_origin(std::uint32_t index, std::string& out);
 
   const int root_;
+  const Keep keep_;
   std::vector<Entry>& entries_;
   const std::shared_ptr<const Baseline> baseline_;
   std::optional<TreeIndex> copied_;         // names of the baseline
@@ -74,6 +85,7 @@ class ManifestSource : public ByteSource {
   std::vector<LeftOut> left_out_;
   ManifestInfo info_;
   Step step_ = Step::begin;
+  Result<> outcome_;
   std::deque<std::future<std::vector<Found>>> ahead_;  // in the order of their entries
   ThreadPool pool_;                                    // last: its threads end before what they use
 };
