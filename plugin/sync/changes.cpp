@@ -277,7 +277,7 @@ Result<> Changes::take_away() {
   }
   for (const auto& [parent, name] : version_.left_out) {
     if (gone_[parent]) continue;
-    removals_.push_back({new_of[parent], name.str()});
+    removals_.push_back({new_of[parent], name});
     touch(new_of[parent]);
   }
   for (std::uint32_t index = 0; index < entries_.size(); ++index) {

@@ -90,10 +90,16 @@ struct Entry {
   Rare<Extra> extra;
 };
 
+/// All entries of a tree, and what holds their names.
+struct Tree {
+  std::vector<Entry> entries;
+  Names names;
+};
+
 /// A name without an entry: a socket.
 struct LeftOut {
   std::uint32_t parent = 0;
-  Name name;
+  std::string name;
 };
 
 /// Which volume of which host; both may be empty, where nobody asks.

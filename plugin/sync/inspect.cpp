@@ -90,12 +90,12 @@ Result<std::string> read_link(int directory, const std::string& name) {
 }
 
 /// The bytes of a file outside of its holes, as ContentSource finds them.
-Result<std::uint64_t> count_data(int directory, const Entry& entry) {
-  FERRY_ASSIGN(const Fd file, open_at(directory, entry.name.str(), O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK));
+Result<std::uint64_t> count_data(int directory, const std::string& name, std::uint64_t size) {
+  FERRY_ASSIGN(const Fd file, open_at(directory, name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK));
   std::uint64_t bytes = 0;
   Extent extent;
   while (true) {
-    FERRY_ASSIGN(extent, find_extent(file.get(), extent.end, entry.size));
+    FERRY_ASSIGN(extent, find_extent(file.get(), extent.end, size));
     if (extent.begin == extent.end) return bytes;
     bytes += extent.end - extent.begin;
   }
@@ -152,7 +152,6 @@ Result<Inspected> Inspector::inspect(int directory, const std::string& name, boo
   found.device = info.st_dev;
   found.shared = !S_ISDIR(info.st_mode) && info.st_nlink > 1;
   Entry& entry = found.entry;
-  entry.name = name;
   found.left_out = !read_type(info.st_mode, entry.type);
   if (found.left_out) return found;
   entry.mode = info.st_mode & 07777;
@@ -164,7 +163,7 @@ Result<Inspected> Inspector::inspect(int directory, const std::string& name, boo
   entry.ctime_ns = ctime_ns(info);
   Extra extra;
   if (is_device(entry.type)) extra.device = info.st_rdev;
-  if (entry.type == Type::regular) FERRY_TRY(add_size(entry, info, directory));
+  if (entry.type == Type::regular) FERRY_TRY(add_size(entry, info, directory, name));
   if (entry.type == Type::symlink) {
     FERRY_ASSIGN(extra.target, read_link(directory, name));
   }
@@ -173,12 +172,12 @@ Result<Inspected> Inspector::inspect(int directory, const std::string& name, boo
   return found;
 }
 
-Result<> Inspector::add_size(Entry& entry, const struct stat& info, int directory) const {
+Result<> Inspector::add_size(Entry& entry, const struct stat& info, int directory, const std::string& name) const {
   constexpr std::uint64_t block = 512;  // unit of st_blocks, stat(2)
   entry.size = static_cast<std::uint64_t>(info.st_size);
   entry.data = std::min(entry.size, static_cast<std::uint64_t>(info.st_blocks) * block);
   if (entry.data < entry.size && !blocks_tell_) {
-    FERRY_ASSIGN(entry.data, count_data(directory, entry));
+    FERRY_ASSIGN(entry.data, count_data(directory, name, entry.size));
   }
   return {};
 }

@@ -12,7 +12,7 @@ namespace ferry::sync {
 
 /// A name in a directory as the sender finds it.
 struct Inspected {
-  Entry entry;  ///< but for `parent` and `link`; its type is that of the file, whatever other names that has
+  Entry entry;  ///< but for `name`, `parent` and `link`; its type is that of the file, whatever other names that has
   std::uint64_t device = 0;  ///< st_dev; with the entry's inode it tells several names of one file
   bool shared = false;       ///< no directory, and it has several names
   bool left_out = false;     ///< a socket, which means nothing elsewhere
@@ -30,7 +30,7 @@ class Inspector {
   Result<Inspected> inspect(int directory, const std::string& name, bool is_working_directory = false) const;
 
  private:
-  Result<> add_size(Entry& entry, const struct stat& info, int directory) const;
+  Result<> add_size(Entry& entry, const struct stat& info, int directory, const std::string& name) const;
 
   bool blocks_tell_;
 };

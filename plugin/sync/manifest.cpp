@@ -65,8 +65,8 @@ bool read_xattrs(Reader& reader, std::vector<Xattr>& xattrs) {
 /// Bytes of memory that an entry takes. What is in a vector counts twice, since one that grows has room for twice as
 /// much.
 std::uint64_t memory_of(const Entry& entry) {
-  constexpr std::size_t allocation = 16;  // what malloc adds, at most
-  std::uint64_t bytes = 2 * sizeof(Entry) + allocation + entry.name.size();
+  constexpr std::size_t around_name = 3;  // see Name
+  std::uint64_t bytes = 2 * sizeof(Entry) + around_name + entry.name.size();
   if (entry.extra == Rare<Extra>()) return bytes;
   bytes += sizeof(Extra) + entry.extra->target.capacity();
   for (const auto& xattr : entry.extra->xattrs)
@@ -185,7 +185,7 @@ Result<> ManifestDecoder::entry(Reader& reader) {
   bool known = false;
   entry.type = read_type(reader, known);
   entry.parent = reader.number32();
-  entry.name = reader.string(longest_name);
+  entry.name = manifest_.names.add(reader.string(longest_name));
   bool fits = known;
   if (entry.type == Type::hard_link) {
     entry.link = reader.number32();

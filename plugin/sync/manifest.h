@@ -39,9 +39,8 @@ void append_trailer(std::string& out, const ManifestInfo& info, std::uint64_t en
 /// Instead of the trailer, when the walk failed.
 void append_failure(std::string& out, const Error& error);
 
-struct Manifest {
+struct Manifest : Tree {
   ManifestInfo info;
-  std::vector<Entry> entries;
   std::vector<Origin> origins;  ///< in ascending order of `entry`
 };
 

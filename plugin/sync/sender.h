@@ -38,7 +38,7 @@ class Sender {
   const Fd root_;
   const Identity identity_;
   const std::shared_ptr<const Baseline> baseline_;
-  std::vector<Entry> entries_;
+  Tree tree_;
   mutable CompressionChoice choice_;  // of the content of all rounds
 };
 

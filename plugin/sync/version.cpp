@@ -28,7 +28,8 @@ constexpr int most_looks = 3;
 /// What a walk finds. Returns since when writes show in ctimes, see ManifestInfo.
 Result<std::uint64_t> walk(Version& version) {
   version.entries.clear();
-  ManifestSource source(version.root.get(), version.entries, {}, {}, ManifestSource::Keep::all);
+  version.names.clear();
+  ManifestSource source(version.root.get(), version, {}, {}, ManifestSource::Keep::all);
   for (std::string bytes; source.next(bytes);) bytes.clear();  // nobody else wants it
   FERRY_TRY(source.outcome());
   version.left_out = source.left_out();
@@ -86,7 +87,7 @@ Result<bool> settle(const Version& version, const Look& look) {
 /// What a walk would find of a tree that is untouched. There may be millions of entries: so they become the version's,
 /// and of a second list there is no more than what differs.
 void adopt(Version& version, Baseline&& baseline, const struct stat& root) {
-  version.entries = std::move(baseline.manifest.entries);
+  static_cast<Tree&>(version) = std::move(baseline.manifest);
   version.copied = std::move(baseline.files);
   for (std::size_t i = 0; i < version.entries.size(); ++i) {
     Entry& entry = version.entries[i];

@@ -15,9 +15,8 @@ namespace ferry::sync {
 
 /// The version of a volume that an update begins with, as it was when it was looked at. Nobody should write to it while
 /// the update is received, but nothing keeps an administrator from it: written() tells.
-struct Version {
+struct Version : Tree {  ///< its entries are what a walk of it finds
   Fd root;
-  std::vector<Entry> entries;        ///< what a walk of it finds
   std::vector<LeftOut> left_out;     ///< and what that leaves out
   std::string host;                  ///< UUID of this host's catalogue
   std::optional<ManifestInfo> copy;  ///< of what it was copied from, if there is a baseline that tells

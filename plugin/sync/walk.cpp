@@ -27,13 +27,14 @@ bool has_gone(const Error& error) { return error.code == Code::not_found; }
 
 }  // namespace
 
-ManifestSource::ManifestSource(int root, std::vector<Entry>& entries, const Identity& identity,
-                               std::shared_ptr<const Baseline> baseline, Keep keep)
+ManifestSource::ManifestSource(int root, Tree& tree, const Identity& identity, std::shared_ptr<const Baseline> baseline,
+                               Keep keep)
     : root_(root),
       keep_(keep),
-      entries_(entries),
+      tree_(tree),
+      entries_(tree.entries),
       baseline_(std::move(baseline)),
-      directories_(root, entries),
+      directories_(root, tree.entries),
       pool_(threads) {
   info_.host = identity.host;
   info_.lineage = identity.lineage;
@@ -73,7 +74,7 @@ Result<> ManifestSource::begin(std::string& out) {
   append_header(out, info_);
   auto root = inspector_.inspect(root_, "");
   if (!root) return fail(root.error().code, "the volume's root: " + root.error().message);
-  keep(std::move(*root), out);
+  keep(std::move(*root), "", out);
   return {};
 }
 
@@ -158,13 +159,13 @@ Result<> ManifestSource::add(Found& found, std::string& out) {
     return fail(found.result.error().code, "in " + Directories::shown(entries_, found.directory) + ": " +
                                                printable(found.name) + ": " + found.result.error().message);
   found.result->entry.parent = found.directory;
-  keep(std::move(*found.result), out);
+  keep(std::move(*found.result), found.name, out);
   return {};
 }
 
-void ManifestSource::keep(Inspected found, std::string& out) {
+void ManifestSource::keep(Inspected found, const std::string& name, std::string& out) {
   if (found.left_out) {
-    left_out_.push_back({found.entry.parent, std::move(found.entry.name)});
+    left_out_.push_back({found.entry.parent, name});
     return;
   }
   const auto index = static_cast<std::uint32_t>(entries_.size());
@@ -173,13 +174,13 @@ void ManifestSource::keep(Inspected found, std::string& out) {
     const auto [first, is_new] = linked_.try_emplace({found.device, entry.inode}, index);
     if (!is_new) {
       Entry link;
-      link.name = std::move(entry.name);
       link.parent = entry.parent;
       link.type = Type::hard_link;
       link.link = first->second;
       entry = std::move(link);
     }
   }
+  entry.name = tree_.names.add(name);
   append_entry(out, entry);
   const bool is_file = entry.type == Type::regular;
   if (entry.type == Type::directory) pending_.push_back(index);

@@ -31,11 +31,11 @@ class ManifestSource : public ByteSource {
     all,
   };
 
-  /// Walks below `root`, an open directory that must outlive this object. `entries` receives every entry, with its
-  /// Extra only if that is to be kept; it must outlive this object too. `identity`: see ManifestInfo. `baseline`: of
-  /// the tree, if it is a copy.
-  ManifestSource(int root, std::vector<Entry>& entries, const Identity& identity,
-                 std::shared_ptr<const Baseline> baseline, Keep keep = Keep::no_extras);
+  /// Walks below `root`, an open directory that must outlive this object. `tree`, which must be empty, receives every
+  /// entry, with its Extra only if that is to be kept; it must outlive this object too. `identity`: see ManifestInfo.
+  /// `baseline`: of the tree, if it is a copy.
+  ManifestSource(int root, Tree& tree, const Identity& identity, std::shared_ptr<const Baseline> baseline,
+                 Keep keep = Keep::no_extras);
   bool next(std::string& out) override;
 
   /// When next() has returned false: the error, if the walk failed, of which the manifest tells the peer.
@@ -66,12 +66,13 @@ class ManifestSource : public ByteSource {
   Result<Part> read_directory(std::uint32_t index);
   static std::vector<Found> inspect(Batch batch, const Inspector& inspector);
   Result<> add(Found& found, std::string& out);
-  void keep(Inspected found, std::string& out);
+  void keep(Inspected found, const std::string& name, std::string& out);
 
   void add_origin(std::uint32_t index, std::string& out);
 
   const int root_;
   const Keep keep_;
+  Tree& tree_;
   std::vector<Entry>& entries_;
   const std::shared_ptr<const Baseline> baseline_;
   std::optional<TreeIndex> copied_;         // names of the baseline

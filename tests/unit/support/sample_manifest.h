@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sync/content.h"
@@ -10,9 +11,15 @@
 
 namespace ferry::test {
 
-inline sync::Entry entry(std::string name, std::uint32_t parent, sync::Type type) {
+/// Until the test's process ends.
+inline sync::Name kept(std::string_view name) {
+  static sync::Names names;
+  return names.add(name);
+}
+
+inline sync::Entry entry(std::string_view name, std::uint32_t parent, sync::Type type) {
   sync::Entry made;
-  made.name = std::move(name);
+  made.name = kept(name);
   made.parent = parent;
   made.type = type;
   made.mode = type == sync::Type::symlink ? 0777 : 0644;
@@ -26,15 +33,15 @@ inline sync::Entry entry(std::string name, std::uint32_t parent, sync::Type type
   return made;
 }
 
-inline sync::Entry file(std::string name, std::uint32_t parent, std::uint64_t size) {
-  auto made = entry(std::move(name), parent, sync::Type::regular);
+inline sync::Entry file(std::string_view name, std::uint32_t parent, std::uint64_t size) {
+  auto made = entry(name, parent, sync::Type::regular);
   made.size = made.data = size;
   return made;
 }
 
-inline sync::Entry hard_link(std::string name, std::uint32_t parent, std::uint32_t link) {
+inline sync::Entry hard_link(std::string_view name, std::uint32_t parent, std::uint32_t link) {
   sync::Entry made;
-  made.name = std::move(name);
+  made.name = kept(name);
   made.parent = parent;
   made.type = sync::Type::hard_link;
   made.link = link;
