@@ -18,8 +18,8 @@ namespace ferry::transport {
 
 namespace {
 
-/// AES-GCM is what libssh2 (from 1.11.1 on) is fastest with, and needs no MAC; the others are for sshds without it.
-/// Names that libssh2 does not know it leaves out.
+/// AES-GCM is what libssh2 (from 1.11.1 on) is fastest with, and needs no MAC; the others are for sshds without it, or
+/// for an older libssh2.
 constexpr const char* ciphers =
     "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr";
 
@@ -107,9 +107,21 @@ std::string SshSession::reason() const {
   return text == nullptr ? "no reason given" : printable(text, 300);
 }
 
-/// Without any that libssh2 knows, it keeps its own.
-void SshSession::prefer(int method, const std::string& names) {
-  ::libssh2_session_method_pref(session_, method, names.c_str());
+/// Without any that libssh2 knows, it keeps its own. Before 1.11 it leaves out what it does not know with a memcpy(3)
+/// of overlapping memory (kex.c, libssh2_session_method_pref), so it gets only what it knows.
+void SshSession::prefer(int method, std::string_view names) {
+  const char** supported = nullptr;
+  const int count = ::libssh2_session_supported_algs(session_, method, &supported);
+  if (count <= 0) return;
+  std::string known;
+  while (!names.empty()) {
+    const auto name = names.substr(0, names.find(','));
+    names.remove_prefix(std::min(name.size() + 1, names.size()));
+    if (std::find(supported, supported + count, name) != supported + count)
+      known.append(known.empty() ? "" : ",").append(name);
+  }
+  ::libssh2_free(session_, supported);
+  if (!known.empty()) ::libssh2_session_method_pref(session_, method, known.c_str());
 }
 
 Result<std::unique_ptr<SshSession>> SshSession::connect(const PeerAddress& address, std::string_view known,

@@ -66,7 +66,7 @@ class SshSession {
   static ssize_t receive(libssh2_socket_t socket, void* buffer, std::size_t size, int flags, void** session);
 
   bool wait() const;
-  void prefer(int method, const std::string& names);
+  void prefer(int method, std::string_view names);
   Result<> shake_hands(std::string_view known);
   Result<> check_methods();
   Error explain_handshake(int error) const;

@@ -84,12 +84,14 @@ class Sshd {
     const std::string script = "mount --bind " + (directory_ / "passwd").string() + " /etc/passwd && mount --bind " +
                                run().string() + " /run && exec " FERRY_SSHD " -D -e -f " +
                                (directory_ / "config").string() + " 2>>" + (directory_ / "log").string();
-    const std::vector<std::string> words = {"unshare", "--mount", "--propagation", "private", "--pid", "--kill-child",
-                                            "sh",      "-c",      script};
+    // Its end is also that of a test program that dies: ctest waits for whoever has the program's output.
+    const std::vector<std::string> words = {
+        "setpriv", "--pdeathsig", "KILL",         "unshare", "--mount", "--propagation",
+        "private", "--pid",       "--kill-child", "sh",      "-c",      script};
     std::vector<char*> arguments;
     for (const auto& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
     arguments.push_back(nullptr);
-    ASSERT_EQ(::posix_spawnp(&pid_, "unshare", nullptr, nullptr, arguments.data(), environ), 0);
+    ASSERT_EQ(::posix_spawnp(&pid_, arguments[0], nullptr, nullptr, arguments.data(), environ), 0);
     const Deadline deadline = after(std::chrono::seconds(10));
     while (!connect_tcp({"127.0.0.1", port_}, deadline) && SteadyClock::now() < deadline)
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
