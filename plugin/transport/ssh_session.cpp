@@ -51,6 +51,9 @@ void append_string(std::string& message, std::string_view text) {
   message += text;
 }
 
+/// Later versions are not known, and what they free by another way must not be tracked.
+bool forgets_memory() { return ::libssh2_version(0x010b02) == nullptr; }
+
 bool start_libssh2() {
   static std::once_flag once;
   static int result = 0;
@@ -65,7 +68,8 @@ SshSession::SshSession(PeerAddress address, Fd socket, Deadline deadline)
       socket_(std::move(socket)),
       deadline_(deadline),
       budget_(std::numeric_limits<std::size_t>::max()),
-      session_(start_libssh2() ? ::libssh2_session_init_ex(nullptr, nullptr, nullptr, this) : nullptr) {
+      memory_(forgets_memory() ? SshMemory::Track::yes : SshMemory::Track::no),
+      session_(start_libssh2() ? make(this) : nullptr) {
   if (session_ == nullptr) return;
   ::libssh2_session_set_blocking(session_, 0);
 #if LIBSSH2_VERSION_NUM >= 0x010b01
@@ -73,6 +77,16 @@ SshSession::SshSession(PeerAddress address, Fd socket, Deadline deadline)
 #else
   ::libssh2_session_callback_set(session_, LIBSSH2_CALLBACK_RECV, reinterpret_cast<void*>(receive));
 #endif
+}
+
+SshMemory& SshSession::memory_of(void** session) { return static_cast<SshSession*>(*session)->memory_; }
+
+LIBSSH2_SESSION* SshSession::make(SshSession* owner) {
+  return ::libssh2_session_init_ex(
+      [](std::size_t size, void** session) { return memory_of(session).allocate(size); },
+      [](void* memory, void** session) { memory_of(session).release(memory); },
+      [](void* memory, std::size_t size, void** session) { return memory_of(session).reallocate(memory, size); },
+      owner);
 }
 
 SshSession::~SshSession() {
@@ -190,6 +204,7 @@ Result<> SshSession::check_methods() {
 Result<> SshSession::log_in(const PrivateKeys& keys) {
   FERRY_TRY(check_methods());
   if (::libssh2_userauth_authenticated(session_) == 1) return {};
+  const SshMemory::Pause pause(memory_);  // 1.11.1 gives a buffer to OPENSSL_clear_free (_libssh2_ecdsa_sign)
   std::string tried;
   std::string not_tried = keys.unusable.empty() ? "" : "; not tried: " + keys.unusable.front();
   for (const PrivateKey& key : keys.usable) {

@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "transport/peer_address.h"
 #include "transport/ssh_keys.h"
+#include "transport/ssh_memory.h"
 
 namespace ferry::transport {
 
@@ -63,6 +64,8 @@ class SshSession {
 
  private:
   SshSession(PeerAddress address, Fd socket, Deadline deadline);
+  static SshMemory& memory_of(void** session);
+  static LIBSSH2_SESSION* make(SshSession* owner);
   static ssize_t receive(libssh2_socket_t socket, void* buffer, std::size_t size, int flags, void** session);
 
   bool wait() const;
@@ -76,6 +79,7 @@ class SshSession {
   const Fd socket_;
   Deadline deadline_;
   std::size_t budget_;
+  SshMemory memory_;  // before the session, which is in it
   LIBSSH2_SESSION* session_;
 };
 

@@ -11,10 +11,6 @@ from support.lab import Lab
 from support.scratch import Scratch
 
 
-# Not part of the suite yet (docs/testing.md).
-collect_ignore = [] if os.environ.get("FERRY_E2E_SSH") else ["test_ssh.py"]
-
-
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than about ten seconds")
 

@@ -15,6 +15,11 @@
 #include "transport/sshd.h"
 #include "transport/tls_server.h"
 
+extern "C" {  // of LeakSanitizer, where that is
+__attribute__((weak)) void __lsan_disable();
+__attribute__((weak)) void __lsan_enable();
+}
+
 namespace ferry::transport {
 namespace {
 
@@ -83,6 +88,15 @@ class Ssh : public testing::Test {
   Result<std::unique_ptr<PeerClient>> connect(const std::string& user = "root") {
     return transport(user)->connect(seconds(5));
   }
+  /// The same with an ECDSA key, of which libssh2 before 1.11 has libcrypto allocate a number and forgets it
+  /// (openssl.c, gen_publickey_from_ecdsa_openssh_priv_data). What else it forgets, SshMemory frees.
+  Result<std::unique_ptr<PeerClient>> connect_by_ecdsa() {
+    const bool forgets = LIBSSH2_VERSION_NUM < 0x010b00 && __lsan_disable != nullptr;
+    if (forgets) __lsan_disable();
+    auto client = connect();
+    if (forgets) __lsan_enable();
+    return client;
+  }
   Error connect_error(const std::string& user = "root") {
     const auto start = SteadyClock::now();
     auto client = connect(user);
@@ -127,7 +141,7 @@ TEST_F(Ssh, EveryTypeOfKeyLogsIn) {
     for (const char* old : {"id_ed25519", "id_ecdsa", "id_rsa"}) std::filesystem::remove(login_ / old);
     make_key(login_ / ("id_" + type), type);
     authorize("id_" + type);
-    const auto client = connect();
+    const auto client = type == "ecdsa" ? connect_by_ecdsa() : connect();
     EXPECT_TRUE(client) << type << ": " << client.error().message;
   }
 }
