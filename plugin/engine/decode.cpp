@@ -81,7 +81,7 @@ void read_mounts(const json& container, std::vector<ContainerMount>& mounts) {
 std::string read_mount_source(const json& plugins, const std::string& plugin_id, const std::string& mount_name) {
   for (const auto& plugin : list(plugins)) {
     if (text(plugin, "Id") != plugin_id) continue;
-    for (const auto& mount : list(member(member(plugin, "Settings"), "Mounts")))
+    for (const auto& mount : list(member(member(plugin, "Config"), "Mounts")))
       if (text(mount, "Name") == mount_name) return text(mount, "Source");
   }
   return {};

@@ -26,7 +26,9 @@ Result<std::vector<Volume>> decode_volumes(std::string_view body);
 /// The mounts of type volume of GET /containers/json; other types have no volume name.
 Result<std::vector<ContainerMount>> decode_container_mounts(std::string_view body);
 Result<std::string> decode_data_root(std::string_view body);
-/// From GET /plugins, Settings.Mounts, which has what `docker plugin set` changed. Code::not_found without it.
+/// From GET /plugins, Config.Mounts. That is what `docker plugin set` changes and what the Engine mounts;
+/// Settings.Mounts follows only until the Engine is restarted (moby's plugin/v2, Set and InitSpec). Code::not_found
+/// without it.
 Result<std::string> decode_plugin_mount_source(std::string_view body, const std::string& plugin_id,
                                                const std::string& mount_name);
 Result<Event> decode_event(std::string_view line);

@@ -24,5 +24,4 @@ def set_source(host, path):
 
 
 def source(host):
-    mounts = {mount["Name"]: mount for mount in host.plugin_inspect()["Settings"]["Mounts"]}
-    return mounts["data"]["Source"]
+    return host.plugin_mounts()["data"]

@@ -117,6 +117,13 @@ class Host:
     def plugin_id(self):
         return self.plugin_inspect()["Id"]
 
+    def plugin_mounts(self):
+        """{name of a mount: its source}, as the engine mounts them.
+
+        Config and not Settings, which follows `docker plugin set` only until the engine is restarted.
+        """
+        return {mount["Name"]: mount["Source"] for mount in self.plugin_inspect()["Config"]["Mounts"]}
+
     def plugin_pids(self):
         return processes.of_plugin(self.plugin_id)
 

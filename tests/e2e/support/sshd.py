@@ -13,8 +13,7 @@ SETTING = "/root/.ssh"
 
 def ready(host):
     """The plugin has the directory in which the lab has put root's keys."""
-    sources = {mount["Name"]: mount["Source"] for mount in host.plugin_inspect()["Settings"]["Mounts"]}
-    if sources["ssh"] != SETTING:
+    if host.plugin_mounts()["ssh"] != SETTING:
         host.plugin("disable")
         host.docker("plugin", "set", "ferry", f"ssh.source={SETTING}")
         host.plugin("enable")

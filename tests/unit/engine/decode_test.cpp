@@ -96,6 +96,12 @@ TEST_P(Recorded, Errors) {
   EXPECT_THAT(decode_error(read("version_too_new.json")), HasSubstr("client version 1.99 is too new"));
 }
 
+TEST(Decode, AMountOfThePluginIsWhatTheEngineMounts) {
+  const char* after_a_restart_and_set = R"([{"Id":"1","Config":{"Mounts":[{"Name":"data","Source":"/srv"}]},
+                                             "Settings":{"Mounts":[{"Name":"data","Source":"/var/lib/docker"}]}}])";
+  EXPECT_EQ(decode_plugin_mount_source(after_a_restart_and_set, "1", "data").value(), "/srv");
+}
+
 TEST(Decode, NullAndAbsentAreEmpty) {
   EXPECT_THAT(decode_volumes(R"({"Volumes":null,"Warnings":null})").value(), IsEmpty());
   EXPECT_THAT(decode_volumes("{}").value(), IsEmpty());
