@@ -1,7 +1,5 @@
 #include "peer/listeners.h"
 
-#include <algorithm>
-
 #include "base/log.h"
 #include "transport/tcp.h"
 
@@ -20,8 +18,10 @@ Listeners::Listeners(const transport::KeyFile& keys, Server& server, std::uint16
 
 void Listeners::start() {
   listen(Attempt::first);
-  const bool complete = std::all_of(places_.begin(), places_.end(), [](const Place& place) { return place.listens; });
-  if (!complete) attempts_.emplace(std::chrono::seconds(5), [this] { listen(Attempt::later); });
+  attempts_.emplace(std::chrono::seconds(5), [this] {
+    listen(Attempt::later);
+    put_back();
+  });
 }
 
 void Listeners::listen(Attempt attempt) {
@@ -36,6 +36,17 @@ void Listeners::listen(Attempt attempt) {
                   "peers cannot reach this host {}, which is tried again every 5 s: {}", place.name,
                   started.error().message);
   }
+}
+
+/// Without its name the socket listens in vain: whoever tidies up /run takes every peer's way through ssh.
+void Listeners::put_back() {
+  Place& place = places_.back();
+  if (!place.listens || socket_.is_in_place()) return;
+  const auto listens = place.server.listen_again();
+  if (listens)
+    spdlog::warn("somebody had removed {}; it is back", transport::peer_socket_path);
+  else
+    spdlog::debug("{} is gone and not back: {}", transport::peer_socket_path, listens.error().message);
 }
 
 void Listeners::stop() {

@@ -15,7 +15,8 @@
 namespace ferry::peer {
 
 /// The places at which peers reach this host: a TCP port, and the Unix socket to which its sshd leads them. What cannot
-/// be listened on is tried again every 5 s, because what is in the way may go. start() and stop() are for one owner.
+/// be listened on is tried again every 5 s, because what is in the way may go; so is the Unix socket if somebody has
+/// removed it. start() and stop() are for one owner.
 class Listeners {
  public:
   /// `keys` and `server` must outlive this object; `port` 0 is none; `run` and `engine_socket`: see PeerSocket.
@@ -39,9 +40,10 @@ class Listeners {
   };
   enum class Attempt { first, later };
   void listen(Attempt attempt);
+  void put_back();
 
   transport::PeerSocket socket_;
-  std::list<Place> places_;
+  std::list<Place> places_;  ///< the socket's is the last
   std::optional<Periodic> attempts_;
 };
 

@@ -63,20 +63,29 @@ HttpServer::HttpServer(Open open, Limits limits) : open_(std::move(open)), limit
 HttpServer::~HttpServer() { stop_serving(std::chrono::milliseconds(0)); }
 
 Result<> HttpServer::serve(Fd listening) {
-  stop_event_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!stop_event_) return fail_errno("eventfd");
+  if (!stop_event_) stop_event_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  Fd accept_event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!stop_event_ || !accept_event) return fail_errno("eventfd");
   if (::fcntl(listening.get(), F_SETFL, O_NONBLOCK) != 0) return fail_errno("fcntl of the listening socket");
+  stop_accepting();
+  accept_event_ = std::move(accept_event);
   listening_ = std::move(listening);
   svr_sock_ = listening_.get();  // httplib takes INVALID_SOCKET for "shutting down"
   acceptor_ = std::thread([this] { accept_loop(); });
   return {};
 }
 
-void HttpServer::stop_serving(std::chrono::milliseconds grace) {
+void HttpServer::stop_accepting() {
   if (!acceptor_.joinable()) return;
-  ::eventfd_write(stop_event_.get(), 1);
+  ::eventfd_write(accept_event_.get(), 1);
   acceptor_.join();
   listening_.reset();
+}
+
+void HttpServer::stop_serving(std::chrono::milliseconds grace) {
+  if (!acceptor_.joinable()) return;
+  stop_accepting();
+  ::eventfd_write(stop_event_.get(), 1);
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, grace, [this] { return connections_.empty(); });
   svr_sock_ = INVALID_SOCKET;
@@ -97,7 +106,7 @@ void HttpServer::drop_current_connection() {
 
 void HttpServer::accept_loop() {
   while (true) {
-    pollfd entries[] = {{listening_.get(), POLLIN, 0}, {stop_event_.get(), POLLIN, 0}};
+    pollfd entries[] = {{listening_.get(), POLLIN, 0}, {accept_event_.get(), POLLIN, 0}};
     ::poll(entries, 2, -1);
     if (entries[1].revents != 0) return;
     if (entries[0].revents != 0) accept_one();
@@ -110,7 +119,7 @@ void HttpServer::accept_one() {
   if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;
   // Out of descriptors or memory: the connection stays in the queue, and some time must pass before it can be accepted.
   warn("cannot accept a connection: " + std::generic_category().message(errno));
-  wait_for(stop_event_.get(), POLLIN, after(std::chrono::milliseconds(100)));
+  wait_for(accept_event_.get(), POLLIN, after(std::chrono::milliseconds(100)));
 }
 
 // Whoever can reach the socket must not be able to flood the log.

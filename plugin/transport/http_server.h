@@ -47,7 +47,9 @@ class HttpServer : public httplib::Server {
   /// Stops without grace.
   ~HttpServer() override;
 
-  /// Takes a listening socket and serves it until stop_serving(). Called once.
+  /// Takes a listening socket and serves it until stop_serving(), after which it must not be called. Called again
+  /// before, it takes the other socket in place of the first, whose connections stay. Not to be called from two threads
+  /// at once.
   Result<> serve(Fd listening);
 
   /// Stops accepting and closes idle connections. Running requests have `grace` to end, then their connections are
@@ -66,6 +68,7 @@ class HttpServer : public httplib::Server {
   };
   using Connections = std::list<Connection>;
 
+  void stop_accepting();
   void accept_loop();
   void accept_one();
   void add(Fd socket);
@@ -84,7 +87,8 @@ class HttpServer : public httplib::Server {
   const Open open_;
   const Limits limits_;
   Fd listening_;
-  Fd stop_event_;  ///< an eventfd(2), readable once the server is to stop
+  Fd stop_event_;    ///< an eventfd(2), readable once the server is to stop
+  Fd accept_event_;  ///< the same for the acceptor, which may be to stop alone
   std::thread acceptor_;
   Deadline quiet_until_{};  ///< used by the acceptor only: until then, warnings are told at debug level
 

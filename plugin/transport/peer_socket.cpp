@@ -38,6 +38,7 @@ Result<sockaddr_un> address_of(const std::filesystem::path& path) {
 }  // namespace
 
 Result<Fd> PeerSocket::listen() {
+  lock_.reset();  // or the lock file could not be locked anew
   const auto group = group_of(engine_socket_);
   FERRY_TRY(enter_directory(group));
   FERRY_TRY(lock());
@@ -47,6 +48,12 @@ Result<Fd> PeerSocket::listen() {
   if (::renameat(directory_.get(), new_name, directory_.get(), socket_name) != 0) return fail_errno(peer_socket_path);
   inode_ = facts.st_ino;
   return socket;
+}
+
+bool PeerSocket::is_in_place() const {
+  struct stat facts {};
+  return inode_ != 0 && ::lstat((directory_path_ / socket_name).c_str(), &facts) == 0 && S_ISSOCK(facts.st_mode) &&
+         facts.st_ino == inode_;
 }
 
 /// /run is root's alone, so whatever else has made that name there is no accident to be repaired.

@@ -33,9 +33,12 @@ class PeerSocket {
   /// Removes.
   ~PeerSocket() { remove(); }
 
-  /// A listening socket. Makes the directory if it is not there. Code::busy: another Ferry has the place;
-  /// Code::denied: the directory belongs to somebody else.
+  /// A listening socket, and a new one if it had one. Makes the directory if it is not there. Code::busy: another Ferry
+  /// has the place; Code::denied: the directory belongs to somebody else.
   Result<Fd> listen();
+
+  /// Whether the socket that listen() made is still where peers look for it.
+  bool is_in_place() const;
 
   /// Takes the socket's name away, if it is still the one that listen() made, and lets go of the place.
   void remove();

@@ -84,6 +84,10 @@ httplib::Server& TlsServer::routes() { return impl_->http; }
 
 Result<> TlsServer::start() {
   FERRY_ASSIGN(impl_->context, make_server_context());
+  return listen_again();
+}
+
+Result<> TlsServer::listen_again() {
   FERRY_ASSIGN(Fd listening, impl_->listen());
   impl_->port = bound_port(listening.get());
   return impl_->http.serve(std::move(listening));

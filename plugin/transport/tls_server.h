@@ -20,10 +20,10 @@ namespace ferry::transport {
 /// a TLS alert; a client that has not finished the handshake after 5 s is dropped. A connection whose client stops
 /// reading or writing in the middle of a message is dropped after 60 s.
 ///
-/// start() and stop() are for one owner; they are not thread-safe against each other.
+/// start(), listen_again() and stop() are for one owner; they are not thread-safe against each other.
 class TlsServer {
  public:
-  /// Makes a listening stream socket of any family; called by start().
+  /// Makes a listening stream socket of any family; called by start() and listen_again().
   using Listen = std::function<Result<Fd>()>;
 
   /// `keys` must outlive this object.
@@ -41,6 +41,9 @@ class TlsServer {
 
   /// Binds, listens and returns; connections are served in threads of their own.
   Result<> start();
+
+  /// After start(): takes a new socket in place of that one. Connections stay, and if it fails, so does the old socket.
+  Result<> listen_again();
 
   /// The TCP port that start() bound; 0: it is no TCP socket.
   std::uint16_t port() const;

@@ -223,6 +223,9 @@ def test_the_socket_is_back_after_whatever_happens_to_it(behind, a, works):
     a.plugin("enable")
     a.wait_served()
     works()
+    a.exec("rm", "-rf", "/run/ferry")
+    wait_until(lambda: os.path.exists(a.path("run/ferry/peer.sock")), 15, "the socket is back while Ferry runs")
+    works()
 
 
 def test_the_private_key_is_nowhere_shown(behind, a, b, works, refused):

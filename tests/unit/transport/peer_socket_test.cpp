@@ -116,6 +116,25 @@ TEST_F(PeerSocketTest, WhatIsNotItsOwnStays) {
   EXPECT_EQ(read_text(place_), "somebody else's");
 }
 
+TEST_F(PeerSocketTest, WhatSomebodyHasRemovedIsMadeAgain) {
+  PeerSocket socket(run_.path(), engine_);
+  EXPECT_FALSE(socket.is_in_place());
+  auto listening = socket.listen();
+  ASSERT_TRUE(listening);
+  EXPECT_TRUE(socket.is_in_place());
+  for (const auto& gone : {place_, place_.parent_path()}) {
+    std::filesystem::remove_all(gone);
+    EXPECT_FALSE(socket.is_in_place());
+    listening = socket.listen();
+    ASSERT_TRUE(listening) << listening.error().message;
+    EXPECT_TRUE(socket.is_in_place());
+    EXPECT_TRUE(connect_to(place_));
+    EXPECT_EQ(PeerSocket(run_.path(), engine_).listen().error().code, Code::busy);
+  }
+  socket.remove();
+  EXPECT_FALSE(socket.is_in_place());
+}
+
 TEST_F(PeerSocketTest, ALinkIsNotFollowed) {
   const TemporaryDirectory elsewhere;
   std::filesystem::create_directory_symlink(elsewhere.path(), place_.parent_path());
@@ -148,6 +167,32 @@ TEST_F(PeerSocketTest, WhoComesThroughItHasToProveTheKey) {
   const auto stranger = ask(std::string(64, '7'));
   ASSERT_FALSE(stranger);
   EXPECT_EQ(stranger.error().code, Code::denied);
+}
+
+TEST_F(PeerSocketTest, ConnectionsStayWhenItIsMadeAgain) {
+  const KeyFile keys(run_.path() / "key");
+  ASSERT_TRUE(keys.ensure());
+  PeerSocket place(run_.path(), engine_);
+  TlsServer server(keys, [&] { return place.listen(); });
+  server.routes().Get(
+      "/", [](const httplib::Request&, httplib::Response& response) { response.set_content("hello", "text/plain"); });
+  ASSERT_TRUE(server.start());
+  const auto context = make_client_context();
+  const auto connect = [&]() -> Result<std::unique_ptr<PeerClient>> {
+    Fd socket = connect_to(place_);
+    FERRY_ASSIGN(const Key key, keys.load());
+    FERRY_ASSIGN(Ssl ssl, connect_tls(context->get(), socket.get(), key, "the peer", after(std::chrono::seconds(3))));
+    return make_tls_client({"a", 22}, std::move(socket), std::move(ssl), nullptr);
+  };
+  const auto before = connect();
+  ASSERT_TRUE(before) << before.error().message;
+  EXPECT_EQ((*before)->Get("/")->body, "hello");
+  std::filesystem::remove_all(place_.parent_path());
+  ASSERT_TRUE(server.listen_again());
+  const auto later = connect();
+  ASSERT_TRUE(later) << later.error().message;
+  EXPECT_EQ((*later)->Get("/")->body, "hello");
+  EXPECT_EQ((*before)->Get("/")->body, "hello");
 }
 
 }  // namespace
