@@ -164,7 +164,11 @@ Result<nlohmann::json> TicketJob::estimate(Item& item) {
   FERRY_TRY(make_directories(scratch));
   auto estimated = [&]() -> Result<sync::Estimate> {
     FERRY_ASSIGN(const auto source, peer_->open(request_of(plan(), item.volume)));
-    return sync::estimate(*source, item.update, layout.baseline(item.volume.target), scratch, cancelled_);
+    sync::ReceiverOptions options;
+    options.limit = plan().request.terms.limit;
+    options.baseline = layout.baseline(item.volume.target);
+    options.update = item.update;
+    return sync::estimate(*source, options, scratch, cancelled_);
   }();
   (void)remove_tree(scratch);
   if (!estimated) return pass(estimated);

@@ -24,10 +24,13 @@ std::uint64_t most_bytes(const FileExtent& want, const std::vector<Entry>& entri
   return std::min(entries[want.entry].data, extent.end - extent.begin);
 }
 
-/// Bytes per second of a first piece of what is wanted.
-Result<double> sample(Source& source, const std::vector<FileExtent>& wants, const std::vector<Entry>& entries) {
+/// Bytes per second of a first piece of what is wanted: with a limit, of what may come in a second, but for the last
+/// extent of it.
+Result<double> sample(Source& source, const std::vector<FileExtent>& wants, const std::vector<Entry>& entries,
+                      std::uint64_t limit, Pace& pace) {
+  const std::uint64_t enough = limit != 0 ? std::min(limit, sample_bytes) : sample_bytes;
   std::size_t count = 0;
-  for (std::uint64_t bytes = 0; count < wants.size() && count < sample_wants && bytes < sample_bytes; ++count)
+  for (std::uint64_t bytes = 0; count < wants.size() && count < sample_wants && bytes < enough; ++count)
     bytes += most_bytes(wants[count], entries);
   std::string request;
   append_wants(request, random_number(), wants_of(std::span(wants).first(count)));
@@ -35,19 +38,31 @@ Result<double> sample(Source& source, const std::vector<FileExtent>& wants, cons
   const auto began = SteadyClock::now();
   FERRY_TRY(source.content(request, [&](std::string_view bytes) -> Result<> {
     came += bytes.size();
+    pace.spend(bytes.size());
     return {};
   }));
   return static_cast<double>(came) / std::max(seconds_since(began), 1e-6);
 }
 
+Target::Room room_of(const std::vector<Entry>& entries) {
+  Target::Room room;
+  for (const auto& entry : entries) {
+    room.new_files += entry.type == Type::hard_link ? 0 : 1;
+    room.bytes += static_cast<std::int64_t>(entry.data);
+  }
+  return room;
+}
+
 }  // namespace
 
-Result<Estimate> estimate(Source& source, const std::optional<UpdateOf>& update, const std::filesystem::path& baseline,
-                          const std::filesystem::path& scratch, const std::atomic<bool>& cancelled) {
+Result<Estimate> estimate(Source& source, const ReceiverOptions& options, const std::filesystem::path& scratch,
+                          const std::atomic<bool>& cancelled) {
   const auto began = SteadyClock::now();
+  Pace pace(options.limit, cancelled);
   ManifestDecoder decoder;
   FERRY_TRY(source.manifest([&](std::string_view bytes) -> Result<> {
     if (cancelled) return fail(Code::cancelled, "cancelled");
+    pace.spend(bytes.size());
     return decoder.feed(bytes);
   }));
   FERRY_ASSIGN(const Manifest manifest, decoder.finish());
@@ -57,14 +72,17 @@ Result<Estimate> estimate(Source& source, const std::optional<UpdateOf>& update,
   FERRY_ASSIGN(const Fd content, open_at(AT_FDCWD, (scratch / "content").string(), O_RDONLY | O_DIRECTORY));
   Estimate result;
   std::vector<FileExtent> wants;
-  if (update) {
-    FERRY_ASSIGN(const Version version, Version::look(update->data, baseline, update->host));
-    Changes changes(version, manifest, content.get(), UpdatePaths(scratch).plan, update->replace, *journal,
+  if (options.update) {
+    const UpdateOf& update = *options.update;
+    FERRY_ASSIGN(const Version version, Version::look(update.data, options.baseline, update.host));
+    Changes changes(version, manifest, content.get(), UpdatePaths(scratch).plan, update.replace, *journal,
                     Target::Cache::reliable, cancelled);
     FERRY_ASSIGN(wants, changes.prepare());
+    FERRY_TRY(check_room(content.get(), scratch.string(), changes.room()));
     FERRY_TRY(changes.finish({}));
     result.names_to_remove = changes.removals();
   } else {
+    FERRY_TRY(check_room(content.get(), scratch.string(), room_of(manifest.entries)));
     for (std::uint32_t index = 0; index < manifest.entries.size(); ++index)
       if (manifest.entries[index].type == Type::regular)
         for (std::uint32_t extent = 0; extent < extent_count(manifest.entries[index].size); ++extent)
@@ -81,7 +99,7 @@ Result<Estimate> estimate(Source& source, const std::optional<UpdateOf>& update,
   }
   result.seconds = seconds_since(began);
   if (wants.empty()) return result;
-  FERRY_ASSIGN(const double rate, sample(source, wants, manifest.entries));
+  FERRY_ASSIGN(const double rate, sample(source, wants, manifest.entries, options.limit, pace));
   if (rate > 0) result.seconds += static_cast<double>(result.bytes_to_send) / rate;
   return result;
 }

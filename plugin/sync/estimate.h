@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 
 #include "base/result.h"
 #include "sync/receiver.h"
@@ -20,9 +19,9 @@ struct Estimate {
   double seconds = 0;  ///< predicted, from the walk and from how fast a first piece came, not compressed
 };
 
-/// Walks the source and compares, but writes nothing below `update.data`. `scratch` is an empty directory. Errors as
-/// Receiver::run() gives them before the first content byte.
-Result<Estimate> estimate(Source& source, const std::optional<UpdateOf>& update, const std::filesystem::path& baseline,
-                          const std::filesystem::path& scratch, const std::atomic<bool>& cancelled);
+/// Walks the source and compares, but writes nothing below the data that would be updated. `scratch` is an empty
+/// directory. Errors as a Receiver with those options gives them before the first content byte.
+Result<Estimate> estimate(Source& source, const ReceiverOptions& options, const std::filesystem::path& scratch,
+                          const std::atomic<bool>& cancelled);
 
 }  // namespace ferry::sync

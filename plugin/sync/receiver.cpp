@@ -1,7 +1,6 @@
 #include "sync/receiver.h"
 
 #include <fcntl.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <mutex>
@@ -302,16 +301,7 @@ Result<Manifest> Receiver::receive_manifest() {
 }
 
 Result<> Receiver::check_room(const Target::Room& wanted) const {
-  struct statvfs room {};
-  if (::fstatvfs(root_.get(), &room) != 0) return fail_errno("look for room in " + staging_.string());
-  const std::uint64_t free_bytes = static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
-  if (wanted.bytes > 0 && static_cast<std::uint64_t>(wanted.bytes) > free_bytes)
-    return fail(Code::no_space, "too little space in " + staging_.string() + ": " + std::to_string(wanted.bytes) +
-                                    " more bytes are needed, " + std::to_string(free_bytes) + " are free");
-  if (room.f_files != 0 && wanted.new_files > room.f_favail)
-    return fail(Code::no_space, "too few inodes in " + staging_.string() + ": " + std::to_string(wanted.new_files) +
-                                    " more are needed, " + std::to_string(room.f_favail) + " are free");
-  return {};
+  return sync::check_room(root_.get(), staging_.string(), wanted);
 }
 
 /// Takes from the journal what is there, and counts it as done.

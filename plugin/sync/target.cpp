@@ -1,5 +1,7 @@
 #include "sync/target.h"
 
+#include <sys/statvfs.h>
+
 #include <algorithm>
 
 #include "sync/blocks.h"
@@ -11,6 +13,19 @@ namespace {
 constexpr std::uint64_t least_compared = 64U << 10;
 
 }  // namespace
+
+Result<> check_room(int directory, const std::string& shown, const Target::Room& wanted) {
+  struct statvfs room {};
+  if (::fstatvfs(directory, &room) != 0) return fail_errno("look for room in " + shown);
+  const std::uint64_t free_bytes = static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
+  if (wanted.bytes > 0 && static_cast<std::uint64_t>(wanted.bytes) > free_bytes)
+    return fail(Code::no_space, "too little space in " + shown + ": " + std::to_string(wanted.bytes) +
+                                    " more bytes are needed, " + std::to_string(free_bytes) + " are free");
+  if (room.f_files != 0 && wanted.new_files > room.f_favail)
+    return fail(Code::no_space, "too few inodes in " + shown + ": " + std::to_string(wanted.new_files) +
+                                    " more are needed, " + std::to_string(room.f_favail) + " are free");
+  return {};
+}
 
 bool is_worth_comparing(const Entry& entry, std::uint64_t size) {
   return std::min(size, entry.size) >= least_compared && entry.data >= entry.size / 2 &&

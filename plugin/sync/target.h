@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -72,6 +73,9 @@ class Target {
   virtual int root() const = 0;
   virtual const OldTree* old() const = 0;
 };
+
+/// Whether there is room for that in the file system of an open directory; Code::no_space names it as `shown`.
+Result<> check_room(int directory, const std::string& shown, const Target::Room& wanted);
 
 /// Whether what is under a file's name, of `size` bytes, is to be compared with the sender's rather than sent again.
 /// Not what is little, nor what is mostly holes: of an extent that is compared any page may come, so that a sender

@@ -10,6 +10,7 @@ from typing import Callable
 from harness import network, plugin
 
 VOLUME = "work"
+OTHER = "other"
 _TICKET = "ticket"
 _GCM = "-c aes128-gcm@openssh.com"
 
@@ -51,6 +52,9 @@ class Typed:
     slow: bool = False
     slow_only: bool = False
 
+    searches = False
+    beside = False
+
     @property
     def updates(self):
         return bool(self.update)
@@ -72,14 +76,17 @@ class Typed:
 
 
 class Ferry:
-    """options: of `create`, besides those that say what and from where; way: "ssh" is through the sshd."""
+    """options: of `create`, besides those that say what and from where; way: "ssh" is through the sshd; searches: it
+    takes part where other volumes of the destination may have something; beside: there is such a volume."""
     images = 1
     scratch = False
     checked = True
     updates = True
 
-    def __init__(self, name="ferry", way="", slow_only=False, **options):
+    def __init__(self, name="ferry", way="", slow_only=False, searches=False, beside=False, **options):
         self.name = name
+        self.searches = searches
+        self.beside = beside
         self._ssh = way == "ssh"
         self.slow = True
         self.slow_only = slow_only
@@ -93,6 +100,8 @@ class Ferry:
                 self._plugin(place, "destination", place.destination, place.network.at_destination,
                              login=login) as destination:
             name, options = VOLUME, dict(self._options)
+            if self.beside:
+                destination.bring(OTHER, place.deadline, **self._options)
             if place.update:
                 destination.bring(VOLUME, place.deadline, **self._options)
                 name, options = _TICKET, {"volume": VOLUME, **self._options}
@@ -133,6 +142,8 @@ class _Side:
 def takes_part(contender, work):
     if work.link:
         return contender.slow
+    if work.other or contender.beside:
+        return bool(work.other) and contender.searches
     return not contender.slow_only and (contender.updates or not work.change)
 
 
@@ -141,7 +152,8 @@ def _rsync(options, cipher=""):
 
 
 ALL = (
-    Ferry(),
+    Ferry(searches=True),
+    Ferry("ferry-beside", searches=True, beside=True),
     Ferry("ferry-plain", slow_only=True, compress="none"),
     Ferry("ferry-ssh", way="ssh"),
     Typed("cp", 'cp -a "$SOURCE/." "$COPY"'),

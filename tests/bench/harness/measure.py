@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass, field
 
 from harness import disk, plugin, processor
-from harness.contenders import VOLUME, Place
+from harness.contenders import OTHER, VOLUME, Place
 from support import tree_compare
 from support.wait import Stopwatch
 
@@ -51,7 +51,7 @@ class Bench:
     patience: float
 
     def size(self, work):
-        return int(work.size * self.scale)
+        return int(work.size * self.scale) * (2 if work.other else 1)
 
     def new_disk(self, name, work):
         # four times: for two copies of it, and an inode for each 16 KiB
@@ -64,6 +64,9 @@ class Bench:
         with self.new_disk("source", work) as source:
             volume = plugin.make_source(self.program, source.path, os.path.join(self.logs, "source.log"), VOLUME)
             work.fill(volume, self.scale)
+            if work.other:
+                log = os.path.join(self.logs, "source.log")
+                work.other(plugin.make_source(self.program, source.path, log, OTHER), self.scale)
             source.sync()
             yield source, volume
 

@@ -23,13 +23,15 @@ _NOW_NS = 1_700_000_000 * 10**9
 class Work:
     """size: bytes of content at scale 1, which bounds the memory that a copy takes to about half as much again. change:
     what happens to the directory between first and second copy; it returns how many bytes it has changed. link: the
-    network's rate, as tc(8) has it; on a slow one only contenders for slow networks take part."""
+    network's rate, as tc(8) has it; on a slow one only contenders for slow networks take part. other: fills a volume
+    that some have at the destination already; only Ferry takes part, which looks there for what need not be sent."""
     name: str
     text: str
     size: int
     fill: Callable[[str, float], None]
     change: Callable[[str, float], int] | None = None
     link: str = ""
+    other: Callable[[str, float], None] | None = None
 
 
 def big(directory, scale):
@@ -74,6 +76,16 @@ def sparse(directory, scale):
         out.truncate(size)
 
 
+def medium(directory, scale):
+    """Files that are large enough to be looked for in other volumes."""
+    _fill_medium(directory, scale, 6)
+
+
+def other_medium(directory, scale):
+    """As many, of which none is like one of medium's."""
+    _fill_medium(directory, scale, 7)
+
+
 def nothing(_directory, _scale):
     return 0
 
@@ -96,6 +108,8 @@ ALL = (
     Work("sparse", "one file of 4 GiB that is a hole but for 4,096 islands of 64 KiB", GIB // 4, sparse),
     Work("again", "a second copy of `small`, nothing changed", 700 * _MIB, small, nothing),
     Work("pages", "a second copy of `big`, 1 % of its 4 KiB pages changed at random", 4 * GIB, big, pages),
+    Work("nothing-found", "20,000 files of 16 to 48 KiB, random, none of which another volume has", 700 * _MIB, medium,
+         other=other_medium),
 )
 
 
@@ -140,6 +154,21 @@ class _SmallFiles:
 
     def _word(self):
         return "".join(self._random.choices("abcdefghijklmnopqrstuvwxyz", k=self._random.randrange(3, 16)))
+
+
+def _fill_medium(directory, scale, seed):
+    chosen = random.Random(seed)
+    content = chosen.randbytes(16 * _MIB)
+    for number in range(max(2, int(20_000 * scale))):
+        below = os.path.join(directory, f"{number // 100:04}")
+        os.makedirs(below, exist_ok=True)
+        path = os.path.join(below, f"{seed}-{number:06}")
+        size = chosen.randrange(16 * _KIB, 48 * _KIB)
+        start = chosen.randrange(len(content) - size)
+        with open(path, "xb") as out:
+            out.write(content[start:start + size])
+        when = _NOW_NS - chosen.randrange(3 * _YEAR_NS)
+        os.utime(path, ns=(when, when))
 
 
 _SUFFIXES = ("c", "h", "js", "json", "md", "txt", "png", "py", "html", "dat")
