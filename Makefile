@@ -39,7 +39,7 @@ fuzz: deps ## the decoders of what peers send, with random input; DURATION=20, s
 	@$(FIXED_ADDRESSES) cmake --build --preset fuzz
 	@$(FIXED_ADDRESSES) tests/fuzz/run $(DURATION)
 
-bench: deps ## measure imports and updates against cp, rsync and tar over ssh; ARGS="--work small --rounds 3"; needs root
+bench: deps ## measure imports and updates against cp, rsync and tar over ssh, and the driver against `local`; ARGS="--work small --rounds 3"; needs root
 	@cmake --preset release -Wno-dev >/dev/null
 	@cmake --build --preset release
 	@tests/bench/run $(ARGS)

@@ -5,6 +5,7 @@ import os
 from statistics import median
 
 from harness import targets
+from harness.overhead import Overhead
 
 _MB = 1e6
 
@@ -19,9 +20,26 @@ def write(directory, facts, works, results):
 
 def markdown(facts, works, results):
     parts = [_table(["", "value"], facts.items())]
-    parts += [f"## {work.name}: {work.text}\n" + _work(results[work.name]) for work in works if work.name in results]
+    parts += [f"## {work.name}: {work.text}\n" + _section(work)(results[work.name]) for work in works
+              if work.name in results]
     parts.append("## Targets\n" + _targets(facts, results))
     return "# Benchmarks\n" + "\n".join(parts)
+
+
+def _section(work):
+    return _overhead if work.name == Overhead.name else _work
+
+
+def _overhead(places):
+    rows = []
+    for place in ("memory", "disk", "without Ferry"):
+        for key, times in places[place].items():
+            if key == "others_cpu_s":
+                continue
+            peer = places[place].get(key.replace("ferry", "local")) if "ferry" in key else None
+            rows.append([place, key, len(times), *(f"{targets.percentile(times, share):.2f}" for share in (0.5, 0.9, 0.99, 1)),
+                         f"{median(times) / median(peer):.2f}" if peer else "", f"{max(places[place]['others_cpu_s']):.1f}"])
+    return _table(["where", "what", "samples", "p50 ms", "p90", "p99", "max", "× local", "others' CPU s, most"], rows)
 
 
 def _work(samples):

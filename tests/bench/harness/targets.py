@@ -1,5 +1,6 @@
-"""What Ferry has to reach: ratios of medians, and bounds on memory."""
+"""What Ferry has to reach: ratios of medians, and bounds on memory and on answers' times."""
 
+import math
 from dataclasses import dataclass
 from statistics import median
 from typing import Callable
@@ -55,6 +56,20 @@ def _memory(work, side):
                                for sample in results[work]["ferry"]) / MIB
 
 
+def percentile(values, share):
+    """The least of them that is not less than this share of them."""
+    return sorted(values)[math.ceil(share * len(values)) - 1]
+
+
+def _of_local(what):
+    return lambda results: (median(results["overhead"]["memory"][f"{what} ferry"]) /
+                            median(results["overhead"]["memory"][f"{what} local"]))
+
+
+def _slowest(what):
+    return lambda results: percentile(results["overhead"]["memory"][f"{what} ferry"], 0.99)
+
+
 ALL = (
     Target("big", "time, of cp -a's", _of_copy("big"), most=1.0),
     Target("big", "faster than rsync -aHAXS over ssh", _faster_than("rsync", "big"), least=3),
@@ -76,4 +91,10 @@ ALL = (
            _of_changed("pages", lambda sample: sample["facts"]["bytes_sent"]), most=2),
     Target("pages", "bytes on the wire, of the bytes changed",
            _of_changed("pages", lambda sample: sample["wire_bytes"]), most=2),
+    Target("overhead", "create, p50, of the local driver's", _of_local("create"), most=3),
+    Target("overhead", "rm, p50, of the local driver's", _of_local("rm"), most=3),
+    Target("overhead", "create, p99", _slowest("create"), most=10, unit="ms"),
+    Target("overhead", "rm, p99", _slowest("rm"), most=10, unit="ms"),
+    Target("overhead", "ls of 10,000 volumes, p50",
+           lambda results: median(results["overhead"]["memory"]["ls ferry"]), most=100, unit="ms"),
 )
