@@ -84,13 +84,16 @@ Result<std::unique_ptr<volumes::Catalogue>> load(const volumes::Layout& layout) 
   return open_catalogue(layout);
 }
 
-/// Completes the marker with the host's path of the data source, once the Engine can be asked.
-void complete_marker(engine::Client& client, volumes::MarkerKeeper& marker) {
+/// Completes the marker with the host's path of the data source, once the Engine can be asked. True: done, for as long
+/// as the plugin runs, because only a disabled one can be given another source.
+bool complete_marker(engine::Client& client, volumes::MarkerKeeper& marker) {
   const auto id = volumes::plugin_id(propagated.string());
-  if (!id) return;
+  if (!id) return false;
   const auto source = client.plugin_mount_source(*id, "data");
-  if (!source) return;
-  if (auto written = marker.set_source(*source); !written) spdlog::warn("{}", written.error().message);
+  if (!source) return false;
+  const auto written = marker.set_source(*source);
+  if (!written) spdlog::warn("{}", written.error().message);
+  return written.has_value();
 }
 
 Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
@@ -105,9 +108,9 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   if (auto marked = marker.update(); !marked) spdlog::error("{}", marked.error().message);
   engine::Client client(host_run / settings.engine_socket);
   migration::LabelKeeper labels(catalogue, client);
-  engine::Tracker tracker(client, [&] {
+  engine::Tracker tracker(client, [&, complete = false]() mutable {
     labels.wake();
-    complete_marker(client, marker);
+    complete = complete || complete_marker(client, marker);
   });
   const migration::Sources sources(catalogue, mounts, client, tracker, data_root, propagated);
   const auto peers = peer::make_peer_factory(keys, host_ssh);

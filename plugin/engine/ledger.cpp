@@ -40,6 +40,7 @@ Ledger::Stale Ledger::apply(const Event& event) {
   if (event.type == "volume") {
     if (event.action == "mount") add_mount(event);
     if (event.action == "unmount") end_mounts(event.id, attribute(event, "container"));
+    if (event.action == "destroy") forget(event.id);
     const bool listing = event.action == "create" || event.action == "destroy";
     return {.volumes = listing, .containers = !listing};
   }
@@ -48,6 +49,12 @@ Ledger::Stale Ledger::apply(const Event& event) {
   if (event.type != "container") return {};
   if (event.action == "die" || event.action == "destroy") end_mounts_of_container(event.id);
   return {.containers = true};
+}
+
+/// Another one of that name must not be shown with this one's labels.
+void Ledger::forget(const std::string& volume) {
+  volumes_.erase(volume);
+  destroyed_.insert(volume);
 }
 
 void Ledger::add_mount(const Event& event) {
@@ -72,7 +79,8 @@ void Ledger::end_mounts_of_container(const std::string& container_id) {
 
 bool Ledger::set_volumes(const std::vector<Volume>& volumes) {
   std::map<std::string, Volume> listed;
-  for (const auto& volume : volumes) listed.emplace(volume.name, volume);
+  for (const auto& volume : volumes)
+    if (!destroyed_.contains(volume.name)) listed.emplace(volume.name, volume);
   const bool changed = listed != volumes_;
   volumes_ = std::move(listed);
   return changed;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,6 +46,8 @@ class Ledger {
   bool connected() const { return connected_; }
 
   Stale apply(const Event& event);
+  /// Volumes are about to be listed. What is destroyed from now on may be in that listing nevertheless.
+  void ask_volumes() { destroyed_.clear(); }
   /// A new listing. True: it differs from the last one.
   bool set_volumes(const std::vector<Volume>& volumes);
   bool set_mounts(const std::vector<ContainerMount>& mounts);
@@ -59,6 +62,7 @@ class Ledger {
   using Key = std::pair<std::string, std::string>;  // volume, container ID
   using Mounts = std::map<std::string, std::vector<ContainerMount>>;
 
+  void forget(const std::string& volume);
   void add_mount(const Event& event);
   void end_mounts(const std::string& volume, const std::string& container_id);
   void end_mounts_of_container(const std::string& container_id);
@@ -68,6 +72,7 @@ class Ledger {
   mutable Mark now_ = 0;
   Mark known_since_ = 1;  ///< for marks before this one, only a "yes" can be sure
   std::map<std::string, Volume> volumes_;
+  std::set<std::string> destroyed_;                       ///< since the volumes were asked for
   Mounts listed_;                                         ///< by volume
   std::map<Key, std::vector<ContainerMount>> announced_;  ///< mount events without their unmount yet
   std::map<std::string, std::int64_t> last_rw_mount_;     ///< by volume: when the last read-write mount began

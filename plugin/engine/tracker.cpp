@@ -7,12 +7,6 @@
 
 namespace ferry::engine {
 
-namespace {
-
-constexpr Ledger::Stale everything{.volumes = true, .containers = true};
-
-}  // namespace
-
 Tracker::Tracker(Client& client, std::function<void()> on_change, TrackerPace pace)
     : client_(client), on_change_(std::move(on_change)), pace_(pace), list_retry_(pace.first_retry) {}
 
@@ -75,20 +69,17 @@ void Tracker::opened() {
   ++streams_;
   stream_open_ = true;
   ledger_.begin();
-  stale_ = everything;
   echo_ = false;
   list_retry_ = pace_.first_retry;
-  due_ = SteadyClock::now();
+  volumes_due_ = containers_due_ = rested_ = SteadyClock::now();
   wake_.notify_all();
 }
 
 void Tracker::take(const Event& event) {
   const std::lock_guard lock(mutex_);
   const auto stale = ledger_.apply(event);
-  stale_.volumes |= stale.volumes;
-  stale_.containers |= stale.containers;
-  echo_ = false;
-  due_in(pace_.settle);
+  if (stale.containers) echo_ = false;
+  due_in(stale, pace_.settle);
   changed_ |= event.type == "volume";
   wake_.notify_all();
 }
@@ -120,27 +111,41 @@ void Tracker::keep_listed() {
       lock.lock();
     } else if (!stream_open_) {
       wake_.wait(lock);
-    } else if (SteadyClock::now() < due_) {
-      wake_.wait_until(lock, Deadline(due_));
+    } else if (const Deadline next = next_listing(); SteadyClock::now() < next) {
+      wake_.wait_until(lock, next);
     } else {
       list(lock);
     }
   }
 }
 
+// The Engine asks every driver for all its volumes, so that many of them take it long: they have to rest while a burst
+// of events goes on. Mounts do not: somebody may be waiting for one to end.
+Deadline Tracker::next_listing() const { return std::min(containers_due_, std::max(volumes_due_, rested_)); }
+
+Ledger::Stale Tracker::take_due() {
+  const auto now = SteadyClock::now();
+  const bool all = !ledger_.connected();  // which it will be as soon as this listing succeeds
+  const Ledger::Stale due{.volumes = all || std::max(volumes_due_, rested_) <= now,
+                          .containers = all || containers_due_ <= now};
+  if (due.volumes) volumes_due_ = after(pace_.resync);
+  if (due.containers) containers_due_ = after(pace_.resync);
+  return due;
+}
+
 void Tracker::list(std::unique_lock<std::mutex>& lock) {
-  const bool nothing = !stale_.volumes && !stale_.containers;
-  const auto what = nothing ? everything : stale_;
-  const bool echo = std::exchange(echo_, true);
+  const auto what = take_due();
+  const bool echo = what.containers && std::exchange(echo_, true);
+  if (what.volumes) ledger_.ask_volumes();
   const auto stream = streams_;
-  stale_ = {};
-  due_ = after(pace_.resync);
   lock.unlock();
   auto listing = ask(what);
   lock.lock();
   if (!stream_open_ || streams_ != stream) return;  // the next stream asks for everything
   if (listing.mounts) changed_ |= ledger_.set_mounts(*listing.mounts);
   if (listing.volumes) changed_ |= ledger_.set_volumes(*listing.volumes);
+  if (listing.volumes)
+    rested_ = SteadyClock::now() + std::min<Deadline::duration>(pace_.rest * listing.volumes_took, pace_.longest_rest);
   if (listing.error)
     list_again(what, *listing.error);
   else
@@ -156,7 +161,9 @@ Tracker::Listing Tracker::ask(Ledger::Stale what) {
       listing.error = std::move(answer.error());
   };
   if (what.containers) keep(listing.mounts, client_.container_mounts(&interrupt_));
+  const auto began = SteadyClock::now();
   if (what.volumes && !listing.error) keep(listing.volumes, client_.volumes(&interrupt_));
+  listing.volumes_took = SteadyClock::now() - began;
   return listing;
 }
 
@@ -168,21 +175,20 @@ void Tracker::listed(Ledger::Stale what, bool echo) {
     changed_ = true;
     spdlog::info("following the Docker Engine's events at {}", quote(client_.socket().string()));
   }
-  if (echo || !what.containers) return;
-  stale_.containers = true;
-  due_in(pace_.second_look);
+  if (!echo && what.containers) due_in({.containers = true}, pace_.second_look);
 }
 
 void Tracker::list_again(Ledger::Stale what, const Error& reason) {
-  stale_.volumes |= what.volumes;
-  stale_.containers |= what.containers;
-  echo_ = false;
-  due_in(list_retry_);
+  if (what.containers) echo_ = false;
+  due_in(what, list_retry_);
   list_retry_ = std::min(list_retry_ * 2, pace_.last_retry);
   if (stopping_ || std::exchange(told_, true)) return;
   spdlog::warn("cannot list the Docker Engine's volumes and containers: {}", quote(reason.message));
 }
 
-void Tracker::due_in(std::chrono::milliseconds delay) { due_ = std::min(due_, after(delay)); }
+void Tracker::due_in(Ledger::Stale what, std::chrono::milliseconds delay) {
+  if (what.volumes) volumes_due_ = std::min(volumes_due_, after(delay));
+  if (what.containers) containers_due_ = std::min(containers_due_, after(delay));
+}
 
 }  // namespace ferry::engine

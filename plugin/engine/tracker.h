@@ -21,7 +21,9 @@ namespace ferry::engine {
 struct TrackerPace {
   std::chrono::milliseconds first_retry{200};  ///< doubled up to last_retry
   std::chrono::milliseconds last_retry{5000};
-  std::chrono::milliseconds settle{100};        ///< events within it share one listing
+  std::chrono::milliseconds settle{100};  ///< events within it share one listing
+  int rest = 50;  ///< for so many times as long as listing the volumes took, events do not make it list them again
+  std::chrono::milliseconds longest_rest{5000};
   std::chrono::milliseconds second_look{1000};  ///< the Engine lists a stopped container as running for a moment
   std::chrono::milliseconds resync{300000};     ///< for what changes without an event, such as purged labels
 };
@@ -47,7 +49,8 @@ class Tracker {
 
   /// Whether events are being followed and everything was listed since they are. If not, nothing below is current.
   bool connected() const;
-  /// From memory, never calls the Engine.
+  /// From memory, never calls the Engine. Of a volume made or declared anew, labels and options are none until the
+  /// next listing, which is up to TrackerPace::longest_rest away while volumes are made or removed.
   Facts facts(const std::string& volume) const;
 
   /// A point in time for mount_rw_began_since().
@@ -62,6 +65,7 @@ class Tracker {
     std::optional<std::vector<ContainerMount>> mounts;
     std::optional<std::vector<Volume>> volumes;
     std::optional<Error> error;
+    Deadline::duration volumes_took{};
   };
 
   void follow();
@@ -71,10 +75,12 @@ class Tracker {
 
   void keep_listed();
   void list(std::unique_lock<std::mutex>& lock);
+  Deadline next_listing() const;
+  Ledger::Stale take_due();
   Listing ask(Ledger::Stale what);
   void listed(Ledger::Stale what, bool echo);
   void list_again(Ledger::Stale what, const Error& reason);
-  void due_in(std::chrono::milliseconds delay);
+  void due_in(Ledger::Stale what, std::chrono::milliseconds delay);
 
   Client& client_;
   const std::function<void()> on_change_;
@@ -90,9 +96,9 @@ class Tracker {
   bool told_ = false;          ///< the present trouble is logged
   std::uint64_t streams_ = 0;  ///< the number of streams so far; the last one is open if stream_open_
   bool stream_open_ = false;
-  Ledger::Stale stale_;  ///< what the next listing has to ask for
-  bool echo_ = false;    ///< the next listing is only the second look
-  Deadline due_;         ///< when the next listing is made, while a stream is open
+  bool echo_ = false;                      ///< the next listing of containers is only the second look
+  Deadline volumes_due_, containers_due_;  ///< when each is listed next, while a stream is open
+  Deadline rested_;                        ///< but the volumes no sooner
   std::chrono::milliseconds list_retry_{0};
 
   std::mutex threads_mutex_;

@@ -8,6 +8,7 @@ import secrets
 import pytest
 from support import scratch as containers
 from support import volumes
+from support.engine_gate import EngineGate
 from support.recorder import Recorder
 from support.wait import Stopwatch, wait_until
 
@@ -24,6 +25,21 @@ def test_a_hundred_volumes_made_and_removed_in_parallel(b, scratch):
     assert [code for code, _ in removed] == [204] * 100, [answer for code, answer in removed if code != 204][:3]
     assert not set(names) & volumes.names(b)
     wait_until(lambda: b.traces() <= before, 10, lambda: f"nothing is left: {b.traces() - before}")
+
+
+def test_a_burst_of_volumes_makes_the_plugin_ask_its_engine_little(lab, b, scratch):
+    """Whoever makes volumes, of whatever driver, waits for an engine that is busy with the plugin's questions."""
+    names = [scratch.name(b, stem="burst") for _ in range(100)]
+    with EngineGate(b) as gate:
+        gate.ensure()
+        seen = scratch.volume(b)
+        wait_until(lambda: volumes.status(b, seen).get("labels") is not None, 30, "Ferry follows its engine")
+        before = gate.calls()
+        for name in names:
+            assert volumes.api_create(b, name, driver="local")[0] == 201
+            assert volumes.remove(b, name)[0] == 204
+        asked = gate.calls() - before
+    assert asked <= 20, f"{asked} calls because of {2 * len(names)} events"
 
 
 def test_create_and_remove_race_for_one_name(b, scratch):

@@ -95,6 +95,11 @@ class EngineGate:
             self._held.append(held)
         return held
 
+    def calls(self):
+        """How many Ferry has made up to now."""
+        with self._lock:
+            return len(self._seen)
+
     def methods(self, volume):
         """Of the calls about the volume up to now."""
         with self._lock:

@@ -70,6 +70,24 @@ TEST(Ledger, NothingIsKnownBeforeTheFirstConnection) {
   EXPECT_FALSE(ledger.facts("v").labels);
 }
 
+TEST(Ledger, WhatIsDestroyedWhileTheVolumesAreListedIsForgottenUntilTheNextListing) {
+  auto ledger = connected();
+  Volume volume;
+  volume.name = "v";
+  volume.labels = {{"l", "old"}};
+  ledger.ask_volumes();
+  EXPECT_TRUE(ledger.set_volumes({volume}));
+  EXPECT_TRUE(ledger.facts("v").labels);
+  ledger.ask_volumes();
+  EXPECT_TRUE(ledger.apply({.type = "volume", .action = "destroy", .id = "v", .attributes = {}}).volumes);
+  EXPECT_FALSE(ledger.facts("v").labels);
+  ledger.set_volumes({volume});
+  EXPECT_FALSE(ledger.facts("v").labels) << "it may be the one that is gone";
+  ledger.ask_volumes();
+  EXPECT_TRUE(ledger.set_volumes({volume}));
+  EXPECT_TRUE(ledger.facts("v").labels);
+}
+
 TEST(Ledger, AShortMountBetweenTwoListingsCounts) {
   auto ledger = connected();
   const auto before = ledger.mark();

@@ -29,12 +29,15 @@ class TrackerTest : public ::testing::Test {
   void script(Connection& connection, const std::string& request) {
     if (request.starts_with("GET /_ping")) return connection.send(ping("1.44"));
     if (request.find("/events?") != std::string::npos) return stream(connection);
+    const bool volumes = request.find("/volumes") != std::string::npos;
+    if (volumes) std::this_thread::sleep_for(volumes_take_);
     const std::lock_guard lock(mutex_);
-    if (request.find("/volumes") != std::string::npos) {
+    if (volumes) {
       ++volume_listings_;
       return connection.send(volumes_);
     }
     ++container_listings_;
+    containers_listed_.push_back(SteadyClock::now());
     connection.send(containers_);
   }
 
@@ -75,15 +78,20 @@ class TrackerTest : public ::testing::Test {
     return container_listings_;
   }
 
+  int volume_listings() {
+    const std::lock_guard lock(mutex_);
+    return volume_listings_;
+  }
+
   void start_engine() {
     engine_.emplace([this](Connection& connection, const std::string& request) { script(connection, request); });
     client_.emplace(engine_->path());
   }
 
-  void start() {
+  void start(TrackerPace pace = quick) {
     if (!engine_) start_engine();
     tracker_.emplace(
-        *client_, [this] { ++changes_; }, quick);
+        *client_, [this] { ++changes_; }, pace);
     tracker_->start();
   }
 
@@ -102,10 +110,12 @@ class TrackerTest : public ::testing::Test {
   const std::string id_ = std::string(64, 'a');
   const std::string mount_ = R"("container":")" + id_ + R"(","destination":"/d","read/write":"true")";
   std::atomic<int> changes_ = 0;
+  std::chrono::milliseconds volumes_take_{0};  // set before start()
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::string> events_;
+  std::vector<Deadline> containers_listed_;  // when
   int streams_ = 0, ended_ = 0, volume_listings_ = 0, container_listings_ = 0;
   std::string volumes_ = answer(200, golden("28.5", "volumes.json"));
   std::string containers_ = answer(200, golden("28.5", "containers.json"));
@@ -159,6 +169,72 @@ TEST_F(TrackerTest, BurstsShareListings) {
   send_event("volume", "mount", "last", mount_);
   ASSERT_TRUE(eventually([this] { return !tracker_->facts("last").mounts.empty(); }));
   EXPECT_LT(container_listings(), 500);
+}
+
+TEST_F(TrackerTest, ABurstListsTheVolumesOnceMoreAfterARest) {
+  constexpr auto rest = 500ms;
+  volumes_take_ = rest / quick.rest;
+  start();
+  ASSERT_TRUE(connects());
+  const auto began = SteadyClock::now();
+  set_listings(answer(200, R"({"Volumes":[{"Name":"new","Labels":{}}]})"), answer(200, "[]"));
+  for (int i = 0; i < 40; ++i) {
+    send_event("volume", "create", "new");
+    std::this_thread::sleep_for(5ms);
+  }
+  EXPECT_LE(volume_listings(), 2 + (SteadyClock::now() - began) / rest);
+  EXPECT_TRUE(eventually([this] { return tracker_->facts("new").labels.has_value(); }));
+}
+
+TEST_F(TrackerTest, WhatIsDeclaredAnewHasNoLabelsUntilItIsListed) {
+  volumes_take_ = 5ms;
+  auto pace = quick;
+  pace.rest = 1'000'000;
+  pace.longest_rest = 1000ms;
+  start(pace);
+  ASSERT_TRUE(connects());
+  ASSERT_TRUE(tracker_->facts("pgdata").labels);
+  set_listings(answer(200, R"({"Volumes":[{"Name":"pgdata","Labels":{"l":"1"}}]})"), containers_);
+  send_event("volume", "destroy", "pgdata");
+  send_event("volume", "create", "pgdata");
+  EXPECT_TRUE(eventually([this] { return !tracker_->facts("pgdata").labels.has_value(); }));
+  EXPECT_TRUE(eventually([this] { return tracker_->facts("pgdata").labels.has_value(); }));
+  EXPECT_EQ(tracker_->facts("pgdata").labels->at("l"), "1");
+}
+
+TEST_F(TrackerTest, AListingOfVolumesDoesNotHastenTheSecondLook) {
+  volumes_take_ = 5ms;
+  auto pace = quick;
+  pace.rest = 20;
+  pace.second_look = 500ms;
+  start(pace);
+  ASSERT_TRUE(connects());
+  ASSERT_TRUE(eventually([this] { return container_listings() >= 2; }));
+  const auto volumes_before = volume_listings();
+  send_event("volume", "create", "new");
+  ASSERT_TRUE(eventually([&] { return volume_listings() > volumes_before; }));
+  const auto before = container_listings();
+  send_event("volume", "create", "other");  // which has to wait for the rest's end
+  send_event("container", "die", id_);
+  ASSERT_TRUE(eventually([&] { return container_listings() >= before + 2; }));
+  const std::lock_guard lock(mutex_);
+  EXPECT_GE(containers_listed_[before + 1] - containers_listed_[before], pace.second_look);
+}
+
+TEST_F(TrackerTest, ContainersAreListedWhileTheVolumesRest) {
+  volumes_take_ = 5ms;
+  auto pace = quick;
+  pace.rest = 1'000'000;
+  pace.longest_rest = 10min;
+  start(pace);
+  ASSERT_TRUE(connects());
+  ASSERT_TRUE(eventually([this] { return container_listings() >= 2; }));
+  const auto before = volume_listings();
+  send_event("volume", "create", "new");
+  set_listings(volumes_, answer(200, "[]"));
+  send_event("container", "die", id_);
+  EXPECT_TRUE(eventually([this] { return tracker_->facts("pgdata").mounts.empty(); }));
+  EXPECT_EQ(volume_listings(), before);
 }
 
 TEST_F(TrackerTest, AnEndedStreamIsAGapAndIsFollowedAnew) {
