@@ -55,19 +55,41 @@ Result<> sync_directory(const fs::path& path) {
   return {};
 }
 
+namespace {
+
+/// A new file whose content, but not yet its name, is durable. After an error there is none, unless it was there
+/// before.
+Result<> write_synced(const fs::path& path, std::string_view content, mode_t mode) {
+  FERRY_ASSIGN(const Fd fd, open_at(AT_FDCWD, path.string(), O_WRONLY | O_CREAT | O_EXCL, mode));
+  const auto fill = [&]() -> Result<> {
+    FERRY_TRY(write_all(fd.get(), content, path.string()));
+    if (::fchmod(fd.get(), mode) != 0) return fail_errno("chmod " + path.string());
+    if (::fsync(fd.get()) != 0) return fail_errno("fsync " + path.string());
+    return {};
+  };
+  Result<> filled = fill();
+  if (!filled) ::unlink(path.c_str());
+  return filled;
+}
+
+}  // namespace
+
+Result<> write_new_file(const fs::path& path, std::string_view content, mode_t mode) {
+  FERRY_TRY(write_synced(path, content, mode));
+  Result<> synced = sync_directory(path.parent_path());
+  if (!synced) ::unlink(path.c_str());
+  return synced;
+}
+
 Result<> write_file_atomically(const fs::path& path, std::string_view content, mode_t mode) {
   const fs::path temporary = path.parent_path() / (".new-" + random_hex(8));
-  auto write = [&]() -> Result<> {
-    FERRY_ASSIGN(const Fd fd, open_at(AT_FDCWD, temporary.string(), O_WRONLY | O_CREAT | O_EXCL, mode));
-    FERRY_TRY(write_all(fd.get(), content, temporary.string()));
-    if (::fchmod(fd.get(), mode) != 0) return fail_errno("chmod " + temporary.string());
-    if (::fsync(fd.get()) != 0) return fail_errno("fsync " + temporary.string());
-    if (::rename(temporary.c_str(), path.c_str()) != 0) return fail_errno("rename " + path.string());
-    return sync_directory(path.parent_path());
-  };
-  Result<> written = write();
-  if (!written) ::unlink(temporary.c_str());
-  return written;
+  FERRY_TRY(write_synced(temporary, content, mode));
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(temporary.c_str());
+    return fail_errno("rename " + path.string(), error);
+  }
+  return sync_directory(path.parent_path());
 }
 
 Result<> rename_durably(const fs::path& from, const fs::path& to) {

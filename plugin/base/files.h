@@ -24,6 +24,11 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t lim
 /// After a crash at any instant the file has the old or the new content. Mode is exactly `mode`.
 Result<> write_file_atomically(const std::filesystem::path& path, std::string_view content, mode_t mode = 0600);
 
+/// Makes `path` durably: fsync of the file and of the directory. Code::already_exists, and nothing is touched, if there
+/// is anything of that name. After another error there is none, but a crash may leave a part of it, so this is for a
+/// directory that nobody looks into before it gets another name. Mode is exactly `mode`.
+Result<> write_new_file(const std::filesystem::path& path, std::string_view content, mode_t mode = 0600);
+
 /// Whether there is anything of that name, also a symlink that leads nowhere.
 Result<bool> exists(const std::filesystem::path& path);
 

@@ -203,7 +203,7 @@ Result<> Catalogue::create(VolumeRecord record) {
     if (::mkdir(directory.c_str(), 0700) != 0) return fail_errno("mkdir " + directory.string());
     if (record.kind == Kind::volume && ::mkdir(content.c_str(), 0755) != 0)
       return fail_errno("mkdir " + content.string());
-    return install(record, directory);
+    return install(record, directory, write_new_file);
   };
   Result<> created = prepare();
   if (!created) (void)remove_tree(directory);
@@ -211,13 +211,14 @@ Result<> Catalogue::create(VolumeRecord record) {
 }
 
 Result<> Catalogue::adopt(VolumeRecord record, const std::string& id) {
-  return install(std::move(record), layout_.orphans() / id);
+  return install(std::move(record), layout_.orphans() / id, write_file_atomically);
 }
 
-Result<> Catalogue::install(VolumeRecord record, const fs::path& directory) {
+// Everything in the directory is durable before it becomes a volume.
+Result<> Catalogue::install(VolumeRecord record, const fs::path& directory, WriteRecord write) {
   const auto guard = names_.lock(record.name);
   if (find(record.name)) return fail(Code::already_exists, "volume " + record.name + " exists already");
-  FERRY_TRY(write_file_atomically(directory / Layout::record_name, encode(record)));
+  FERRY_TRY(write(directory / Layout::record_name, encode(record), 0600));
   FERRY_TRY(rename_durably(directory, layout_.volume(record.name)));
   publish(std::move(record));
   return {};

@@ -86,7 +86,8 @@ class Catalogue {
   Result<> load_volume(const std::string& name);
   Result<> quarantine_record(const std::string& name, const std::string& reason);
   void list_quarantined(const std::string& name, const std::string& reason);
-  Result<> install(VolumeRecord record, const std::filesystem::path& directory);
+  using WriteRecord = Result<> (*)(const std::filesystem::path& path, std::string_view content, mode_t mode);
+  Result<> install(VolumeRecord record, const std::filesystem::path& directory, WriteRecord write);
   Result<> store(const VolumeRecord& record);
   Result<> finish_commit(const VolumeRecord& record);
   Result<> finish_failure(const VolumeRecord& record);

@@ -4,26 +4,9 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
-#include <atomic>
-
 #include "base/files.h"
+#include "support/intercepted_calls.h"
 #include "support/temporary_directory.h"
-
-namespace {
-
-std::atomic<int> names_until_failure{-1};  // negative: none
-
-}  // namespace
-
-/// Stands before the C library's, so that a disk can fail in the middle of a directory.
-extern "C" dirent* readdir(DIR* stream) noexcept(noexcept(::readdir64(stream))) {
-  if (names_until_failure == 0) {
-    errno = EIO;
-    return nullptr;
-  }
-  if (names_until_failure > 0) --names_until_failure;
-  return reinterpret_cast<dirent*>(::readdir64(stream));
-}
 
 namespace ferry {
 namespace {
@@ -37,7 +20,6 @@ class DirectoryTest : public testing::Test {
       ASSERT_TRUE(write_file_atomically(directory_ / name, ""));
     opened_ = *open_at(AT_FDCWD, directory_.path().string(), O_RDONLY | O_DIRECTORY);
   }
-  void TearDown() override { names_until_failure = -1; }
 
   test::TemporaryDirectory directory_;
   Fd opened_;
@@ -50,9 +32,12 @@ TEST_F(DirectoryTest, NamesAreSortedBytewise) {
 
 TEST_F(DirectoryTest, AnErrorInTheMiddleIsNotTheEnd) {
   for (const int names : {0, 3}) {
-    names_until_failure = names;
+    int number = 0;
+    const test::InterceptedCalls intercepted(
+        [&](const test::Call& call) { return call.name == "readdir" && number++ == names ? EIO : 0; },
+        test::InterceptedCalls::Kind::reads);
     EXPECT_EQ(names_in(opened_.get()).error().code, Code::io);
-    names_until_failure = names;
+    number = 0;
     EXPECT_EQ(remove_tree(directory_.path()).error().code, Code::io);
   }
 }

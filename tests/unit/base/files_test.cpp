@@ -7,6 +7,7 @@
 
 #include <thread>
 
+#include "support/intercepted_calls.h"
 #include "support/temporary_directory.h"
 
 namespace ferry {
@@ -54,6 +55,47 @@ TEST(Files, AFailedWriteKeepsTheOldContentAndLeavesNothingBeside) {
   ASSERT_FALSE(written);
   EXPECT_EQ(*read_file(directory / "a" / "old"), "old");
   EXPECT_THAT(names_in(directory.path()), testing::ElementsAre("a"));
+}
+
+TEST(Files, WritesANewFileWithTheModeAndNeverOverAnother) {
+  const test::TemporaryDirectory directory;
+  ::umask(077);
+  ASSERT_TRUE(write_new_file(directory / "a", "one", 0644));
+  ::umask(022);
+  const auto again = write_new_file(directory / "a", "two", 0644);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, Code::already_exists);
+  EXPECT_EQ(*read_file(directory / "a"), "one");
+  struct stat info {};
+  ASSERT_EQ(::stat((directory / "a").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0644U);
+  EXPECT_THAT(names_in(directory.path()), testing::ElementsAre("a"));
+}
+
+TEST(Files, ANewFileThatCannotBeMadeDurableIsNotThere) {
+  const test::TemporaryDirectory directory;
+  for (const char* name : {"write", "fchmod", "fsync"})
+    for (const fs::path& place : {directory / "a", directory.path()}) {
+      if (place == directory.path() && name != std::string("fsync")) continue;
+      const test::InterceptedCalls intercepted(
+          [&](const test::Call& call) { return call.name == name && call.place == place ? EIO : 0; });
+      EXPECT_FALSE(write_new_file(directory / "a", "one")) << name;
+      EXPECT_THAT(names_in(directory.path()), testing::IsEmpty()) << name;
+    }
+  EXPECT_TRUE(write_new_file(directory / "a", "one"));
+}
+
+TEST(Files, AReplacementThatFailsLeavesNothingBeside) {
+  const test::TemporaryDirectory directory;
+  ASSERT_TRUE(write_file_atomically(directory / "a", "old"));
+  for (const char* name : {"write", "fchmod", "fsync", "rename"}) {
+    int number = 0;
+    const test::InterceptedCalls intercepted(
+        [&](const test::Call& call) { return call.name == name && number++ == 0 ? EIO : 0; });
+    EXPECT_FALSE(write_file_atomically(directory / "a", "new")) << name;
+    EXPECT_THAT(names_in(directory.path()), testing::ElementsAre("a")) << name;
+    EXPECT_EQ(*read_file(directory / "a"), "old") << name;
+  }
 }
 
 TEST(Files, ReplacesASymlinkAndNotItsTarget) {
