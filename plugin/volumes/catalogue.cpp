@@ -214,12 +214,18 @@ Result<> Catalogue::adopt(VolumeRecord record, const std::string& id) {
   return install(std::move(record), layout_.orphans() / id, write_file_atomically);
 }
 
-// Everything in the directory is durable before it becomes a volume.
+// Everything in the directory is durable before it becomes a volume. What cannot become one durably must not keep the
+// name from the next attempt.
 Result<> Catalogue::install(VolumeRecord record, const fs::path& directory, WriteRecord write) {
   const auto guard = names_.lock(record.name);
   if (find(record.name)) return fail(Code::already_exists, "volume " + record.name + " exists already");
   FERRY_TRY(write(directory / Layout::record_name, encode(record), 0600));
-  FERRY_TRY(rename_durably(directory, layout_.volume(record.name)));
+  auto named = rename_durably(directory, layout_.volume(record.name));
+  if (!named && !has_directory(directory)) {  // only a sync has failed
+    auto undone = rename_durably(layout_.volume(record.name), directory);
+    if (!undone) spdlog::error("volume {}: {}", record.name, undone.error().message);
+  }
+  if (!named) return named;
   publish(std::move(record));
   return {};
 }

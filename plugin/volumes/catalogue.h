@@ -40,7 +40,8 @@ class Catalogue {
   std::size_t size() const;
 
   /// Adds a volume with an empty data directory (an importing one: with an empty staging directory; a ticket: without).
-  /// Code::already_exists if the name is taken.
+  /// Code::already_exists if the name is taken. After an error there is nothing of it, unless the machine goes down
+  /// before the disk takes that: the volume may then be there, empty.
   Result<> create(VolumeRecord record);
 
   /// Adds an importing volume with the staging and journal of the orphan `id`; see orphan().

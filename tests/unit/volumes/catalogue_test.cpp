@@ -133,6 +133,57 @@ TEST_F(CatalogueTest, APowerCutDuringACreateLeavesAVolumeOrNone) {
   }
 }
 
+TEST_F(CatalogueTest, ACreateThatFailsLeavesNothingAndMayBeRepeated) {
+  open();
+  for (int failing = 0;; ++failing) {
+    int number = 0;
+    Result<> created;
+    {
+      const test::InterceptedCalls intercepted(
+          [&](const test::Call& call) { return call.name != "unlinkat" && number++ == failing ? EIO : 0; });
+      created = catalogue_->create(record_of("one"));
+    }
+    if (created) break;
+    EXPECT_EQ(catalogue_->find("one"), nullptr);
+    EXPECT_THAT(names_in(layout_.incoming()), IsEmpty()) << "call " << failing;
+    EXPECT_THAT(names_in(layout_.volumes()), IsEmpty()) << "call " << failing;
+    ASSERT_LT(failing, 100);
+  }
+}
+
+TEST_F(CatalogueTest, ADiskThatSyncsNoMoreHasNoHalfOfAVolume) {
+  open();
+  for (int failing = 0;; ++failing) {
+    int number = 0;
+    Result<> created;
+    {
+      const test::InterceptedCalls intercepted(
+          [&](const test::Call& call) { return call.name == "fsync" && number++ >= failing ? EIO : 0; });
+      created = catalogue_->create(record_of("one"));
+    }
+    if (created) break;
+    EXPECT_THAT(names_in(layout_.incoming()), IsEmpty()) << "fsync " << failing;
+    EXPECT_THAT(names_in(layout_.volumes()), IsEmpty()) << "fsync " << failing;
+    ASSERT_LT(failing, 100);
+  }
+}
+
+TEST_F(CatalogueTest, AnOrphanThatCannotBeAdoptedDurablyStaysOne) {
+  open();
+  ASSERT_TRUE(catalogue_->create(record_of("one", State::importing)));
+  const auto id = catalogue_->orphan("one");
+  ASSERT_TRUE(id);
+  {
+    const test::InterceptedCalls intercepted([&](const test::Call& call) {
+      return call.name == "fsync" && fs::path(call.place) == layout_.volumes() ? EIO : 0;
+    });
+    EXPECT_FALSE(catalogue_->adopt(record_of("two", State::importing), *id));
+  }
+  EXPECT_EQ(catalogue_->find("two"), nullptr);
+  EXPECT_THAT(names_in(layout_.orphans()), ElementsAre(*id));
+  EXPECT_TRUE(catalogue_->adopt(record_of("two", State::importing), *id));
+}
+
 TEST_F(CatalogueTest, ANameIsTakenOnce) {
   open();
   ASSERT_TRUE(catalogue_->create(record_of("one")));
