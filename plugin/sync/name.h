@@ -53,6 +53,17 @@ class Name {
 /// Holds the bytes of many names. Moving it leaves them where they are. Not thread-safe.
 class Names {
  public:
+  Names() = default;
+  Names(Names&& other) noexcept { *this = std::move(other); }
+  Names& operator=(Names&& other) noexcept {
+    blocks_ = std::move(other.blocks_);
+    block_size_ = std::exchange(other.block_size_, 0);
+    next_ = std::exchange(other.next_, nullptr);
+    left_ = std::exchange(other.left_, 0);
+    return *this;
+  }
+  ~Names() = default;
+
   Name add(std::string_view name) {
     if (name.empty()) return {};
     const auto size = static_cast<Name::Size>(name.size());
