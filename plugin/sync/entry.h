@@ -94,6 +94,10 @@ struct Entry {
 struct Tree {
   std::vector<Entry> entries;
   Names names;
+  void clear() {
+    entries.clear();
+    names.clear();
+  }
 };
 
 /// A name without an entry: a socket.

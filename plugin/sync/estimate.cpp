@@ -44,15 +44,6 @@ Result<double> sample(Source& source, const std::vector<FileExtent>& wants, cons
   return static_cast<double>(came) / std::max(seconds_since(began), 1e-6);
 }
 
-Target::Room room_of(const std::vector<Entry>& entries) {
-  Target::Room room;
-  for (const auto& entry : entries) {
-    room.new_files += entry.type == Type::hard_link ? 0 : 1;
-    room.bytes += static_cast<std::int64_t>(entry.data);
-  }
-  return room;
-}
-
 }  // namespace
 
 Result<Estimate> estimate(Source& source, const ReceiverOptions& options, const std::filesystem::path& scratch,

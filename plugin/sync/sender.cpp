@@ -9,8 +9,7 @@
 namespace ferry::sync {
 
 std::unique_ptr<ByteSource> Sender::manifest() {
-  tree_.entries.clear();
-  tree_.names.clear();
+  tree_.clear();
   return std::make_unique<ManifestSource>(root_.get(), tree_, identity_, baseline_);
 }
 

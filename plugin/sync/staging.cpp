@@ -26,13 +26,7 @@ Result<> Staging::check_cancelled() const {
 /// prepare() makes directories and special files already. What a directory that is not empty has of them is not known.
 Result<Target::Room> Staging::least_room() const {
   FERRY_ASSIGN(const auto names, names_in(root_));
-  Room room;
-  if (!names.empty()) return room;
-  for (std::size_t index = 1; index < entries_.size(); ++index) {
-    room.new_files += entries_[index].type == Type::hard_link ? 0 : 1;
-    room.bytes += static_cast<std::int64_t>(entries_[index].data);
-  }
-  return room;
+  return names.empty() ? room_of(entries_) : Room{};
 }
 
 Result<std::vector<FileExtent>> Staging::prepare() {

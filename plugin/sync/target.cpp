@@ -14,6 +14,15 @@ constexpr std::uint64_t least_compared = 64U << 10;
 
 }  // namespace
 
+Target::Room room_of(const std::vector<Entry>& entries) {
+  Target::Room room;
+  for (std::size_t index = 1; index < entries.size(); ++index) {
+    room.new_files += entries[index].type == Type::hard_link ? 0 : 1;
+    room.bytes += static_cast<std::int64_t>(entries[index].data);
+  }
+  return room;
+}
+
 Result<> check_room(int directory, const std::string& shown, const Target::Room& wanted) {
   struct statvfs room {};
   if (::fstatvfs(directory, &room) != 0) return fail_errno("look for room in " + shown);

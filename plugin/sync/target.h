@@ -74,6 +74,9 @@ class Target {
   virtual const OldTree* old() const = 0;
 };
 
+/// What a copy of a whole tree needs below a root that is there.
+Target::Room room_of(const std::vector<Entry>& entries);
+
 /// Whether there is room for that in the file system of an open directory; Code::no_space names it as `shown`.
 Result<> check_room(int directory, const std::string& shown, const Target::Room& wanted);
 

@@ -27,8 +27,7 @@ constexpr int most_looks = 3;
 
 /// What a walk finds. Returns since when writes show in ctimes, see ManifestInfo.
 Result<std::uint64_t> walk(Version& version) {
-  version.entries.clear();
-  version.names.clear();
+  version.clear();
   ManifestSource source(version.root.get(), version, {}, {}, ManifestSource::Keep::all);
   for (std::string bytes; source.next(bytes);) bytes.clear();  // nobody else wants it
   FERRY_TRY(source.outcome());
