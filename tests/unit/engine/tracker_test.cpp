@@ -95,6 +95,15 @@ class TrackerTest : public ::testing::Test {
     tracker_->start();
   }
 
+  /// Once the volumes have been listed, no event makes the tracker list them again for so long.
+  void start_with_rest(std::chrono::milliseconds rest) {
+    volumes_take_ = 5ms;
+    auto pace = quick;
+    pace.rest = 1'000'000;
+    pace.longest_rest = rest;
+    start(pace);
+  }
+
   static bool eventually(const std::function<bool()>& condition) {
     for (const auto deadline = after(10s); SteadyClock::now() < deadline; std::this_thread::sleep_for(1ms))
       if (condition()) return true;
@@ -187,11 +196,7 @@ TEST_F(TrackerTest, ABurstListsTheVolumesOnceMoreAfterARest) {
 }
 
 TEST_F(TrackerTest, WhatIsDeclaredAnewHasNoLabelsUntilItIsListed) {
-  volumes_take_ = 5ms;
-  auto pace = quick;
-  pace.rest = 1'000'000;
-  pace.longest_rest = 1000ms;
-  start(pace);
+  start_with_rest(1000ms);
   ASSERT_TRUE(connects());
   ASSERT_TRUE(tracker_->facts("pgdata").labels);
   set_listings(answer(200, R"({"Volumes":[{"Name":"pgdata","Labels":{"l":"1"}}]})"), containers_);
@@ -222,11 +227,7 @@ TEST_F(TrackerTest, AListingOfVolumesDoesNotHastenTheSecondLook) {
 }
 
 TEST_F(TrackerTest, ContainersAreListedWhileTheVolumesRest) {
-  volumes_take_ = 5ms;
-  auto pace = quick;
-  pace.rest = 1'000'000;
-  pace.longest_rest = 10min;
-  start(pace);
+  start_with_rest(10min);
   ASSERT_TRUE(connects());
   ASSERT_TRUE(eventually([this] { return container_listings() >= 2; }));
   const auto before = volume_listings();

@@ -54,6 +54,26 @@ class CatalogueTest : public testing::Test {
   }
   static void write(const fs::path& path, const std::string& text) { ASSERT_TRUE(write_file_atomically(path, text)); }
 
+  /// Creates a volume again and again until it succeeds, while calls fail with EIO, later ones each time. `fails` tells
+  /// which: it has the number of calls it has counted so far, and that from which on they fail. Each failure has to
+  /// leave nothing.
+  void create_despite(const std::function<bool(const test::Call& call, int& number, int failing)>& fails) {
+    for (int failing = 0;; ++failing) {
+      int number = 0;
+      Result<> created;
+      {
+        const test::InterceptedCalls intercepted(
+            [&](const test::Call& call) { return fails(call, number, failing) ? EIO : 0; });
+        created = catalogue_->create(record_of("one"));
+      }
+      if (created) break;
+      EXPECT_EQ(catalogue_->find("one"), nullptr) << "call " << failing;
+      EXPECT_THAT(names_in(layout_.incoming()), IsEmpty()) << "call " << failing;
+      EXPECT_THAT(names_in(layout_.volumes()), IsEmpty()) << "call " << failing;
+      ASSERT_LT(failing, 100);
+    }
+  }
+
   test::TemporaryDirectory directory_;
   Layout layout_{directory_.path()};
   std::unique_ptr<Catalogue> catalogue_;
@@ -135,37 +155,14 @@ TEST_F(CatalogueTest, APowerCutDuringACreateLeavesAVolumeOrNone) {
 
 TEST_F(CatalogueTest, ACreateThatFailsLeavesNothingAndMayBeRepeated) {
   open();
-  for (int failing = 0;; ++failing) {
-    int number = 0;
-    Result<> created;
-    {
-      const test::InterceptedCalls intercepted(
-          [&](const test::Call& call) { return call.name != "unlinkat" && number++ == failing ? EIO : 0; });
-      created = catalogue_->create(record_of("one"));
-    }
-    if (created) break;
-    EXPECT_EQ(catalogue_->find("one"), nullptr);
-    EXPECT_THAT(names_in(layout_.incoming()), IsEmpty()) << "call " << failing;
-    EXPECT_THAT(names_in(layout_.volumes()), IsEmpty()) << "call " << failing;
-    ASSERT_LT(failing, 100);
-  }
+  create_despite(
+      [](const test::Call& call, int& number, int failing) { return call.name != "unlinkat" && number++ == failing; });
 }
 
 TEST_F(CatalogueTest, ADiskThatSyncsNoMoreHasNoHalfOfAVolume) {
   open();
-  for (int failing = 0;; ++failing) {
-    int number = 0;
-    Result<> created;
-    {
-      const test::InterceptedCalls intercepted(
-          [&](const test::Call& call) { return call.name == "fsync" && number++ >= failing ? EIO : 0; });
-      created = catalogue_->create(record_of("one"));
-    }
-    if (created) break;
-    EXPECT_THAT(names_in(layout_.incoming()), IsEmpty()) << "fsync " << failing;
-    EXPECT_THAT(names_in(layout_.volumes()), IsEmpty()) << "fsync " << failing;
-    ASSERT_LT(failing, 100);
-  }
+  create_despite(
+      [](const test::Call& call, int& number, int failing) { return call.name == "fsync" && number++ >= failing; });
 }
 
 TEST_F(CatalogueTest, AnOrphanThatCannotBeAdoptedDurablyStaysOne) {
