@@ -11,7 +11,6 @@ from support import tree_compare
 from support.wait import Stopwatch
 
 _HEADROOM = 2 * disk.GIB
-_REPETITIONS = 3
 # rsync compares mtimes in whole seconds, and Ferry trusts no ctime that is only milliseconds old
 _SETTLED_S = 1.1
 
@@ -71,14 +70,7 @@ class Bench:
             yield source, volume
 
     def run(self, work, contender, source, volume):
-        """A run that other programs have disturbed says nothing, so it is made again; if need be, the best of those."""
-        sample = self._once(work, contender, source, volume)
-        for _ in range(_REPETITIONS if self.patience else 0):
-            if not sample.is_disturbed:
-                break
-            again = self._once(work, contender, source, volume)
-            sample = min(sample, again, key=lambda each: each.foreign_cpu_s / each.seconds)
-        return sample
+        return processor.least_disturbed(lambda: self._once(work, contender, source, volume), self.patience)
 
     def _once(self, work, contender, source, volume):
         images = contender.images + (1 if work.change else 0)  # files may be written anew beside the old ones

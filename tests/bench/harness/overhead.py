@@ -3,6 +3,7 @@ its own, but the lab."""
 
 import subprocess
 from contextlib import closing
+from typing import NamedTuple
 
 from harness import lab_host, processor
 from harness.engine_calls import Engine, docker_volume_ls, durable_write
@@ -14,7 +15,12 @@ _LISTED = 10_000
 # of each kind in each round
 _SAMPLES = 200
 _LISTINGS = 20
-_REPETITIONS = 3
+
+
+class _Round(NamedTuple):
+    seconds: float
+    foreign_cpu_s: float
+    times: dict
 
 
 def _joined(first, second):
@@ -96,24 +102,17 @@ class Overhead:
     def _sampled(self, where, measure_once):
         found = {"others_cpu_s": []}
         for number in range(self._rounds):
-            others, times = self._undisturbed(measure_once)
-            found["others_cpu_s"].append(others)
-            for key, some in times.items():
+            made = processor.least_disturbed(lambda: self._round(measure_once), self._patience)
+            found["others_cpu_s"].append(made.foreign_cpu_s)
+            for key, some in made.times.items():
                 found.setdefault(key, []).extend(some)
             self._say(f"  {number + 1}/{self._rounds} {where}: " + ", ".join(
-                f"{key} {sorted(some)[len(some) // 2]:.2f}" for key, some in times.items()) + " ms")
+                f"{key} {sorted(some)[len(some) // 2]:.2f}" for key, some in made.times.items()) + " ms")
         return found
 
-    def _undisturbed(self, measure_once):
-        """A round that other programs have disturbed is made again; if need be, the best of those."""
-        made = []
-        while len(made) <= (_REPETITIONS if self._patience else 0):
-            if self._patience:
-                processor.wait_until_idle(self._patience)
-            watch, before = Stopwatch(), processor.read_with_lab()
-            times = measure_once()
-            others = (processor.read_with_lab() - before).foreign
-            made.append((others, times))
-            if not processor.is_disturbed(others, watch.seconds):
-                break
-        return min(made, key=lambda each: each[0])
+    def _round(self, measure_once):
+        if self._patience:
+            processor.wait_until_idle(self._patience)
+        watch, before = Stopwatch(), processor.read_with_lab()
+        times = measure_once()
+        return _Round(watch.seconds, (processor.read_with_lab() - before).foreign, times)

@@ -10,6 +10,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _KTHREADD = 2
 # Of one processor. Less is what kernel, clock and the harness itself do.
 _IDLE = 0.1
+_REPETITIONS = 3
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,17 @@ def wait_until_idle(seconds):
 
 def is_disturbed(foreign, seconds):
     return foreign > max(0.1, _IDLE * seconds)
+
+
+def least_disturbed(measure_once, patience):
+    """What measure_once returns, with foreign_cpu_s and seconds. What other programs have disturbed says nothing, so with
+    patience it is measured again; if need be, the best of those."""
+    best = measure_once()
+    for _ in range(_REPETITIONS if patience else 0):
+        if not is_disturbed(best.foreign_cpu_s, best.seconds):
+            break
+        best = min(best, measure_once(), key=lambda each: each.foreign_cpu_s / each.seconds)
+    return best
 
 
 def _busy():
