@@ -178,8 +178,7 @@ Result<> Changes::want(std::uint32_t index) {
   const Entry& entry = entries_[index];
   const std::string path = Directories::path(entries_, index);
   const auto known = journal_.find(path);
-  if (!old_file(index) && cache_ == Cache::reliable && is_worth_comparing(entry, received_size(index).value_or(0)))
-    unverified_.insert(index);
+  if (is_worth_comparing_received(index)) unverified_.insert(index);
   if (known && known->same_version(entry) && known->stable && known->old == old_file(index)) {
     if (is_received(index, *known)) return {};
     if (extent_count(entry.size) > 1 && !known->extents.empty() && received_size(index) == entry.size)
@@ -196,6 +195,13 @@ Result<> Changes::want(std::uint32_t index) {
     room_.bytes += 2 * static_cast<std::int64_t>(entry.data - had);  // here, and where it is applied
   }
   return {};
+}
+
+/// What of a patch came for another version of the file may be as much as the file.
+bool Changes::is_worth_comparing_received(std::uint32_t index) const {
+  const auto size = received_size(index);
+  if (!size || (!old_file(index) && !is_worth_comparing(entries_[index], *size))) return false;
+  return cache_ == Cache::reliable || drop_cached(content_, Places::flat_name(entries_, index), *size);
 }
 
 /// Of the file with what was received of it; none if there is none.
@@ -315,8 +321,6 @@ Result<> Changes::conclude(const std::vector<Digest>& digests, const std::set<st
   return write_plan(plan_path_, {manifest_, entry, removals_, patches, splits_inodes_});
 }
 
-/// Once it is decided upon, the plan must not fail for good: nobody may change what is immutable or append-only, and
-/// nothing else shows that it is.
 Result<> Changes::check_changeable() const {
   Directories directories(version_.root.get(), old_entries_);
   const auto check = [&](std::uint32_t parent, const std::string& name) -> Result<> {

@@ -35,6 +35,9 @@ class Changes : public Target {
   const std::set<std::uint32_t>& unverified() const override { return unverified_; }
   Result<> make_large_files() override;
   Result<> finish(const std::set<std::uint32_t>& lost) override;
+  /// After finish(). Once it is decided upon, the plan must not fail for good: Code::denied names what would have to
+  /// change, and is immutable or append-only. Nothing else shows that it is.
+  Result<> check_changeable() const;
   bool changes_nothing() const override { return changes_nothing_; }
   bool overwrites() const override { return overwrites_; }
   /// Stores the plan, if anything is to be done.
@@ -56,7 +59,6 @@ class Changes : public Target {
   };
 
   Result<> check_unchanged() const;
-  Result<> check_changeable() const;
   Result<> check_linkable(const std::function<Result<>(std::uint32_t old)>& check) const;
   void decide_all();
   Step decide(std::uint32_t index);
@@ -69,6 +71,7 @@ class Changes : public Target {
   Result<> want(std::uint32_t index);
   Result<> want_missing(std::uint32_t index, const FileProgress& known);
   std::optional<std::uint64_t> received_size(std::uint32_t index) const;
+  bool is_worth_comparing_received(std::uint32_t index) const;
   bool is_received(std::uint32_t index, const FileProgress& known) const;
   Result<> make_large_file(std::uint32_t index);
   Result<> take_away();

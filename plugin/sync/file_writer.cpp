@@ -87,7 +87,13 @@ Result<HeldExtent> FileWriter::hold_old(const Want& want, std::uint64_t seed) {
   const Entry& old = shared_.old->entries[shared_.old->of[want.entry]];
   FERRY_ASSIGN(const int directory, old_directories_->open(old.parent));
   FERRY_ASSIGN(Fd file, open_at(directory, old.name.str(), O_RDONLY | O_NOFOLLOW | O_NOATIME));
-  return HeldExtent::read(std::move(file), extent_of(entries_[want.entry].size, want.extent), seed);
+  Fd received;
+  if (shared_.unverified.contains(want.entry)) {
+    FERRY_ASSIGN(const Place place, places_.of(want.entry));
+    FERRY_ASSIGN(received, open_at(place.directory, place.name, O_RDONLY | O_NOFOLLOW));
+  }
+  return HeldExtent::read(std::move(file), extent_of(entries_[want.entry].size, want.extent), seed,
+                          std::move(received));
 }
 
 /// What the file has already. None if that is nothing; then it has nothing in the extent, unless it is of one extent
@@ -135,7 +141,7 @@ Result<> FileWriter::open(std::uint32_t index) {
   if (file_ && file_entry_ == index) return {};
   FERRY_ASSIGN(const Place place, places_.of(index));
   created_ = false;
-  if (has_several_extents(index) || is_copied(index)) {  // made by who wants it
+  if (has_several_extents(index) || held_.front()) {  // made by who wants it
     FERRY_ASSIGN(file_, open_at(place.directory, place.name, O_RDWR | O_NOFOLLOW));
   } else {
     FERRY_TRY(create_file(place));

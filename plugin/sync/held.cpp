@@ -8,65 +8,103 @@
 
 namespace ferry::sync {
 
-Result<HeldExtent> HeldExtent::read(Fd old, const Extent& extent, std::uint64_t seed) {
-  HeldExtent held(std::move(old), extent);
-  Extent data{extent.begin, extent.begin};
-  for (std::uint64_t begin = extent.begin; begin < extent.end; begin += block_size) {
-    if (data.end <= begin) {
-      FERRY_ASSIGN(data, find_extent(held.old_.get(), begin, extent.end));
-    }
-    held.terms_.push_back({});
-    if (data.begin >= begin + block_size) {  // also behind its end
-      const std::uint64_t end = std::min(begin + block_size, extent.end);
-      held.pages_.insert(held.pages_.end(), static_cast<std::size_t>((end - begin + page_size - 1) / page_size), 0);
-      continue;
-    }
-    FERRY_TRY(held.read_block(begin));
-    held.terms_.back() = block_term(begin, held.buffer_);
-    FERRY_TRY(held.add_pages(begin, seed, data));
+namespace {
+
+/// What is behind the end of the file is left as it is.
+Result<> read_range(int file, const Extent& range, char* to) {
+  for (std::uint64_t at = range.begin; at < range.end;) {
+    const ssize_t count = ::pread(file, to, static_cast<std::size_t>(range.end - at), static_cast<off_t>(at));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail_errno("read the older version");
+    if (count == 0) break;
+    at += static_cast<std::uint64_t>(count);
+    to += count;
   }
+  return {};
+}
+
+}  // namespace
+
+/// Tells where a file has data, for ranges in ascending order.
+class HeldExtent::DataFinder {
+ public:
+  /// No file has none.
+  DataFinder(int file, const Extent& extent) : file_(file), end_(extent.end), data_{extent.begin, extent.begin} {}
+
+  Result<bool> any_in(const Extent& range) {
+    if (file_ < 0) return false;
+    if (data_.end <= range.begin) {
+      FERRY_ASSIGN(data_, find_extent(file_, range.begin, end_));
+    }
+    return data_.begin < range.end && data_.begin < data_.end;
+  }
+
+ private:
+  int file_;
+  std::uint64_t end_;
+  Extent data_;
+};
+
+Result<HeldExtent> HeldExtent::read(Fd old, const Extent& extent, std::uint64_t seed, Fd received) {
+  HeldExtent held(std::move(old), std::move(received), extent);
+  DataFinder old_data(held.old_.get(), extent);
+  DataFinder received_data(held.received_.get(), extent);
+  for (std::uint64_t begin = extent.begin; begin < extent.end; begin += block_size)
+    FERRY_TRY(held.add_block(begin, seed, old_data, received_data));
   while (!held.pages_.empty() && held.pages_.back() == 0) held.pages_.pop_back();
   held.buffer_ = std::string();  // there may be many
   return held;
 }
 
-/// What is behind the end of the file reads as zeros.
-Result<> HeldExtent::read_block(std::uint64_t begin) {
-  buffer_.assign(static_cast<std::size_t>(std::min(begin + block_size, extent_.end) - begin), '\0');
-  for (std::size_t filled = 0; filled < buffer_.size();) {
-    const ssize_t count =
-        ::pread(old_.get(), buffer_.data() + filled, buffer_.size() - filled, static_cast<off_t>(begin + filled));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return fail_errno("read the older version");
-    if (count == 0) break;
-    filled += static_cast<std::size_t>(count);
+Result<> HeldExtent::add_block(std::uint64_t begin, std::uint64_t seed, DataFinder& old, DataFinder& received) {
+  const Extent block = block_at(begin);
+  terms_.push_back({});
+  FERRY_ASSIGN(const bool in_old, old.any_in(block));
+  FERRY_ASSIGN(const bool in_received, received.any_in(block));
+  if (!in_old && !in_received) {  // also behind its end
+    pages_.insert(pages_.end(), static_cast<std::size_t>((block.end - begin + page_size - 1) / page_size), 0);
+    return {};
   }
+  FERRY_TRY(read_block(begin));
+  std::string newer(buffer_.size(), '\0');
+  if (in_received) FERRY_TRY(read_range(received_.get(), block, newer.data()));
+  for (std::uint64_t at = begin; at < block.end; at += page_size) {
+    const Extent page{at, std::min(at + page_size, block.end)};
+    const std::size_t offset = static_cast<std::size_t>(at - begin);
+    const std::size_t length = static_cast<std::size_t>(page.end - at);
+    FERRY_ASSIGN(bool is_data, old.any_in(page));
+    FERRY_ASSIGN(const bool came, received.any_in(page));
+    if (came && (!is_data || std::memcmp(buffer_.data() + offset, newer.data() + offset, length) != 0)) {
+      std::memcpy(buffer_.data() + offset, newer.data() + offset, length);
+      kept_.add(page, false);
+      is_data = true;
+    }
+    pages_.push_back(is_data ? page_digest(seed, std::string_view(buffer_).substr(offset, length)) : 0);
+  }
+  terms_.back() = block_term(begin, buffer_);
   return {};
 }
 
-/// Those of the block in the buffer. `data` is the extent of data that the block begins in or has before it, and moves
-/// on.
-Result<> HeldExtent::add_pages(std::uint64_t begin, std::uint64_t seed, Extent& data) {
-  const std::uint64_t end = begin + buffer_.size();
-  for (std::uint64_t at = begin; at < end; at += page_size) {
-    if (data.end <= at) {
-      FERRY_ASSIGN(data, find_extent(old_.get(), at, extent_.end));
-    }
-    const std::uint64_t end_of_page = std::min(at + page_size, end);
-    const bool is_data = data.begin < end_of_page && data.begin < data.end;
-    pages_.push_back(is_data ? page_digest(seed, std::string_view(buffer_).substr(at - begin, end_of_page - at)) : 0);
+/// What is behind the end of the file reads as zeros.
+Result<> HeldExtent::read_block(std::uint64_t begin) {
+  const Extent block = block_at(begin);
+  buffer_.assign(static_cast<std::size_t>(block.end - begin), '\0');
+  FERRY_TRY(read_range(old_.get(), block, buffer_.data()));
+  for (const auto& [kept, hole] : kept_.changes()) {
+    const Extent here{std::max(kept.begin, begin), std::min(kept.end, block.end)};
+    if (here.begin < here.end) FERRY_TRY(read_range(received_.get(), here, buffer_.data() + (here.begin - begin)));
   }
   return {};
 }
 
 Result<> HeldExtent::data(std::uint64_t offset, std::string_view bytes) {
-  patch_.add({offset, offset + bytes.size()}, false);
+  changes_.add({offset, offset + bytes.size()}, false);
   return change(offset, bytes.size(), bytes.data());
 }
 
 Result<> HeldExtent::hole(const Extent& hole) {
   punched_ += hole.end - hole.begin;
-  patch_.add(hole, true);
+  changes_.add(hole, true);
   return change(hole.begin, hole.end - hole.begin, nullptr);
 }
 
@@ -89,6 +127,25 @@ Result<> HeldExtent::change(std::uint64_t offset, std::uint64_t length, const ch
     length -= piece;
   }
   return {};
+}
+
+Patch HeldExtent::patch() const {
+  Patch patch;
+  std::uint64_t covered = extent_.begin;
+  const auto keep = [&](const Extent& range) {
+    const std::uint64_t begin = std::max(covered, range.begin);
+    if (begin < range.end) patch.add({begin, range.end}, false);
+  };
+  auto kept = kept_.changes().begin();
+  const auto last = kept_.changes().end();
+  for (const auto& change : changes_.changes()) {
+    for (; kept != last && kept->range.end <= change.range.begin; ++kept) keep(kept->range);
+    if (kept != last) keep({kept->range.begin, std::min(kept->range.end, change.range.begin)});
+    patch.add(change.range, change.hole);
+    covered = change.range.end;
+  }
+  for (; kept != last; ++kept) keep(kept->range);
+  return patch;
 }
 
 std::uint64_t HeldExtent::bytes() const {

@@ -116,22 +116,20 @@ bool read_type(mode_t mode, Type& type) {
   }
 }
 
+/// Those of which it was seen how they count blocks and that each page that is written to through mmap(2) shows in the
+/// ctime once it was clean.
+bool is_of_a_disk(std::int64_t type) {
+  return type == EXT4_SUPER_MAGIC || type == XFS_SUPER_MAGIC || type == BTRFS_SUPER_MAGIC;
+}
+
 }  // namespace
 
-bool counts_data_in_blocks(std::int64_t type) {
-  switch (type) {
-    case EXT4_SUPER_MAGIC:
-    case XFS_SUPER_MAGIC:
-    case BTRFS_SUPER_MAGIC:
-    case TMPFS_MAGIC: return true;
-    default: return false;
-  }
-}
+bool counts_data_in_blocks(std::int64_t type) { return is_of_a_disk(type) || type == TMPFS_MAGIC; }
 
 std::uint64_t stable_before(std::int64_t synced_ns, std::int64_t type) {
   // The kernel stamps inodes with a coarse clock (ktime_get_coarse_real_ts64): up to a tick, 10 ms at HZ=100, behind.
   constexpr std::int64_t granularity = 20'000'000;
-  return type == TMPFS_MAGIC ? 0 : static_cast<std::uint64_t>(synced_ns - granularity);
+  return is_of_a_disk(type) ? static_cast<std::uint64_t>(synced_ns - granularity) : 0;
 }
 
 std::uint64_t ctime_ns(const struct stat& info) {

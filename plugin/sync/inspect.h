@@ -45,7 +45,8 @@ bool work_in(int directory);
 bool counts_data_in_blocks(std::int64_t type);
 
 /// What of the past shows in the ctimes of a file system of that type that was written back (syncfs) from `synced_ns`
-/// on: see ManifestInfo::stable_before_ns.
+/// on: see ManifestInfo::stable_before_ns. Of file systems other than ext4, XFS and btrfs it is nothing: in memory
+/// (tmpfs, ramfs) pages are never clean, and overlayfs and FUSE show what one beneath does.
 std::uint64_t stable_before(std::int64_t synced_ns, std::int64_t type);
 
 /// The stat(2) fields that tell whether a file may have changed, in an Entry's units.

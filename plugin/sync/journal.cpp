@@ -17,7 +17,14 @@ namespace ferry::sync {
 namespace {
 
 // 2 was a file in a version without extents.
-enum Kind : std::uint8_t { kind_boot = 1, kind_durable = 3, kind_file = 4, kind_extent = 5, kind_distrust = 6 };
+enum Kind : std::uint8_t {
+  kind_boot = 1,
+  kind_durable = 3,
+  kind_file = 4,
+  kind_extent = 5,
+  kind_distrust = 6,
+  kind_end
+};
 enum Flag : std::uint8_t { flag_complete = 1, flag_stable = 2, flag_old = 4 };
 
 constexpr std::uint64_t longest_file = INT64_MAX;  // off_t
@@ -131,10 +138,8 @@ class Journal::Loader {
         break;
       }
       case kind_durable: settle(before_session_ + fields.number()); break;
-      case kind_distrust:
-        unsettled_.clear();
-        lost_in_ = boot_;
-        break;
+      case kind_distrust: lose(); break;
+      case kind_end: ended_ = true; break;
       default: return fail(Code::corrupt, "unknown record");
     }
     std::string again;
@@ -143,12 +148,9 @@ class Journal::Loader {
     return {};
   }
 
-  /// What a process of this boot wrote is there even if it was not made durable.
   void finish() {
-    if (boot_ != journal_.boot_id_) unsettled_.clear();
-    journal_.durable_ = unsettled_.empty();
-    journal_.trusts_cache_ = boot_.empty() || lost_in_ != journal_.boot_id_;
-    settle(settled_ + unsettled_.size());
+    end_session();
+    journal_.trusts_cache_ = lost_in_ != journal_.boot_id_;
   }
 
   std::size_t good() const { return good_; }  ///< bytes of intact records
@@ -160,9 +162,19 @@ class Journal::Loader {
   };
 
   void begin_session(std::string_view boot_id) {
-    if (boot_id != boot_) unsettled_.clear();  // the machine went down before they were durable
+    end_session();
     boot_ = boot_id;
-    before_session_ = settled_ + unsettled_.size();
+    before_session_ = settled_;
+    ended_ = false;
+  }
+
+  void end_session() {
+    if (!ended_) lose();
+  }
+
+  void lose() {
+    unsettled_.clear();
+    lost_in_ = boot_;
   }
 
   void settle(std::uint64_t up_to) {
@@ -182,7 +194,8 @@ class Journal::Loader {
   std::uint64_t settled_ = 0;
   std::uint64_t before_session_ = 0;  // records that count as before the current session
   std::string boot_;                  // of the current session
-  std::string lost_in_;               // the last boot in which pages were lost
+  bool ended_ = true;                 // so is none
+  std::string lost_in_;               // the last boot in which pages may have been lost
   std::size_t good_ = 0;
 };
 
@@ -307,7 +320,6 @@ Result<> Journal::record_extent(std::string_view path, const ExtentProgress& ext
 Result<> Journal::append(std::string_view body, std::uint64_t content) {
   if (!distrusted_) return distrusted_;
   ++position_;
-  durable_ = false;
   append_checksummed(pending_, body);
   pending_content_ += content;
   if (++pending_records_ < most_pending_records && pending_content_ < most_pending_content) return {};
@@ -320,16 +332,31 @@ std::uint64_t Journal::position() const {
 }
 
 Result<> Journal::mark_durable(std::uint64_t position) {
+  const std::lock_guard guard(mutex_);
+  if (!distrusted_) return distrusted_;
+  append_durable(position);
+  return sync_pending();
+}
+
+Result<> Journal::end() {
+  const std::lock_guard guard(mutex_);
+  if (!distrusted_) return distrusted_;
+  append_durable(position_);
+  append_checksummed(pending_, std::string(1, kind_end));
+  return sync_pending();
+}
+
+void Journal::append_durable(std::uint64_t position) {
   std::string body;
   Writer writer(body);
   writer.byte(kind_durable);
   writer.number(position);
-  const std::lock_guard guard(mutex_);
-  if (!distrusted_) return distrusted_;
   append_checksummed(pending_, body);
+}
+
+Result<> Journal::sync_pending() {
   FERRY_TRY(write_pending());
   if (::fdatasync(file_.get()) != 0) return fail_errno("sync the journal");
-  durable_ = position == position_;
   return {};
 }
 
@@ -338,28 +365,16 @@ void Journal::distrust(const Error& reason) {
   if (!distrusted_) return;
   distrusted_ = tl::unexpected<Error>(reason);
   pending_.clear();
-  if (auto written = write_distrust(); written) return;
+  append_checksummed(pending_, std::string(1, kind_distrust));
+  if (sync_pending()) return;  // pages of the journal itself may be lost
   // What cannot be told from lost pages must not be believed.
   pending_.clear();
   if (::ftruncate(file_.get(), 0) != 0) spdlog::error("{}", fail_errno("truncate the journal").value().message);
 }
 
-/// Synced, because pages of the journal itself may be lost.
-Result<> Journal::write_distrust() {
-  append_checksummed(pending_, std::string(1, kind_distrust));
-  FERRY_TRY(write_pending());
-  if (::fdatasync(file_.get()) != 0) return fail_errno("sync the journal");
-  return {};
-}
-
 Result<> Journal::check() const {
   const std::lock_guard guard(mutex_);
   return distrusted_;
-}
-
-bool Journal::is_durable() const {
-  const std::lock_guard guard(mutex_);
-  return durable_;
 }
 
 }  // namespace ferry::sync

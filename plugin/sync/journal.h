@@ -54,9 +54,9 @@ struct ExtentProgress {
 };
 
 /// Remembers what of an import is in staging, so that an interrupted one carries on. An append-only file of checksummed
-/// records, keyed by the digest of a file's path. After a crash of the process every record counts, because what it
-/// wrote is in the page cache; after a crash of the machine (another boot ID) or distrust() only those before the last
-/// mark_durable. Thread-safe.
+/// records, keyed by the digest of a file's path. Whenever it is opened, only the records count that were before the
+/// last mark_durable. Others may tell of pages that the kernel has lost since, even if the machine did not go down: it
+/// tells of them once (syncfs(2)), and that may have been somebody else. Thread-safe.
 class Journal {
  public:
   enum class Begin {
@@ -70,8 +70,7 @@ class Journal {
   std::optional<FileProgress> find(std::string_view path) const;
   bool empty() const;
 
-  /// Counts at once, but is written together with others: a process that is killed loses 64 records at most, of 4 MiB
-  /// of content together.
+  /// Counts at once, but is written together with others, 64 records or of 4 MiB of content.
   /// The extents of `progress` are none; record_extent() adds them.
   Result<> record(std::string_view path, const FileProgress& progress);
 
@@ -90,6 +89,9 @@ class Journal {
   /// does an fsync.
   Result<> mark_durable(std::uint64_t position);
 
+  /// The same for all records, when nothing more is going to be written, neither records nor content.
+  Result<> end();
+
   /// To be called when what was recorded could not be made durable: after it told so, the kernel takes the lost pages
   /// for written ones. Nothing since the last mark_durable counts when the journal is opened again, and nothing more
   /// can be recorded until then.
@@ -98,13 +100,10 @@ class Journal {
   /// The reason that distrust() was given, if it was called.
   Result<> check() const;
 
-  /// Whether what can be read of what was written before this journal was opened is what the disk has, or will have:
-  /// false after a distrust() in this boot, since the kernel keeps pages that it has lost. So it is if there was no
-  /// journal to tell, in this boot for good.
+  /// Whether what can be read of what was written before this journal was opened is what the disk has: false, in this
+  /// boot for good, after a session that did not come to its end(), or if there was no journal to tell, since the
+  /// kernel keeps pages that it has lost.
   bool trusts_cache() const { return trusts_cache_; }
-
-  /// Whether all that counts was marked durable.
-  bool is_durable() const;
 
   ~Journal();
 
@@ -134,7 +133,8 @@ class Journal {
   void add_extent(const Digest& key, const ExtentProgress& extent);
   Result<> append(std::string_view body, std::uint64_t content);
   Result<> write_pending();
-  Result<> write_distrust();
+  void append_durable(std::uint64_t position);
+  Result<> sync_pending();
   class Loader;
 
   const Fd file_;
@@ -148,7 +148,6 @@ class Journal {
   std::string pending_;                                   // protected by mutex_: records to be written
   std::size_t pending_records_ = 0;                       // protected by mutex_
   std::uint64_t pending_content_ = 0;                     // protected by mutex_: bytes that they tell of
-  bool durable_ = true;                                   // protected by mutex_
   Result<> distrusted_;                                   // protected by mutex_
 };
 

@@ -163,7 +163,7 @@ Result<Receipt> Receiver::run() {
     });
   auto receipt = receive(*journal);
   // The next attempt's descriptor may not be told any more of what could not be written.
-  if (!receipt && !journal->is_durable()) (void)make_durable(*journal);
+  if (!receipt) (void)(writes_ ? make_durable(*journal, Last::yes) : journal->end());
   FERRY_TRY(journal->check());
   return receipt;
 }
@@ -190,7 +190,7 @@ Result<Receipt> Receiver::receive(Journal& journal) {
                   "the source volume changed while it was read, " + std::to_string(options_.rounds) +
                       " times in a row; stop what writes to it, or pass -o freeze=none for a copy that may be torn");
     progress_.phase = "commit";
-    FERRY_TRY(make_durable(journal));
+    FERRY_TRY(make_durable(journal, Last::yes));
     Receipt made = receipt(done, number);
     FERRY_TRY(check_cancelled());
     FERRY_TRY(done.target->conclude(done.digests, done.torn));
@@ -243,6 +243,7 @@ Result<Receiver::Round> Receiver::round(Journal& journal) {
   FERRY_ASSIGN(const auto least, round.target->least_room());
   FERRY_TRY(check_room(least));
   FERRY_ASSIGN(const auto wants, round.target->prepare());
+  writes_ = true;
   FERRY_TRY(check_room(round.target->room()));
   if (round.target->forgot()) FERRY_TRY(make_durable(journal));
   FERRY_TRY(round.target->make_large_files());
@@ -384,7 +385,7 @@ Result<> Receiver::fetch_batch(std::span<const FileExtent> batch, FileWriter& wr
 }
 
 /// Linux tells a writeback error once (syncfs(2)): the next call would succeed over lost pages.
-Result<> Receiver::make_durable(Journal& journal) const {
+Result<> Receiver::make_durable(Journal& journal, Last last) const {
   FERRY_TRY(check_cancelled());
   const std::uint64_t position = journal.position();
   if (::syncfs(root_.get()) != 0) {
@@ -392,7 +393,7 @@ Result<> Receiver::make_durable(Journal& journal) const {
     journal.distrust(failed.value());
     return failed;
   }
-  return journal.mark_durable(position);
+  return last == Last::yes ? journal.end() : journal.mark_durable(position);
 }
 
 /// What the user should know of the last round, the most important first.

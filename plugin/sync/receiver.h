@@ -135,7 +135,8 @@ class Receiver {
   void collect_known(Round& round, const Journal& journal, const std::vector<FileExtent>& wants, Assembly& assembly);
   static std::vector<std::string> warnings(const Round& round);
   static Receipt receipt(const Round& round, std::uint64_t rounds);
-  Result<> make_durable(Journal& journal) const;
+  enum class Last { no, yes };  ///< whether nothing more will be written
+  Result<> make_durable(Journal& journal, Last last = Last::no) const;
   void count_received(std::size_t bytes);
   Result<> check_cancelled() const;
 
@@ -143,6 +144,7 @@ class Receiver {
   const std::filesystem::path staging_;
   const std::filesystem::path journal_;
   const ReceiverOptions options_;
+  bool writes_ = false;  // something may have been written
   Progress& progress_;
   const std::atomic<bool>& cancelled_;
   Pace pace_;

@@ -143,8 +143,9 @@ Result<> Staging::prepare_used_file(int directory, std::uint32_t index, const st
     return apply_metadata(file.get(), entry);
   }
   constexpr std::int64_t block = 512;  // unit of st_blocks, stat(2)
+  const auto size = static_cast<std::uint64_t>(info.st_size);
   const bool compared =
-      cache_ == Cache::reliable && is_worth_comparing(entry, static_cast<std::uint64_t>(info.st_size));
+      is_worth_comparing(entry, size) && (cache_ == Cache::reliable || drop_cached(directory, entry.name.str(), size));
   if (compared) unverified_.insert(index);
   room_.bytes +=
       static_cast<std::int64_t>(compared ? entry.size : entry.data) - static_cast<std::int64_t>(info.st_blocks) * block;

@@ -1,9 +1,13 @@
 #include "sync/target.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 
+#include "base/files.h"
 #include "sync/blocks.h"
 
 namespace ferry::sync {
@@ -11,6 +15,18 @@ namespace ferry::sync {
 namespace {
 
 constexpr std::uint64_t least_compared = 64U << 10;
+
+/// Of any page of the range of an open file; also if nobody is allowed to know (mincore(2)).
+bool is_cached(int file, const Extent& range) {
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const auto length = static_cast<std::size_t>(range.end - range.begin);
+  void* const mapped = ::mmap(nullptr, length, PROT_NONE, MAP_SHARED, file, static_cast<off_t>(range.begin));
+  if (mapped == MAP_FAILED) return true;
+  std::vector<unsigned char> pages((length + page - 1) / page);
+  const bool known = ::mincore(mapped, length, pages.data()) == 0;
+  ::munmap(mapped, length);
+  return !known || std::any_of(pages.begin(), pages.end(), [](unsigned char each) { return (each & 1) != 0; });
+}
 
 }  // namespace
 
@@ -39,6 +55,16 @@ Result<> check_room(int directory, const std::string& shown, const Target::Room&
 bool is_worth_comparing(const Entry& entry, std::uint64_t size) {
   return std::min(size, entry.size) >= least_compared && entry.data >= entry.size / 2 &&
          extent_size(entry.size) <= largest_held_extent;
+}
+
+bool drop_cached(int directory, const std::string& name, std::uint64_t size) {
+  constexpr std::uint64_t window = 64U << 20;
+  const auto file = open_at(directory, name, O_RDONLY | O_NOFOLLOW);
+  if (!file || ::fdatasync(file->get()) != 0 || ::posix_fadvise(file->get(), 0, 0, POSIX_FADV_DONTNEED) != 0)
+    return false;
+  for (std::uint64_t at = 0; at < size; at += window)
+    if (is_cached(file->get(), {at, std::min(size, at + window)})) return false;
+  return true;
 }
 
 Result<> for_missing_extents(int file, std::uint64_t size, const FileProgress& known, Unverified unverified,

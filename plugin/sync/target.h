@@ -21,7 +21,8 @@ class Target {
  public:
   virtual ~Target() = default;
 
-  /// Whether what can be read of what was written before is, or will be, on the disk.
+  /// Whether what can be read of what was written before is, or will be, on the disk; if not, it has to be read from
+  /// there.
   enum class Cache { reliable, may_lie };
 
   /// What is still to be written.
@@ -84,6 +85,10 @@ Result<> check_room(int directory, const std::string& shown, const Target::Room&
 /// Not what is little, nor what is mostly holes: of an extent that is compared any page may come, so that a sender
 /// could send more than it has announced.
 bool is_worth_comparing(const Entry& entry, std::uint64_t size);
+
+/// Makes reads of what is under a name, of `size` bytes, come from the disk. False: some of it may come from memory
+/// still, as in a file system that is nowhere else.
+bool drop_cached(int directory, const std::string& name, std::uint64_t size);
 
 /// Calls `want` for each extent that is not there of a file of which some are. Unless it is to be compared, what has
 /// come of those goes away.

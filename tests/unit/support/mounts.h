@@ -31,6 +31,19 @@ class PrivateMount {
     return PrivateMount(target);
   }
 
+  /// An empty overlayfs, of directories that are made in `layers`.
+  static PrivateMount overlay(const std::filesystem::path& layers, const std::filesystem::path& target) {
+    std::string options;
+    for (const char* name : {"lowerdir", "upperdir", "workdir"}) {
+      std::filesystem::create_directories(layers / name);
+      options += std::string(options.empty() ? "" : ",") + name + "=" + (layers / name).string();
+    }
+    std::filesystem::create_directories(target);
+    become_private();
+    EXPECT_EQ(::mount("test", target.c_str(), "overlay", 0, options.c_str()), 0) << target;
+    return PrivateMount(target);
+  }
+
   /// An empty ext4 that nobody else syncs, in the new file `image`.
   static PrivateMount ext4(const std::filesystem::path& image, const std::filesystem::path& target) {
     return made_by("mkfs.ext4 -q", "16M", image, target);
@@ -42,8 +55,15 @@ class PrivateMount {
     std::filesystem::create_directories(target);
     become_private();
     const std::string file = " '" + image.string() + "' ";
-    const std::string command = "truncate -s " + size + file + "&& " + make + file + ">'" + image.string() +
-                                ".log' 2>&1 && mount -o loop" + file + "'" + target.string() + "'";
+    const std::string command =
+        "truncate -s " + size + file + "&& " + make + file + ">'" + image.string() + ".log' 2>&1";
+    EXPECT_EQ(std::system(command.c_str()), 0) << command;
+    return loop(image, target);
+  }
+
+  /// The file system that is in a file.
+  static PrivateMount loop(const std::filesystem::path& image, const std::filesystem::path& target) {
+    const std::string command = "mount -o loop '" + image.string() + "' '" + target.string() + "'";
     EXPECT_EQ(std::system(command.c_str()), 0) << command;
     return PrivateMount(target);
   }

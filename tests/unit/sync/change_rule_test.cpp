@@ -176,16 +176,35 @@ TEST_F(ChangeRule, WhatHasBeenStillForLongIsNotReadAgain) {
   EXPECT_LT(sent(), 10'000U);
 }
 
-TEST_F(ChangeRule, OnTmpfsEverythingIsReadAgain) {
+/// Where pages are never clean, no ctime shows a second write.
+class ChangeRuleInMemory : public ChangeRule {
+ protected:
+  void expect_everything_read_again() {
+    write(source_ / "file", std::string(MappedPage::size, '0'));
+    MappedPage page(source_ / "file");
+    page.write('1');
+    let_ctimes_settle();
+    receive_all();
+    page.write('2');
+    receive_all();
+    EXPECT_EQ(read_file(staging_ / "file")->front(), '2');
+  }
+};
+
+TEST_F(ChangeRuleInMemory, OnTmpfs) {
   const auto memory = test::PrivateMount::tmpfs(source_, "size=1m");
-  write(source_ / "file", std::string(MappedPage::size, '0'));
-  MappedPage page(source_ / "file");
-  page.write('1');
-  let_ctimes_settle();
-  receive_all();
-  page.write('2');
-  receive_all();
-  EXPECT_EQ(read_file(staging_ / "file")->front(), '2');
+  expect_everything_read_again();
+}
+
+TEST_F(ChangeRuleInMemory, OnRamfs) {
+  const auto memory = test::PrivateMount::ramfs(source_);
+  expect_everything_read_again();
+}
+
+TEST_F(ChangeRuleInMemory, OnOverlayfsOverTmpfs) {
+  const auto memory = test::PrivateMount::tmpfs(directory_ / "memory", "size=1m");
+  const auto overlay = test::PrivateMount::overlay(memory.path(), source_);
+  expect_everything_read_again();
 }
 
 }  // namespace

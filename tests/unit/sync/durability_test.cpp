@@ -1,7 +1,13 @@
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/time.h"
 #include "support/intercepted_calls.h"
+#include "support/mounts.h"
+#include "support/seed.h"
 #include "sync/migration_fixture.h"
 
 namespace ferry::sync {
@@ -29,6 +35,104 @@ TEST_F(Durability, AWritebackErrorThatIsToldOnceFailsTheImport) {
   EXPECT_TRUE(failed);
   ASSERT_FALSE(receipt);
   EXPECT_EQ(receipt.error().code, Code::io) << receipt.error().message;
+}
+
+/// Staging on a disk that loses pages which the kernel goes on to have in memory.
+class LosingDisk : public MigrationTest {
+ protected:
+  /// An attempt by a process that is killed after `bytes` of content.
+  void receive_and_be_killed(std::uint64_t bytes) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      auto source = open_source();
+      std::atomic<std::uint64_t> sent{0};
+      source.on_content = [&](std::string& piece) -> Result<> {
+        if ((sent += piece.size()) > bytes) ::kill(::getpid(), SIGKILL);
+        return {};
+      };
+      (void)receive(source);
+      ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status));
+  }
+
+  /// Overwrites on the disk what the file has there. What memory has of it stays, as after a failed write.
+  void lose(const fs::path& path) const {
+    const Fd file = *open_at(AT_FDCWD, path.string(), O_RDWR);
+    ASSERT_EQ(::fsync(file.get()), 0);
+    std::vector<std::uint64_t> buffer((sizeof(fiemap) + 64 * sizeof(fiemap_extent)) / sizeof(std::uint64_t));
+    auto* const map = reinterpret_cast<fiemap*>(buffer.data());
+    map->fm_length = FIEMAP_MAX_OFFSET;
+    map->fm_extent_count = 64;
+    ASSERT_EQ(::ioctl(file.get(), FS_IOC_FIEMAP, map), 0);
+    ASSERT_GT(map->fm_mapped_extents, 0U);
+    ASSERT_LT(map->fm_mapped_extents, 64U);
+    const Fd disk = *open_at(AT_FDCWD, image_.string(), O_RDWR);
+    for (std::uint32_t i = 0; i < map->fm_mapped_extents; ++i) {
+      const auto& extent = map->fm_extents[i];
+      const std::string zeros(extent.fe_length, '\0');
+      ASSERT_EQ(::pwrite(disk.get(), zeros.data(), zeros.size(), static_cast<off_t>(extent.fe_physical)),
+                static_cast<ssize_t>(zeros.size()));
+    }
+    ASSERT_EQ(::fsync(disk.get()), 0);
+  }
+
+  /// What the disk has of staging is the source.
+  void expect_arrived() {
+    mount_.reset();
+    mount_.emplace(test::PrivateMount::loop(image_, disk_));
+    EXPECT_EQ(test::tree_difference(source_, staging_), "");
+  }
+
+  const fs::path image_ = directory_ / "image";
+  const fs::path disk_ = directory_ / "disk";
+  std::optional<test::PrivateMount> mount_{
+      test::PrivateMount::made_by("mkfs.ext4 -q -E nodiscard", "256M", image_, disk_)};
+  void SetUp() override {
+    staging_ = disk_ / "staging";
+    journal_ = disk_ / "journal";
+    MigrationTest::SetUp();
+    options_.connections = 1;
+  }
+};
+
+// Its journal tells of files that nobody has synced; another program's syncfs may have been told that they are lost.
+TEST_F(LosingDisk, WhatAKilledAttemptHadNotMadeDurableIsNotBelieved) {
+  for (int i = 0; i < 100; ++i)
+    write(source_ / std::to_string(i), std::string(50'000, static_cast<char>('a' + i % 26)));
+  let_ctimes_settle();
+  receive_and_be_killed(4'950'000);
+  std::size_t came = 0;
+  for (const auto& each : fs::directory_iterator(staging_)) {
+    lose(each.path());
+    ++came;
+  }
+  ASSERT_GT(came, 90U);
+  receive_all();
+  expect_arrived();
+}
+
+// Of what is compared page by page the pages may be lost.
+TEST_F(LosingDisk, WhatAKilledAttemptHasWrittenIsComparedAsTheDiskHasIt) {
+  write(source_ / "file", test::SeededRandom().bytes(12 << 20));
+  let_ctimes_settle();
+  receive_and_be_killed(10 << 20);
+  lose(staging_ / "file");
+  receive_all();
+  EXPECT_GT(sent(), 12U << 20);
+  expect_arrived();
+}
+
+// But it does not come again if nothing is lost.
+TEST_F(LosingDisk, WhatAKilledAttemptHasWrittenIsNotSentAgain) {
+  write(source_ / "file", test::SeededRandom().bytes(12 << 20));
+  let_ctimes_settle();
+  receive_and_be_killed(10 << 20);
+  receive_all();
+  EXPECT_LT(sent(), 3U << 20);
+  expect_arrived();
 }
 
 }  // namespace

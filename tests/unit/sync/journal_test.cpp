@@ -48,6 +48,12 @@ class JournalTest : public testing::Test {
     EXPECT_TRUE(journal);
     return std::move(*journal);
   }
+  /// A session that ends with that record, durably.
+  void record_durably(std::uint64_t n) {
+    const auto journal = open();
+    ASSERT_TRUE(journal->record(name(n), progress(n)));
+    ASSERT_TRUE(journal->mark_durable(journal->position()));
+  }
   std::string bytes() const { return *read_file(path_); }
   void write(const std::string& bytes) { std::ofstream(path_, std::ios::binary | std::ios::trunc) << bytes; }
   /// As if the machine had been started anew: every session so far is of another boot.
@@ -73,6 +79,7 @@ TEST_F(JournalTest, RemembersTheLatestOfEachFile) {
     ASSERT_TRUE(journal->record(name(1), progress(1)));
     ASSERT_TRUE(journal->record(name(2), progress(2)));
     ASSERT_TRUE(journal->record(name(1), progress(3)));
+    ASSERT_TRUE(journal->mark_durable(journal->position()));
   }
   const auto journal = open();
   EXPECT_EQ(journal->find(name(1)), progress(3));
@@ -87,6 +94,7 @@ TEST_F(JournalTest, WhatIsForgottenStaysForgotten) {
     ASSERT_TRUE(journal->record(name(1), progress(1)));
     EXPECT_TRUE(*journal->forget(name(1)));
     EXPECT_FALSE(*journal->forget(name(1)));
+    ASSERT_TRUE(journal->mark_durable(journal->position()));
   }
   Entry entry;
   entry.inode = 1;
@@ -96,11 +104,11 @@ TEST_F(JournalTest, WhatIsForgottenStaysForgotten) {
   EXPECT_FALSE(open()->find(name(1))->same_version(entry));
 }
 
-TEST_F(JournalTest, ATornTailCostsItsLastRecordOnly) {
+TEST_F(JournalTest, ATornTailCostsWhatIsInItOnly) {
   (void)open();
   std::vector<std::size_t> ends = {bytes().size()};
   for (std::uint64_t n = 1; n <= 3; ++n) {
-    ASSERT_TRUE(open()->record(name(n), progress(n)));
+    record_durably(n);
     ends.push_back(bytes().size());
   }
   const std::string whole = bytes();
@@ -110,13 +118,13 @@ TEST_F(JournalTest, ATornTailCostsItsLastRecordOnly) {
       const auto journal = open();
       for (std::uint64_t n = 1; n <= 3; ++n)
         ASSERT_EQ(journal->find(name(n)).has_value(), cut >= ends[n]) << "cut at " << cut << ", file " << n;
-      ASSERT_TRUE(journal->record(name(9), progress(9)));  // and it goes on behind the cut
     }
+    record_durably(9);  // it goes on behind the cut
     ASSERT_EQ(open()->find(name(9)), progress(9)) << "cut at " << cut;
   }
 }
 
-TEST_F(JournalTest, AProcessThatIsKilledLosesTheLastFewRecordsOnly) {
+TEST_F(JournalTest, AProcessThatIsKilledLosesWhatItHasNotMadeDurable) {
   const auto journal = open();
   const auto on_disk = [&](std::uint64_t n) {
     const auto copy = directory_ / "copy";
@@ -124,20 +132,13 @@ TEST_F(JournalTest, AProcessThatIsKilledLosesTheLastFewRecordsOnly) {
     return (*Journal::open(copy))->find(name(n));
   };
   for (std::uint64_t n = 1; n <= 100; ++n) ASSERT_TRUE(journal->record(name(n), progress(n)));
-  EXPECT_EQ(on_disk(64), progress(64));
+  EXPECT_EQ(on_disk(1), std::nullopt);
   ASSERT_TRUE(journal->mark_durable(journal->position()));
   EXPECT_EQ(on_disk(100), progress(100));
-  FileProgress large = progress(101);
-  large.bytes = 4U << 20;
-  ASSERT_TRUE(journal->record(name(101), large));
-  EXPECT_EQ(on_disk(101), large);
 }
 
 TEST_F(JournalTest, AFlippedBitIsNeverBelieved) {
-  {
-    const auto journal = open();
-    for (std::uint64_t n = 1; n <= 3; ++n) ASSERT_TRUE(journal->record(name(n), progress(n)));
-  }
+  for (std::uint64_t n = 1; n <= 3; ++n) record_durably(n);
   const std::string whole = bytes();
   for (std::size_t bit = 0; bit < whole.size() * 8; ++bit) {
     std::string damaged = whole;
@@ -156,74 +157,49 @@ TEST_F(JournalTest, AForeignFileIsStartedAnew) {
        {std::string("hello, world"), std::string(10'000, '\0'), std::string(10'000, '\xff')}) {
     write(text);
     EXPECT_TRUE(open()->empty());
-    ASSERT_TRUE(open()->record(name(1), progress(1)));
+    record_durably(1);
     EXPECT_EQ(open()->find(name(1)), progress(1));
   }
 }
 
-TEST_F(JournalTest, AfterACrashOfTheProcessEverythingCounts) {
-  ASSERT_TRUE(open()->record(name(1), progress(1)));
-  ASSERT_TRUE(open()->record(name(2), progress(2)));
-  const auto journal = open();
-  EXPECT_TRUE(journal->find(name(1)) && journal->find(name(2)));
+/// Whatever went down: the process, the journal says nothing of it, or the machine.
+TEST_F(JournalTest, OnlyWhatWasMadeDurableCounts) {
+  for (const bool machine : {false, true}) {
+    write("");
+    {
+      const auto journal = open();
+      ASSERT_TRUE(journal->record(name(1), progress(1)));
+      ASSERT_TRUE(journal->record(name(2), progress(2)));
+      const std::uint64_t position = journal->position();
+      ASSERT_TRUE(journal->record(name(3), progress(3)));  // between the sync and its mark
+      ASSERT_TRUE(journal->mark_durable(position));
+      ASSERT_TRUE(journal->record(name(4), progress(4)));
+    }
+    if (machine) reboot();
+    const auto journal = open();
+    EXPECT_EQ(journal->find(name(1)), progress(1));
+    EXPECT_EQ(journal->find(name(2)), progress(2));
+    EXPECT_EQ(journal->find(name(3)), std::nullopt);
+    EXPECT_EQ(journal->find(name(4)), std::nullopt);
+  }
 }
 
-TEST_F(JournalTest, AfterACrashOfTheMachineOnlyWhatWasMadeDurable) {
-  {
-    const auto journal = open();
-    ASSERT_TRUE(journal->record(name(1), progress(1)));
-    ASSERT_TRUE(journal->record(name(2), progress(2)));
-    const std::uint64_t position = journal->position();
-    ASSERT_TRUE(journal->record(name(3), progress(3)));  // between the sync and its mark
-    ASSERT_TRUE(journal->mark_durable(position));
-    ASSERT_TRUE(journal->record(name(4), progress(4)));
+TEST_F(JournalTest, AMarkDoesNotCoverWhatWasDroppedBefore) {
+  for (const bool machine : {false, true}) {
+    write("");
+    ASSERT_TRUE(open()->record(name(1), progress(1)));
+    if (machine) reboot();
+    record_durably(2);
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(open()->find(name(1)), std::nullopt);
+      EXPECT_EQ(open()->find(name(2)), progress(2));
+    }
   }
-  reboot();
-  const auto journal = open();
-  EXPECT_EQ(journal->find(name(1)), progress(1));
-  EXPECT_EQ(journal->find(name(2)), progress(2));
-  EXPECT_EQ(journal->find(name(3)), std::nullopt);
-  EXPECT_EQ(journal->find(name(4)), std::nullopt);
 }
 
-TEST_F(JournalTest, AMarkCoversEarlierProcessesOfTheSameBoot) {
-  ASSERT_TRUE(open()->record(name(1), progress(1)));
-  {
-    const auto journal = open();
-    ASSERT_TRUE(journal->record(name(2), progress(2)));
-    ASSERT_TRUE(journal->mark_durable(journal->position()));
-    ASSERT_TRUE(journal->record(name(3), progress(3)));
-  }
-  reboot();
-  const auto journal = open();
-  EXPECT_EQ(journal->find(name(1)), progress(1));
-  EXPECT_EQ(journal->find(name(2)), progress(2));
-  EXPECT_EQ(journal->find(name(3)), std::nullopt);
-}
-
-TEST_F(JournalTest, AMarkDoesNotCoverAnEarlierBoot) {
-  ASSERT_TRUE(open()->record(name(1), progress(1)));
-  reboot();
-  {
-    const auto journal = open();
-    EXPECT_EQ(journal->find(name(1)), std::nullopt);
-    ASSERT_TRUE(journal->record(name(2), progress(2)));
-    ASSERT_TRUE(journal->mark_durable(journal->position()));
-  }
-  EXPECT_EQ(open()->find(name(1)), std::nullopt);
-  reboot();
-  EXPECT_EQ(open()->find(name(1)), std::nullopt);
-  EXPECT_EQ(open()->find(name(2)), progress(2));
-}
-
-TEST_F(JournalTest, WhatWasForgottenButNotDurablyIsKnownAgainAfterACrashOfTheMachine) {
-  {
-    const auto journal = open();
-    ASSERT_TRUE(journal->record(name(1), progress(1)));
-    ASSERT_TRUE(journal->mark_durable(journal->position()));
-    ASSERT_TRUE(journal->forget(name(1)));
-  }
-  reboot();
+TEST_F(JournalTest, WhatWasForgottenButNotDurablyIsKnownAgain) {
+  record_durably(1);
+  ASSERT_TRUE(*open()->forget(name(1)));
   EXPECT_EQ(open()->find(name(1)), progress(1));  // which is why Receiver makes it durable before it writes
 }
 
@@ -237,11 +213,11 @@ class DistrustedJournal : public JournalTest {
     ASSERT_TRUE(journal->record(name(3), progress(3)));
     ASSERT_TRUE(journal->mark_durable(position));
     ASSERT_TRUE(journal->record(name(4), progress(4)));
-    EXPECT_FALSE(journal->is_durable());
     const test::InterceptedCalls calls([this](const test::Call& call) { return call.place == path_ ? fail(call) : 0; });
     journal->distrust({Code::io, "the reason"});
-    for (const auto& result : {journal->check(), journal->record(name(5), progress(5)),
-                               journal->record_extent(name(1), {}), journal->mark_durable(journal->position())}) {
+    for (const auto& result :
+         {journal->check(), journal->record(name(5), progress(5)), journal->record_extent(name(1), {}),
+          journal->mark_durable(journal->position()), journal->end()}) {
       ASSERT_FALSE(result);
       EXPECT_EQ(result.error().message, "the reason");
     }
@@ -250,7 +226,6 @@ class DistrustedJournal : public JournalTest {
   std::vector<std::uint64_t> known() {
     const auto journal = open();
     EXPECT_TRUE(journal->check());
-    EXPECT_TRUE(journal->is_durable());
     std::vector<std::uint64_t> known;
     for (std::uint64_t n = 1; n <= 5; ++n)
       if (journal->find(name(n))) known.push_back(n);
@@ -260,16 +235,36 @@ class DistrustedJournal : public JournalTest {
   std::function<int(const test::Call&)> fail = [](const test::Call&) { return 0; };
 };
 
-TEST_F(DistrustedJournal, DoesNotTrustTheCacheInThisBootAnyMore) {
-  const auto trusts = [&](Journal::Begin begin) { return (*Journal::open(path_, begin))->trusts_cache(); };
-  EXPECT_TRUE(trusts(Journal::Begin::anew));
-  EXPECT_TRUE(trusts(Journal::Begin::again));
-  (*Journal::open(path_))->distrust({Code::io, "the reason"});
-  for (int i = 0; i < 2; ++i) EXPECT_FALSE(trusts(Journal::Begin::again));
+class CacheTrust : public JournalTest {
+ protected:
+  bool is_given(Journal::Begin begin = Journal::Begin::again) {
+    const auto journal = *Journal::open(path_, begin);
+    EXPECT_TRUE(journal->end());
+    return journal->trusts_cache();
+  }
+};
+
+TEST_F(CacheTrust, LastsWhileSessionsEnd) {
+  EXPECT_TRUE(is_given(Journal::Begin::anew));
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(is_given());
 }
 
-TEST_F(DistrustedJournal, DoesNotTrustTheCacheIfThereIsNoneToTell) {
-  for (int i = 0; i < 2; ++i) EXPECT_FALSE((*Journal::open(path_, Journal::Begin::again))->trusts_cache());
+TEST_F(CacheTrust, IsLostForThisBootByASessionWithoutAnEnd) {
+  EXPECT_TRUE(is_given(Journal::Begin::anew));
+  record_durably(1);  // what came afterwards may not have been recorded
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE(is_given());
+  reboot();
+  EXPECT_TRUE(is_given());
+}
+
+TEST_F(CacheTrust, IsLostIfASyncFailed) {
+  EXPECT_TRUE(is_given(Journal::Begin::anew));
+  (*Journal::open(path_))->distrust({Code::io, "the reason"});
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE(is_given());
+}
+
+TEST_F(CacheTrust, IsNotGivenWithoutAJournalThatCouldTell) {
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE(is_given());
 }
 
 TEST_F(DistrustedJournal, KeepsWhatWasDurable) {
@@ -281,8 +276,6 @@ TEST_F(DistrustedJournal, KeepsWhatWasDurable) {
     ASSERT_TRUE(journal->mark_durable(journal->position()));
     ASSERT_TRUE(journal->record(name(4), progress(4)));
   }
-  EXPECT_FALSE(open()->is_durable());
-  reboot();
   EXPECT_EQ(known(), (std::vector<std::uint64_t>{1, 2, 3}));
 }
 
@@ -323,13 +316,15 @@ TEST_F(JournalTest, ExtentsAddUp) {
     ASSERT_TRUE(journal->record_extent(name(1), {2, digest_of("b"), 20, false, "patch"}));
     ASSERT_TRUE(journal->record_extent(name(1), {0, digest_of("a"), 10, false, ""}));
     ASSERT_TRUE(journal->record_extent(name(1), {0, digest_of("a"), 10, false, ""}));  // once more
+    ASSERT_TRUE(journal->mark_durable(journal->position()));
   }
   expected.extents = {{0, ""}, {2, "patch"}};
   expected.digest = add(digest_of("a"), digest_of("b"));
   expected.bytes = 30;
   EXPECT_EQ(open()->find(name(1)), expected);
-  ASSERT_TRUE(open()->record_extent(name(1), {1, {}, 0, true, ""}));
-  EXPECT_FALSE(open()->find(name(1))->stable);
+  const auto journal = open();
+  ASSERT_TRUE(journal->record_extent(name(1), {1, {}, 0, true, ""}));
+  EXPECT_FALSE(journal->find(name(1))->stable);
 }
 
 TEST_F(JournalTest, OneOfAVersionWithoutExtentsIsStartedAnew) {

@@ -57,6 +57,89 @@ TEST_F(UpdateTest, OnlyThePagesThatDifferAreSent) {
 }
 
 TEST_F(UpdateTest, WhatWasRenamedOrCopiedAtTheSenderIsNotSent) {
+/// A file of which everything has changed, or but for one page nothing, with an interruption in between.
+class InterruptedPatch : public UpdateTest {
+ protected:
+  void copy_a_file(std::size_t size) {
+    write(a_.data() / "file", random_.bytes(size));
+    let_ctimes_settle();
+    copy(a_, b_);
+  }
+
+  /// An attempt that breaks off after `bytes` of content, if there are as many.
+  void receive_until(std::uint64_t bytes) {
+    auto source = open(a_);
+    std::atomic<std::uint64_t> left = bytes;
+    source.on_content = [&](std::string& piece) -> Result<> {
+      if (piece.size() > left) return fail(Code::unavailable, "cut");
+      left -= piece.size();
+      return {};
+    };
+    options_.connections = 1;
+    (void)receive_update(source, b_);
+  }
+
+  test::SeededRandom random_;
+};
+
+TEST_F(InterruptedPatch, IsNotSentAgain) {
+  for (const std::size_t size : {12U << 20, 70U << 20}) {
+    start_again();
+    copy_a_file(size);
+    write_at(a_.data() / "file", 0, random_.bytes(size));
+    let_ctimes_settle();
+    receive_until(size * 6 / 10);
+    update(a_, b_);
+    EXPECT_LT(sent(), size * 45 / 100) << size;
+  }
+}
+
+// As does a database that goes on.
+TEST_F(InterruptedPatch, IsComparedIfTheFileHasChangedAgain) {
+  const std::size_t size = 70U << 20;
+  copy_a_file(size);
+  write_at(a_.data() / "file", 0, random_.bytes(size));
+  let_ctimes_settle();
+  receive_until(size * 6 / 10);
+  write_at(a_.data() / "file", 5000, "changed");
+  let_ctimes_settle();
+  update(a_, b_);
+  EXPECT_LT(sent(), size * 45 / 100);
+}
+
+// What came is the old version again, a hole, behind the end or nothing of either.
+TEST_F(InterruptedPatch, GivesWayToWhateverTheFileIsNow) {
+  const std::size_t size = 6U << 20;
+  constexpr off_t page = 4096;
+  for (int round = 0; round < 8; ++round) {
+    start_again();
+    copy_a_file(size);
+    const std::string old = *read_file(a_.data() / "file");
+    const auto change = [&](std::uint64_t count) {
+      for (; count > 0; --count) {
+        const auto at = static_cast<off_t>(random_.below(size)) & ~(page - 1);
+        const auto length = static_cast<std::size_t>(1 + random_.below(300'000));
+        const Fd file = *open_at(AT_FDCWD, (a_.data() / "file").string(), O_RDWR);
+        switch (random_.below(4)) {
+          case 0: ASSERT_TRUE(punch_hole(file.get(), {static_cast<std::uint64_t>(at), at + length})); break;
+          case 1: write_at(a_.data() / "file", at, old.substr(static_cast<std::size_t>(at), length)); break;
+          case 2: ASSERT_EQ(::ftruncate(file.get(), static_cast<off_t>(size / 2 + random_.below(size))), 0); break;
+          default: write_at(a_.data() / "file", at, random_.bytes(length));
+        }
+      }
+    };
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      change(20);
+      let_ctimes_settle();
+      receive_until(random_.below(2 << 20));
+    }
+    change(random_.below(5));
+    let_ctimes_settle();
+    update(a_, b_);
+    if (HasFailure()) return;
+  }
+}
+
   test::SeededRandom random;
   fs::create_directories(a_.data() / "directory" / "deep");
   for (int i = 0; i < 50; ++i) write(a_.data() / "directory" / "deep" / std::to_string(i), random.bytes(20'000));
