@@ -175,7 +175,7 @@ Result<std::unique_ptr<OpenVolume>> Sources::open(const std::string& volume, Fre
 
 Result<sync::Seal> Sources::seal(const OpenVolume& volume, bool unchanged) const {
   sync::Seal seal;
-  if (!unchanged) seal.changed = volume.sender.seal();
+  if (!unchanged) seal = volume.sender.seal();
   // A removed volume is emptied in the trash: what the round has found of it is no copy of anything.
   if (inode_of(volume.path) != volume.inode)
     return fail(Code::not_found, "volume " + volume.volume + " was removed while it was read");

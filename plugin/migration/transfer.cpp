@@ -123,6 +123,7 @@ nlohmann::json Transfer::status() const {
 void add_receipt(nlohmann::json& status, const sync::Receipt& receipt) {
   status["verified"] = true;
   status["consistency"] = receipt.consistency;
+  status["changed"] = receipt.changed;
   status["digest"] = receipt.digest;
   status["bytes_total"] = status["bytes_done"] = receipt.bytes;
   status["files_total"] = status["files_done"] = receipt.files;

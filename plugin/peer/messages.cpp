@@ -153,13 +153,22 @@ Result<SealRequest> decode_seal_request(const std::string& text) {
 }
 
 std::string encode(const sync::Seal& seal) {
-  return dump({{"changed", seal.changed}, {"consistency", seal.consistency}, {"warning", seal.warning}});
+  return dump({{"changed", seal.changed},
+               {"examples", seal.examples},
+               {"consistency", seal.consistency},
+               {"warning", seal.warning}});
 }
 
 Result<sync::Seal> decode_seal(const std::string& text) {
   return decode_with<sync::Seal>(text, "seal", [](const json& message) -> Result<sync::Seal> {
     sync::Seal seal;
     seal.changed = count(message.at("changed"));
+    for (const auto& entry : message.value("examples", json::array())) {
+      const std::uint64_t index = count(entry);
+      if (seal.examples.size() == sync::Seal::most_examples || index > UINT32_MAX)
+        return fail(Code::corrupt, "the peer's seal has unusable examples");
+      seal.examples.push_back(static_cast<std::uint32_t>(index));
+    }
     seal.consistency = message.at("consistency").get<std::string>() == "idle" ? "idle" : "live";
     seal.warning = printable(message.at("warning").get<std::string>(), longest_warning);
     return seal;

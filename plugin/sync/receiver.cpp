@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -242,8 +243,8 @@ Result<Receiver::Round> Receiver::round(Journal& journal) {
   FERRY_ASSIGN(round.target, make_target(*round.manifest, journal));
   FERRY_ASSIGN(const auto least, round.target->least_room());
   FERRY_TRY(check_room(least));
-  FERRY_ASSIGN(const auto wants, round.target->prepare());
   writes_ = true;
+  FERRY_ASSIGN(const auto wants, round.target->prepare());
   FERRY_TRY(check_room(round.target->room()));
   if (round.target->forgot()) FERRY_TRY(make_durable(journal));
   FERRY_TRY(round.target->make_large_files());
@@ -407,11 +408,14 @@ std::vector<std::string> Receiver::warnings(const Round& round) {
   const auto& entries = round.manifest->entries;
   const auto name = [&entries](std::uint32_t index) { return quote(Directories::path(entries, index)); };
   if (!round.seal.warning.empty()) add(round.seal.warning);
-  if (round.seal.changed != 0 && round.torn.empty() && round.lost.empty())
+  if (round.seal.changed > round.seal.examples.size())
     add(std::to_string(round.seal.changed) + " entries changed while the volume was read: the copy may be torn");
   for (const auto& warning : round.manifest->info.warnings) add(warning);
   for (const auto index : round.torn) add("changed while it was read: " + name(index));
   for (const auto index : round.lost) add("vanished while it was read: " + name(index));
+  for (const auto index : round.seal.examples)
+    if (index < entries.size() && !round.torn.contains(index) && !round.lost.contains(index))
+      add("changed after it was looked at: " + name(index));
   for (std::uint32_t index = 0; index < entries.size() && !round.lost.empty(); ++index)
     if (entries[index].type == Type::hard_link && round.lost.contains(entries[index].link))
       add("left out, because " + name(entries[index].link) + ", the same file, vanished: " + name(index));
@@ -422,7 +426,7 @@ Receipt Receiver::receipt(const Round& round, std::uint64_t rounds) {
   Receipt receipt;
   receipt.digest = to_hex(round.digest);
   receipt.rounds = rounds;
-  receipt.changed = round.seal.changed + round.torn.size() + round.lost.size();
+  receipt.changed = std::max<std::uint64_t>(round.seal.changed, round.torn.size() + round.lost.size());
   receipt.consistency = receipt.changed == 0 ? round.seal.consistency : "live";
   for (std::uint32_t index = 0; index < round.manifest->entries.size(); ++index) {
     const Entry& entry = round.manifest->entries[index];

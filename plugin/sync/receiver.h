@@ -17,18 +17,11 @@
 #include "sync/journal.h"
 #include "sync/manifest.h"
 #include "sync/pace.h"
+#include "sync/seal.h"
 #include "sync/stream.h"
 #include "sync/target.h"
 
 namespace ferry::sync {
-
-/// What the sender says at the end of a round.
-struct Seal {
-  std::uint64_t changed = 0;  ///< entries that are not what the manifest says any more; see Sender::seal
-  std::string
-      consistency;      ///< "idle" if nobody had the volume mounted read-write since the source was opened, else "live"
-  std::string warning;  ///< empty, or what stands behind the consistency
-};
 
 class Assembly;
 class FileWriter;
@@ -88,7 +81,7 @@ struct Receipt {
   std::uint64_t files = 0;  ///< regular files that are in the copy, hard links counted once
   std::uint64_t bytes = 0;  ///< their content without holes
   std::uint64_t rounds = 0;
-  std::uint64_t changed = 0;          ///< entries that changed while they were read in the last round
+  std::uint64_t changed = 0;          ///< entries that changed or vanished during the last round, at least
   std::string consistency;            ///< "idle" or "live": whether the copy may be torn
   std::vector<std::string> warnings;  ///< 20 at most
   /// Of an update that changes what is there: what that was. It holds only if Version::written() finds nothing when it
@@ -144,7 +137,6 @@ class Receiver {
   const std::filesystem::path staging_;
   const std::filesystem::path journal_;
   const ReceiverOptions options_;
-  bool writes_ = false;  // something may have been written
   Progress& progress_;
   const std::atomic<bool>& cancelled_;
   Pace pace_;
@@ -152,6 +144,7 @@ class Receiver {
   std::future<Result<Version>> looking_;  // at what is updated
   std::optional<Version> version_;
   Target::Cache cache_ = Target::Cache::may_lie;
+  bool writes_ = false;  // something may have been written
 };
 
 }  // namespace ferry::sync

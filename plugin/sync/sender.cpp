@@ -1,6 +1,8 @@
 #include "sync/sender.h"
 
-#include <atomic>
+#include <iterator>
+#include <mutex>
+#include <set>
 
 #include "sync/inspect.h"
 #include "sync/stat_all.h"
@@ -20,15 +22,22 @@ Result<std::unique_ptr<ByteSource>> Sender::content(std::string_view wants) cons
   return std::make_unique<CompressedSource>(std::move(source), compression, choice_);
 }
 
-std::uint64_t Sender::seal() const {
-  std::atomic<std::uint64_t> changed{0};
+Seal Sender::seal() const {
+  Seal seal;
+  std::set<std::uint32_t> first;
+  std::mutex mutex;  // of both
   const auto& entries = tree_.entries;
   stat_all(root_.get(), entries, [&](std::uint32_t index, const Result<struct stat>& info) {
     const bool same = info && info->st_ino == entries[index].inode && ctime_ns(*info) == entries[index].ctime_ns;
-    if (!same) ++changed;
+    if (same) return true;
+    const std::lock_guard guard(mutex);
+    ++seal.changed;
+    first.insert(index);
+    if (first.size() > Seal::most_examples) first.erase(std::prev(first.end()));
     return true;
   });
-  return changed;
+  seal.examples.assign(first.begin(), first.end());
+  return seal;
 }
 
 }  // namespace ferry::sync

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "sync/baseline.h"
 #include "sync/content.h"
+#include "sync/seal.h"
 #include "sync/stream.h"
 
 namespace ferry::sync {
@@ -30,9 +31,9 @@ class Sender {
   /// The content of wanted files of the last manifest; see ContentSource.
   Result<std::unique_ptr<ByteSource>> content(std::string_view wants) const;
 
-  /// How many entries are not what the last manifest says any more: zero means that what was sent is a faithful copy
-  /// of one instant.
-  std::uint64_t seal() const;
+  /// Which entries are not what the last manifest says any more: none means that what was sent is a faithful copy of
+  /// one instant. The rest of the seal is not this object's to tell.
+  Seal seal() const;
 
  private:
   const Fd root_;

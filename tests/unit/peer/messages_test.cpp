@@ -34,7 +34,7 @@ std::map<std::string, std::string> messages() {
           {"open-request-freeze-none.json", encode(OpenRequest{"pgdata", migration::Freeze::none})},
           {"opened.json", encode_opened("0123456789abcdef0123456789abcdef")},
           {"seal-request.json", encode(SealRequest{true})},
-          {"seal.json", encode(sync::Seal{7, "live", "a container had it mounted"})},
+          {"seal.json", encode(sync::Seal{7, {3, 12}, "live", "a container had it mounted"})},
           {"error.json", encode(Error{Code::not_found, "no such volume: x"})}};
 }
 
@@ -60,7 +60,9 @@ TEST(Messages, GoldenFilesOfEveryVersion) {
   EXPECT_EQ(*decode_opened(golden("opened.json")), "0123456789abcdef0123456789abcdef");
   const auto seal = decode_seal(golden("seal.json"));
   EXPECT_EQ(seal->changed, 7U);
+  EXPECT_EQ(seal->examples, (std::vector<std::uint32_t>{3, 12}));
   EXPECT_EQ(seal->consistency, "live");
+  EXPECT_EQ(decode_seal(golden("seal-without-examples.json"))->changed, 7U);  // of earlier versions
   const Error error = decode_error(404, golden("error.json"), "a:7766");
   EXPECT_EQ(error.code, Code::not_found);
   EXPECT_EQ(error.message, "peer a:7766: no such volume: x");
@@ -115,6 +117,13 @@ TEST(Messages, EveryMemberIsNeededInItsType) {
     EXPECT_EQ(decode_seal(std::string(R"({"changed":)") + bad + R"(,"consistency":"idle","warning":""})").error().code,
               Code::corrupt)
         << bad;
+  std::string many = "0";
+  for (int i = 0; i < 20; ++i) many += ",0";
+  for (const std::string& bad : {std::string("-1"), std::string("4294967296"), std::string("\"a\""), many})
+    EXPECT_EQ(
+        decode_seal(R"({"changed":1,"examples":[)" + bad + R"(],"consistency":"idle","warning":""})").error().code,
+        Code::corrupt)
+        << bad;
 }
 
 TEST(Messages, AVolumeNameInARequestIsChecked) {
@@ -131,7 +140,7 @@ TEST(Messages, ASourceIdIsHex) {
 
 TEST(Messages, OnlyIdleIsIdle) {
   for (const char* consistency : {"live", "IDLE", "", "frozen"})
-    EXPECT_EQ(decode_seal(encode(sync::Seal{0, consistency, ""}))->consistency, "live");
+    EXPECT_EQ(decode_seal(encode(sync::Seal{0, {}, consistency, ""}))->consistency, "live");
 }
 
 TEST(Messages, EveryErrorComesBackButCancelled) {
@@ -159,7 +168,7 @@ TEST(Messages, APeersErrorIsOneBoundedLine) {
 }
 
 TEST(Messages, APeersWarningIsOneBoundedLine) {
-  const auto seal = decode_seal(encode(sync::Seal{0, "live", "a\nb\x1b[2J" + std::string(10'000, 'x')}));
+  const auto seal = decode_seal(encode(sync::Seal{0, {}, "live", "a\nb\x1b[2J" + std::string(10'000, 'x')}));
   ASSERT_TRUE(seal);
   EXPECT_THAT(seal->warning, testing::StartsWith("a\\x0ab\\x1b[2Jxx"));
   EXPECT_LT(seal->warning.size(), 600U);

@@ -43,8 +43,9 @@ class LocalSource : public sync::Source {
   Result<sync::Seal> seal(bool unchanged) override {
     if (on_seal) FERRY_TRY(on_seal());
     sealed_unchanged = unchanged;
-    const auto changed = unchanged ? 0 : sender_.seal();
-    return sync::Seal{changed, "idle", ""};
+    auto seal = unchanged ? sync::Seal{} : sender_.seal();
+    seal.consistency = "idle";
+    return seal;
   }
 
  private:

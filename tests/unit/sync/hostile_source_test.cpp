@@ -32,7 +32,7 @@ class Liar : public Source {
     before_content();
     return sink(frames);
   }
-  Result<Seal> seal(bool) override { return Seal{0, "idle", warning_of_seal}; }
+  Result<Seal> seal(bool) override { return Seal{0, {}, "idle", warning_of_seal}; }
 };
 
 class HostileSource : public MigrationTest {

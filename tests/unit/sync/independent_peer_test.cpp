@@ -33,7 +33,7 @@ class PeerSource : public Source {
     return sink(peer("content" + of_tree(), scratch_, "<'" + (scratch_ / "wants").string() + "'"));
   }
   Result<Seal> seal(bool unchanged) override {
-    return Seal{unchanged ? 0 : std::stoull(peer("changed" + of_tree(), scratch_)), "idle", ""};
+    return Seal{unchanged ? 0 : std::stoull(peer("changed" + of_tree(), scratch_)), {}, "idle", ""};
   }
   std::string digest() const { return peer("digest" + of_tree(), scratch_); }
   fs::path manifest_path() const { return scratch_ / "manifest"; }

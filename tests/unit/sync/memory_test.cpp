@@ -97,9 +97,9 @@ class SenderProcess : public Source {
     return pass_on(sink, true);
   }
   Result<Seal> seal(bool unchanged) override {
-    if (unchanged) return Seal{0, "idle", ""};
+    if (unchanged) return Seal{0, {}, "idle", ""};
     send_number(socket_.get(), request_seal);
-    return Seal{receive_number(socket_.get()), "idle", ""};
+    return Seal{receive_number(socket_.get()), {}, "idle", ""};
   }
 
   std::uint64_t cut_after = UINT64_MAX;  ///< bytes of content
@@ -137,7 +137,7 @@ class SenderProcess : public Source {
       switch (receive_number(socket)) {
         case request_manifest: send(sender.manifest()); break;
         case request_content: send(*sender.content(receive_exactly(socket, receive_number(socket)))); break;
-        case request_seal: send_number(socket, sender.seal()); break;
+        case request_seal: send_number(socket, sender.seal().changed); break;
         default: return send_number(socket, peak.kib());
       }
     }

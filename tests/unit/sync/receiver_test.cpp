@@ -193,6 +193,24 @@ TEST_F(ReceiverTest, SaysSoWhenACopyMayBeTorn) {
   EXPECT_THAT(receipt->warnings, testing::Contains(HasSubstr("\"a\"")));
 }
 
+// Also beside others that were torn.
+TEST_F(ReceiverTest, WhatChangesAfterItWasReadIsNamed) {
+  for (const char* name : {"torn", "later", "same"}) write(source_ / name, std::string(8192, 'x'));
+  let_ctimes_settle();
+  options_.writers = Writers::allowed;
+  options_.rounds = 1;
+  auto source = open_source();
+  source.after_manifest = [&] { write(source_ / "torn", "y"); };
+  source.on_seal = [&]() -> Result<> {
+    write(source_ / "later", "y");
+    return {};
+  };
+  const auto receipt = receive(source);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  EXPECT_THAT(receipt->warnings, testing::ElementsAre(HasSubstr("\"torn\""), HasSubstr("\"later\"")));
+  EXPECT_EQ(receipt->changed, 2U);
+}
+
 TEST_F(ReceiverTest, AReceiptCountsOnlyWhatIsInTheCopy) {
   write(source_ / "stays", std::string(8192, 'x'));
   write(source_ / "vanishes", std::string(8192, 'x'));
@@ -206,7 +224,7 @@ TEST_F(ReceiverTest, AReceiptCountsOnlyWhatIsInTheCopy) {
   EXPECT_FALSE(fs::exists(staging_ / "vanishes"));
   EXPECT_EQ(receipt->files, 1U);
   EXPECT_EQ(receipt->bytes, 8192U);
-  EXPECT_THAT(receipt->warnings, testing::ElementsAre(HasSubstr("\"vanishes\"")));
+  EXPECT_THAT(receipt->warnings, testing::ElementsAre(HasSubstr("\"vanishes\""), HasSubstr("\".\"")));
 }
 
 TEST_F(ReceiverTest, AFileIsReadUnderAnyOfItsNames) {
@@ -255,7 +273,8 @@ TEST_F(ReceiverTest, WhatIsLeftOutIsNamedOrCounted) {
   const auto receipt = receive(source);
   ASSERT_TRUE(receipt) << receipt.error().message;
   ASSERT_EQ(receipt->warnings.size(), 20U);
-  EXPECT_EQ(receipt->warnings.back(), "and 11 more");
+  EXPECT_EQ(receipt->warnings.front(), "31 entries changed while the volume was read: the copy may be torn");
+  EXPECT_EQ(receipt->warnings.back(), "and 13 more");
 }
 
 TEST_F(ReceiverTest, FollowsEveryChangeOfTypeBetweenRounds) {
