@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <thread>
@@ -90,11 +91,21 @@ bool are_links_untouched(const Baseline& baseline, int root) {
 /// Its ctime tells nothing: a new volume's has changed by the rename that made it one.
 bool is_root_untouched(const std::vector<Entry>& entries, int root) {
   const auto found = Inspector(true).inspect(root, "");
-  if (!found || !same_metadata(found->entry, entries[0])) return false;
+  if (!found || !same_metadata(entries[0], found->entry)) return false;
   const auto names = names_in(root);
   std::vector<std::string> expected;
   for (std::size_t i = 1; i < entries.size() && entries[i].parent == 0; ++i) expected.push_back(entries[i].name.str());
   return names && *names == expected;
+}
+
+bool same_extra(const Extra& source, const Extra& copy) {
+  const auto is_label = [](const Xattr& xattr) { return xattr.name == host_label; };
+  const bool labelled_here = std::any_of(copy.xattrs.begin(), copy.xattrs.end(), is_label) &&
+                             std::none_of(source.xattrs.begin(), source.xattrs.end(), is_label);
+  if (!labelled_here) return source == copy;
+  Extra arrived = copy;
+  std::erase_if(arrived.xattrs, is_label);
+  return source == arrived;
 }
 
 }  // namespace
@@ -186,9 +197,10 @@ bool is_untouched(const Baseline& baseline, int root) {
   return untouched;
 }
 
-bool same_metadata(const Entry& a, const Entry& b) {
-  return a.type == b.type && a.mode == b.mode && a.uid == b.uid && a.gid == b.gid && a.mtime_s == b.mtime_s &&
-         a.mtime_ns == b.mtime_ns && a.size == b.size && a.extra == b.extra;
+bool same_metadata(const Entry& source, const Entry& copy) {
+  return source.type == copy.type && source.mode == copy.mode && source.uid == copy.uid && source.gid == copy.gid &&
+         source.mtime_s == copy.mtime_s && source.mtime_ns == copy.mtime_ns && source.size == copy.size &&
+         same_extra(*source.extra, *copy.extra);
 }
 
 bool is_unwritten(const Baseline& baseline, std::uint32_t index, const Entry& now) {
@@ -213,7 +225,7 @@ std::string difference(const Baseline& baseline, const std::vector<Entry>& now) 
       same = matches[now[i].link] == then[match].link;
     else if (same)
       same =
-          same_metadata(now[i], then[match]) && (now[i].type != Type::regular || is_unwritten(baseline, match, now[i]));
+          same_metadata(then[match], now[i]) && (now[i].type != Type::regular || is_unwritten(baseline, match, now[i]));
     if (!same) return Directories::path(now, i);
     found[match] = true;
   }

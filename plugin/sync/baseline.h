@@ -75,7 +75,8 @@ std::string difference(const Baseline& baseline, const std::vector<Entry>& now);
 /// Whether the file `index` of the baseline is, here, still what it was: `now` is the entry that a walk found.
 bool is_unwritten(const Baseline& baseline, std::uint32_t index, const Entry& now);
 
-/// Whether everything of two entries of the same path is equal but for content, place and time of change.
-bool same_metadata(const Entry& a, const Entry& b);
+/// Whether everything of two entries of the same path, that of the source and that of its copy, is equal but for
+/// content, place and time of change. An SELinux label that only the copy has is its host's.
+bool same_metadata(const Entry& source, const Entry& copy);
 
 }  // namespace ferry::sync

@@ -32,6 +32,9 @@ struct Xattr {
 /// system.posix_acl_*.
 bool is_copied(std::string_view xattr);
 
+/// The xattr that SELinux gives every file by its policy. It can be replaced, but not removed.
+constexpr std::string_view host_label = "security.selinux";
+
 /// A value that is mostly T{}, and then takes no more than a pointer.
 template <class T>
 class Rare {

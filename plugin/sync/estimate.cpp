@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include <optional>
+
 #include "base/files.h"
 #include "base/random.h"
 #include "base/time.h"
@@ -19,10 +21,26 @@ double seconds_since(SteadyClock::time_point begin) {
   return std::chrono::duration<double>(SteadyClock::now() - begin).count();
 }
 
-std::uint64_t most_bytes(const FileExtent& want, const std::vector<Entry>& entries) {
-  const Extent extent = extent_of(entries[want.entry].size, want.extent);
-  return std::min(entries[want.entry].data, extent.end - extent.begin);
-}
+/// Bytes that come at most for one want after the other, in order; the holes of a file are taken to be at its end.
+class MostBytes {
+ public:
+  explicit MostBytes(const std::vector<Entry>& entries) : entries_(entries) {}
+
+  std::uint64_t next(const FileExtent& want) {
+    const Entry& entry = entries_[want.entry];
+    if (want.entry != of_) left_ = entry.data;
+    of_ = want.entry;
+    const Extent extent = extent_of(entry.size, want.extent);
+    const std::uint64_t bytes = std::min(left_, extent.end - extent.begin);
+    left_ -= bytes;
+    return bytes;
+  }
+
+ private:
+  const std::vector<Entry>& entries_;
+  std::optional<std::uint32_t> of_;
+  std::uint64_t left_ = 0;
+};
 
 /// Bytes per second of a first piece of what is wanted: with a limit, of what may come in a second, but for the last
 /// extent of it.
@@ -30,8 +48,9 @@ Result<double> sample(Source& source, const std::vector<FileExtent>& wants, cons
                       std::uint64_t limit, Pace& pace) {
   const std::uint64_t enough = limit != 0 ? std::min(limit, sample_bytes) : sample_bytes;
   std::size_t count = 0;
+  MostBytes most(entries);
   for (std::uint64_t bytes = 0; count < wants.size() && count < sample_wants && bytes < enough; ++count)
-    bytes += most_bytes(wants[count], entries);
+    bytes += most.next(wants[count]);
   std::string request;
   append_wants(request, random_number(), wants_of(std::span(wants).first(count)));
   std::uint64_t came = 0;
@@ -71,6 +90,7 @@ Result<Estimate> estimate(Source& source, const ReceiverOptions& options, const 
     FERRY_ASSIGN(wants, changes.prepare());
     FERRY_TRY(check_room(content.get(), scratch.string(), changes.room()));
     FERRY_TRY(changes.finish({}));
+    FERRY_TRY(changes.check_changeable());
     result.names_to_remove = changes.removals();
   } else {
     FERRY_TRY(check_room(content.get(), scratch.string(), room_of(manifest.entries)));
@@ -84,8 +104,9 @@ Result<Estimate> estimate(Source& source, const ReceiverOptions& options, const 
     ++result.files_total;
     result.bytes_total += entry.data;
   }
+  MostBytes most(manifest.entries);
   for (std::size_t i = 0; i < wants.size(); ++i) {
-    result.bytes_to_send += most_bytes(wants[i], manifest.entries);
+    result.bytes_to_send += most.next(wants[i]);
     if (i == 0 || wants[i].entry != wants[i - 1].entry) ++result.files_to_send;
   }
   result.seconds = seconds_since(began);

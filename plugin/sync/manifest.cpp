@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "sync/blocks.h"
+#include "sync/content.h"
 
 namespace ferry::sync {
 
@@ -62,11 +64,14 @@ bool read_xattrs(Reader& reader, std::vector<Xattr>& xattrs) {
   return reader.ok();
 }
 
-/// Bytes of memory that an entry takes. What is in a vector counts twice, since one that grows has room for twice as
-/// much.
+/// Bytes of memory that an entry takes, with its extents if it has several: each may be wanted, and noted in the
+/// journal. What is in a vector counts twice, since one that grows has room for twice as much.
 std::uint64_t memory_of(const Entry& entry) {
-  constexpr std::size_t around_name = 3;  // see Name
+  constexpr std::size_t around_name = 3;    // see Name
+  constexpr std::size_t noted_extent = 80;  // a map's node with a number and a string
   std::uint64_t bytes = 2 * sizeof(Entry) + around_name + entry.name.size();
+  if (const std::uint32_t extents = extent_count(entry.size); extents > 1)
+    bytes += extents * (2 * sizeof(FileExtent) + noted_extent);
   if (entry.extra == Rare<Extra>()) return bytes;
   bytes += sizeof(Extra) + entry.extra->target.capacity();
   for (const auto& xattr : entry.extra->xattrs)

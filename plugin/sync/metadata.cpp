@@ -42,8 +42,7 @@ Result<> remove_other_xattrs(const Entry& entry, List list_xattrs, Remove remove
     at += name.size() + 1;
     const bool wanted = std::any_of(entry.extra->xattrs.begin(), entry.extra->xattrs.end(),
                                     [&](const Xattr& x) { return x.name == name; });
-    // security.selinux cannot be removed, only replaced; without one of the source the host's policy stands.
-    if (wanted || name == "security.selinux" || !is_copied(name)) continue;
+    if (wanted || name == host_label || !is_copied(name)) continue;
     if (remove_xattr(name.c_str()) != 0 && errno != ENODATA) return fail_errno("remove xattr " + printable(name));
   }
   return {};
@@ -66,7 +65,7 @@ Result<> set_xattrs(const Entry& entry, Set set, Remove remove) {
   auto done = set_all();
   if (done || error != ENOSPC) return done;
   for (const auto& xattr : xattrs)
-    if (xattr.name != "security.selinux") (void)remove(xattr.name.c_str());
+    if (xattr.name != host_label) (void)remove(xattr.name.c_str());
   return set_all();
 }
 

@@ -44,6 +44,16 @@ TEST_F(EstimateTest, KeepsToTheLimitAndPredictsByIt) {
   EXPECT_LE(estimated->seconds, 1.05 * least + seconds);
 }
 
+TEST_F(EstimateTest, HolesAreNotSent) {
+  fs::remove_all(source_);
+  fs::create_directories(source_);
+  write(source_ / "sparse", std::string(64U << 10, 'x'));
+  fs::resize_file(source_ / "sparse", 100ULL << 30);
+  const auto estimated = estimate();
+  ASSERT_TRUE(estimated) << estimated.error().message;
+  EXPECT_EQ(estimated->bytes_to_send, 64U << 10);
+}
+
 TEST_F(EstimateTest, SaysThatThereIsTooLittleSpace) {
   const auto small = test::PrivateMount::tmpfs(scratch_, "size=8m");
   const auto estimated = estimate();

@@ -243,6 +243,17 @@ TEST(ManifestDecoder, LongEntriesFillTheMemoryEarlierThanMany) {
   EXPECT_GT(memory_for_manifests(), 100U << 20);
 }
 
+// Each extent of a hole of an exbibyte may be wanted, and costs a peer nothing.
+TEST(ManifestDecoder, HolesFillTheMemoryToo) {
+  std::vector<Entry> entries = {entry("", 0, Type::directory)};
+  for (int i = 0; i < 20; ++i) {
+    entries.push_back(file(std::string(1, static_cast<char>('a' + i)), 0, 0));
+    entries.back().size = 1ULL << 58;
+  }
+  EXPECT_TRUE(decode(manifest_of(entries), 1 << 20, 1000, 200U << 20));
+  EXPECT_FALSE(decode(manifest_of(entries), 1 << 20, 1000, 100U << 20));
+}
+
 TEST(ManifestDecoder, WarningsAreFewShortAndPrintable) {
   std::string bytes;
   append_entry(bytes, entry("", 0, Type::directory));

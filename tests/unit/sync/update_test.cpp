@@ -14,6 +14,7 @@
 #include "support/cases.h"
 #include "support/intercepted_calls.h"
 #include "support/seed.h"
+#include "sync/estimate.h"
 #include "sync/full_tree.h"
 #include "sync/random_tree.h"
 #include "sync/update_fixture.h"
@@ -56,7 +57,6 @@ TEST_F(UpdateTest, OnlyThePagesThatDifferAreSent) {
   }
 }
 
-TEST_F(UpdateTest, WhatWasRenamedOrCopiedAtTheSenderIsNotSent) {
 /// A file of which everything has changed, or but for one page nothing, with an interruption in between.
 class InterruptedPatch : public UpdateTest {
  protected:
@@ -140,6 +140,7 @@ TEST_F(InterruptedPatch, GivesWayToWhateverTheFileIsNow) {
   }
 }
 
+TEST_F(UpdateTest, WhatWasRenamedOrCopiedAtTheSenderIsNotSent) {
   test::SeededRandom random;
   fs::create_directories(a_.data() / "directory" / "deep");
   for (int i = 0; i < 50; ++i) write(a_.data() / "directory" / "deep" / std::to_string(i), random.bytes(20'000));
@@ -354,13 +355,53 @@ TEST_F(UpdateTest, WhatIsImmutableIsToldBeforeAnythingIsDecided) {
   set_flags(FS_IMMUTABLE_FL);
   auto source = open(a_);
   const auto refused = receive_update(source, b_);
+  const fs::path scratch = b_.volume / "scratch";
+  fs::create_directories(scratch);
+  const auto dry_run = estimate(source, options_, scratch, cancelled_);
   set_flags(0);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, Code::denied);
-  EXPECT_THAT(refused.error().message,
-              testing::AllOf(testing::HasSubstr("\"directory\""), testing::HasSubstr("chattr")));
+  ASSERT_FALSE(dry_run);
+  for (const auto& error : {refused.error(), dry_run.error()}) {
+    EXPECT_EQ(error.code, Code::denied);
+    EXPECT_THAT(error.message, testing::AllOf(testing::HasSubstr("\"directory\""), testing::HasSubstr("chattr")));
+  }
   EXPECT_FALSE(fs::exists(UpdatePaths(b_.update()).plan));
   update(a_, b_, Replace::allowed);
+}
+
+// A host with SELinux gives each file a label, one without has none; that is no change by anybody.
+TEST_F(UpdateTest, LabelsOfTheHostStay) {
+  fs::create_directory(a_.data() / "directory");
+  for (const char* name : {"directory/file", "other"}) write(a_.data() / name, std::string(10'000, 'x'));
+  let_ctimes_settle();
+  const auto label = [&](const Host& host, const std::string& value) {
+    for (const auto& path : {host.data(), host.data() / "directory", host.data() / "directory/file"})
+      ASSERT_EQ(::setxattr(path.c_str(), "security.selinux", value.data(), value.size(), 0), 0) << path;
+  };
+  {
+    auto source = open(a_);
+    source.on_seal = [&]() -> Result<> {
+      label(b_, "of-b");
+      return {};
+    };
+    const auto receipt = import(source, b_);
+    ASSERT_TRUE(receipt) << receipt.error().message;
+  }
+  write_at(a_.data() / "other", 0, "changed");
+  let_ctimes_settle();
+  auto source = open(a_);
+  const auto receipt = receive_update(source, b_);
+  ASSERT_TRUE(receipt) << receipt.error().message;
+  ASSERT_TRUE(apply(b_));
+  EXPECT_EQ(*read_file(b_.data() / "other"), *read_file(a_.data() / "other"));
+  for (const auto& path : {b_.data(), b_.data() / "directory", b_.data() / "directory/file"}) {
+    std::string there(4, '\0');
+    EXPECT_EQ(::getxattr(path.c_str(), "security.selinux", there.data(), there.size()), 4) << path;
+    EXPECT_EQ(there, "of-b") << path;
+  }
+  label(a_, "of-a");
+  let_ctimes_settle();
+  update(a_, b_);  // a label of the source is metadata like any other
 }
 
 TEST_F(UpdateTest, WhatWasChangedHereIsNotLost) {
