@@ -119,7 +119,7 @@ Search::Search(const std::vector<FileExtent>& wants, const std::vector<Entry>& e
   std::uint32_t last = UINT32_MAX;
   for (const auto& want : wants) {
     const Entry& file = entries_[want.entry];
-    const bool is_patched = old != nullptr && old->of[want.entry] != OldTree::none;
+    const bool is_patched = old != nullptr && old->patched[want.entry];
     if (want.entry == std::exchange(last, want.entry) || is_patched || file.size < least || file.data == 0 ||
         extent_size(file.size) > largest_held_extent)
       continue;

@@ -33,7 +33,7 @@ Changes::Changes(const Version& version, const Manifest& manifest, int content, 
       journal_(journal),
       cache_(cache),
       cancelled_(cancelled),
-      old_{version.root.get(), version.entries, {}} {}
+      old_{version.root.get(), version.entries, old_of_, {}} {}
 
 tl::unexpected<Error> Changes::at(std::uint32_t index, const Error& error) const {
   return fail(error.code, Directories::shown(entries_, index) + ": " + error.message);
@@ -75,7 +75,7 @@ void Changes::decide_all() {
   old_of_ = match_paths(entries_, old_entries_);
   taken_.assign(old_entries_.size(), false);
   plan_.assign(entries_.size(), {});
-  old_.of.assign(entries_.size(), none);
+  old_.patched.assign(entries_.size(), false);
   room_ = {};
   for (std::uint32_t index = 0; index < entries_.size(); ++index) {
     plan_[index].step = decide(index);
@@ -122,7 +122,7 @@ Changes::Step Changes::decide_file(std::uint32_t index) {
   const bool comparable = extent_size(entry.size) <= largest_held_extent;
   if (entry.size == 0 || old_entries_[old].size == 0 || !comparable) return Step::replace;
   taken_[old] = true;
-  old_.of[index] = old_of_[index];
+  old_.patched[index] = true;
   return Step::patch;
 }
 
@@ -169,8 +169,8 @@ void Changes::suggest(const std::vector<FileExtent>& wants, Candidates& candidat
 
 /// What the file that is to be patched is now; none if it is to be received as a whole.
 std::optional<OldFile> Changes::old_file(std::uint32_t index) const {
-  if (old_.of[index] == none) return std::nullopt;
-  const Entry& old = old_entries_[inode_of(old_.of[index])];
+  if (!old_.patched[index]) return std::nullopt;
+  const Entry& old = old_entries_[inode_of(old_of_[index])];
   return OldFile{old.inode, old.ctime_ns};
 }
 
@@ -191,7 +191,7 @@ Result<> Changes::want(std::uint32_t index) {
   ++room_.new_files;
   if (!old_file(index)) {
     room_.bytes += static_cast<std::int64_t>(unverified_.contains(index) ? entry.size : entry.data);
-  } else if (const std::uint64_t had = old_entries_[inode_of(old_.of[index])].data; entry.data > had) {
+  } else if (const std::uint64_t had = old_entries_[inode_of(old_of_[index])].data; entry.data > had) {
     room_.bytes += 2 * static_cast<std::int64_t>(entry.data - had);  // here, and where it is applied
   }
   return {};

@@ -102,7 +102,7 @@ class Changes : public Target {
   bool splits_inodes_ = false;
   bool changes_nothing_ = false;
   bool overwrites_ = false;
-  OldTree old_;  // `of`: only of files that are patched
+  OldTree old_;
   std::vector<FileExtent> wants_;
   std::vector<std::uint32_t> large_;
   Room room_;

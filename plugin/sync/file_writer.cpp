@@ -59,9 +59,7 @@ tl::unexpected<Error> FileWriter::at(std::uint32_t entry, const Error& error) co
   return fail(error.code, Directories::shown(entries_, entry) + ": " + error.message);
 }
 
-bool FileWriter::is_patched(std::uint32_t entry) const {
-  return shared_.old != nullptr && shared_.old->of[entry] != OldTree::none;
-}
+bool FileWriter::is_patched(std::uint32_t entry) const { return shared_.old != nullptr && shared_.old->patched[entry]; }
 
 Result<> FileWriter::begin(std::uint64_t seed, std::span<Want> wants) {
   held_.clear();
@@ -198,7 +196,7 @@ Result<> FileWriter::check_announced(std::uint32_t entry, std::uint64_t more) {
   const std::uint64_t all = has_several_extents(entry) ? shared_.assembly.count(entry, more) : received_;
   // Of what is compared whole pages come, also where the sender's file system has smaller blocks.
   const bool is_compared = held_.front() || shared_.candidates.contains(entry) || shared_.unverified.contains(entry);
-  const std::uint64_t announced = is_compared ? entries_[entry].size : entries_[entry].data;
+  const std::uint64_t announced = is_compared ? entries_[entry].size : entries_[entry].data();
   if (shared_.writers == Writers::allowed || all <= announced + slack) return {};
   return at(entry, {Code::busy, "the source sends more than the " + std::to_string(announced) +
                                     " bytes that it announced; stop what writes to it, or pass -o freeze=none for a "

@@ -41,10 +41,10 @@ class Places {
 
 /// An older version of a tree, of which files are compared with the sender's.
 struct OldTree {
-  static constexpr std::uint32_t none = UINT32_MAX;
   int root = -1;
   const std::vector<Entry>& entries;
-  std::vector<std::uint32_t> of;  ///< by entry of the new manifest: which of `entries` is to be patched, or none
+  const std::vector<std::uint32_t>& of;  ///< by entry of the new manifest: that of `entries` which has its path, if any
+  std::vector<bool> patched;             ///< by entry of the new manifest: whether it is compared with that one
 };
 
 }  // namespace ferry::sync

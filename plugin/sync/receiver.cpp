@@ -69,7 +69,7 @@ class Batches {
 
  private:
   bool is_held(const FileExtent& want) const {
-    return (old_ != nullptr && old_->of[want.entry] != OldTree::none) || candidates_.contains(want.entry) ||
+    return (old_ != nullptr && old_->patched[want.entry]) || candidates_.contains(want.entry) ||
            unverified_.contains(want.entry);
   }
 
