@@ -39,7 +39,7 @@ void write_file(std::string& out, std::uint32_t index, const Here& found, const 
 
 /// As the manifest has it; what is no regular file has no size there.
 bool is_as_made(const Entry& entry, const struct stat& info) {
-  return info.st_mtim.tv_sec == entry.mtime_s && static_cast<std::uint32_t>(info.st_mtim.tv_nsec) == entry.mtime_ns &&
+  return Timestamp{info.st_mtim.tv_sec, static_cast<std::uint32_t>(info.st_mtim.tv_nsec)} == entry.mtime() &&
          (entry.type != Type::regular || static_cast<std::uint64_t>(info.st_size) == entry.size);
 }
 
@@ -199,8 +199,7 @@ bool is_untouched(const Baseline& baseline, int root) {
 
 bool same_metadata(const Entry& source, const Entry& copy) {
   return source.type == copy.type && source.mode == copy.mode && source.uid == copy.uid && source.gid == copy.gid &&
-         source.mtime_s == copy.mtime_s && source.mtime_ns == copy.mtime_ns && source.size == copy.size &&
-         same_extra(*source.extra, *copy.extra);
+         source.mtime() == copy.mtime() && source.size == copy.size && same_extra(source.extra(), copy.extra());
 }
 
 bool is_unwritten(const Baseline& baseline, std::uint32_t index, const Entry& now) {

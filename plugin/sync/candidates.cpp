@@ -94,7 +94,7 @@ Result<> write_index(const fs::path& path, const std::vector<Entry>& entries,
   Writer writer(body);
   for (std::uint32_t index = 0; index < entries.size(); ++index) {
     const Entry& entry = entries[index];
-    if (entry.type != Type::regular || entry.size < least_indexed || entry.data == 0 || !is_here(index)) continue;
+    if (entry.type != Type::regular || entry.size < least_indexed || entry.data() == 0 || !is_here(index)) continue;
     const std::string where = Directories::path(entries, index);
     if (where.size() >= PATH_MAX) continue;  // it could not be opened by that
     if (!state) {
@@ -120,7 +120,7 @@ Search::Search(const std::vector<FileExtent>& wants, const std::vector<Entry>& e
   for (const auto& want : wants) {
     const Entry& file = entries_[want.entry];
     const bool is_patched = old != nullptr && old->patched[want.entry];
-    if (want.entry == std::exchange(last, want.entry) || is_patched || file.size < least || file.data == 0 ||
+    if (want.entry == std::exchange(last, want.entry) || is_patched || file.size < least || file.data() == 0 ||
         extent_size(file.size) > largest_held_extent)
       continue;
     add(likeness(file), want.entry);
@@ -165,8 +165,8 @@ std::uint64_t Search::time_of(const Entry& file) {
   std::string bytes;
   Writer writer(bytes);
   writer.fixed64(file.size);
-  writer.fixed64(static_cast<std::uint64_t>(file.mtime_s));
-  writer.fixed64(file.mtime_ns);
+  writer.fixed64(static_cast<std::uint64_t>(file.mtime().s));
+  writer.fixed64(file.mtime().ns);
   return number_of(bytes);
 }
 

@@ -190,9 +190,9 @@ Result<> Changes::want(std::uint32_t index) {
   if (extent_count(entry.size) > 1 || old_file(index)) large_.push_back(index);
   ++room_.new_files;
   if (!old_file(index)) {
-    room_.bytes += static_cast<std::int64_t>(unverified_.contains(index) ? entry.size : entry.data);
-  } else if (const std::uint64_t had = old_entries_[inode_of(old_of_[index])].data; entry.data > had) {
-    room_.bytes += 2 * static_cast<std::int64_t>(entry.data - had);  // here, and where it is applied
+    room_.bytes += static_cast<std::int64_t>(unverified_.contains(index) ? entry.size : entry.data());
+  } else if (const std::uint64_t had = old_entries_[inode_of(old_of_[index])].data(); entry.data() > had) {
+    room_.bytes += 2 * static_cast<std::int64_t>(entry.data() - had);  // here, and where it is applied
   }
   return {};
 }

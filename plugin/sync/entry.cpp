@@ -7,6 +7,7 @@ namespace ferry::sync {
 namespace {
 
 constexpr std::size_t longest_name = 255;
+constexpr std::int64_t second = 1'000'000'000;  // in nanoseconds
 
 bool is_name(std::string_view name) {
   return !name.empty() && name.size() <= longest_name && name != "." && name != ".." &&
@@ -22,9 +23,46 @@ tl::unexpected<Error> refuse(const Entry& entry, const std::string& why) {
 bool is_copied(std::string_view xattr) { return xattr != "trusted.SGI_ACL_FILE" && xattr != "trusted.SGI_ACL_DEFAULT"; }
 
 bool is_stable(std::uint64_t ctime_ns, std::uint64_t stable_before_ns) {
-  constexpr std::uint64_t second = 1'000'000'000;
   const std::uint64_t granularity = ctime_ns % second == 0 ? 2 * second : 0;
   return ctime_ns < stable_before_ns && stable_before_ns - ctime_ns > granularity;
+}
+
+template <class Change>
+void Entry::change_rest(const Change& change) {
+  Rest rest = rest_.take();
+  change(rest);
+  rest_.set(std::move(rest));
+}
+
+void Entry::set_data(std::uint64_t bytes) {
+  const std::uint64_t holes = size - bytes;
+  const bool fits = holes < holes_elsewhere;
+  holes_ = fits ? static_cast<std::uint8_t>(holes) : holes_elsewhere;
+  change_rest([&](Rest& rest) { rest.holes = fits ? 0 : holes; });
+}
+
+Timestamp Entry::mtime() const {
+  if (mtime_ns_ == mtime_elsewhere) return rest_->mtime;
+  const std::int64_t ns = mtime_ns_ % second + (mtime_ns_ % second < 0 ? second : 0);
+  return {(mtime_ns_ - ns) / second, static_cast<std::uint32_t>(ns)};
+}
+
+void Entry::set_mtime(const Timestamp& time) {
+  constexpr std::int64_t most = INT64_MAX / second - 1;
+  const bool fits = time.s >= -most && time.s <= most && time.ns < second;
+  mtime_ns_ = fits ? time.s * second + time.ns : mtime_elsewhere;
+  change_rest([&](Rest& rest) { rest.mtime = fits ? Timestamp{} : time; });
+}
+
+void Entry::set_extra(Extra extra) {
+  change_rest([&](Rest& rest) { rest.extra = std::move(extra); });
+}
+
+std::uint64_t Entry::memory_elsewhere() const {
+  if (rest_.empty()) return 0;
+  std::uint64_t bytes = sizeof(Rest) + extra().target.capacity();
+  for (const auto& xattr : extra().xattrs) bytes += 2 * sizeof(Xattr) + xattr.name.capacity() + xattr.value.capacity();
+  return bytes;
 }
 
 Result<> EntryChecker::check(const Entry& entry) {

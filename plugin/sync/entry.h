@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -48,18 +49,19 @@ class Rare {
   }
   ~Rare() = default;
 
+  bool empty() const { return value_ == nullptr; }
   void set(T value) { value_ = value == T{} ? nullptr : std::make_unique<T>(std::move(value)); }
   const T& operator*() const {
     static const T nothing{};
     return value_ ? *value_ : nothing;
   }
   const T* operator->() const { return &**this; }
-  /// To be changed in place.
-  T& edit() {
-    if (!value_) value_ = std::make_unique<T>();
-    return *value_;
+  /// It is T{} afterwards.
+  T take() {
+    T value = value_ ? std::move(*value_) : T{};
+    value_.reset();
+    return value;
   }
-  bool operator==(const Rare& other) const { return **this == *other; }
 
  private:
   std::unique_ptr<T> value_;
@@ -67,31 +69,71 @@ class Rare {
 
 /// What few entries have.
 struct Extra {
-  std::uint64_t device = 0;   ///< st_rdev; device nodes only
-  std::string target;         ///< symlinks only
-  std::vector<Xattr> xattrs;  ///< sorted by name
+  std::uint64_t device = 0;        ///< st_rdev; device nodes only
+  std::string target = {};         ///< symlinks only
+  std::vector<Xattr> xattrs = {};  ///< sorted by name
   bool operator==(const Extra&) const = default;
+};
+
+/// A moment since the epoch, any that a file system may tell.
+struct Timestamp {
+  std::int64_t s = 0;
+  std::uint32_t ns = 0;
+  bool operator==(const Timestamp&) const = default;
 };
 
 /// One name in a tree, with all its metadata and none of its content. Entries are in breadth-first order: entry 0 is
 /// the root (empty name); a directory's entries are contiguous, sorted bytewise, and follow those of every directory
 /// that comes before it. So `parent` never decreases, and a reader can check order and uniqueness as it goes.
-struct Entry {
+///
+/// There may be millions: so what is mostly small or nothing has little room, and is kept apart where it is more.
+class Entry {
+ public:
   Name name;
-  std::uint32_t parent = 0;  ///< index of the directory that holds it; 0 for the root itself
-  std::uint32_t link = 0;    ///< hard links only
-  std::uint32_t uid = 0;
-  std::uint32_t gid = 0;
-  std::uint32_t mtime_ns = 0;
-  std::uint16_t mode = 0;  ///< permission bits with suid, sgid and sticky (07777)
-  Type type = Type::regular;
-  std::int64_t mtime_s = 0;
   std::uint64_t size = 0;      ///< bytes; regular files only
-  std::uint64_t data = 0;      ///< allocated bytes, `size` at most: what has to be sent and stored
   std::uint64_t inode = 0;     ///< at the sender; with size and ctime it tells whether content may have changed
   std::uint64_t ctime_ns = 0;  ///< at the sender, since the epoch
-  Rare<Extra> extra;
+  std::uint32_t parent = 0;    ///< index of the directory that holds it; 0 for the root itself
+  union {
+    std::uint32_t uid = 0;
+    std::uint32_t link;  ///< hard links only, which have no owner, mode and times of their own
+  };
+  std::uint32_t gid = 0;
+  std::uint16_t mode = 0;  ///< permission bits with suid, sgid and sticky (07777)
+  Type type = Type::regular;
+
+  /// Allocated bytes, `size` at most: what has to be sent and stored. `size` has to be set before.
+  std::uint64_t data() const { return size - (holes_ == holes_elsewhere ? rest_->holes : holes_); }
+  void set_data(std::uint64_t bytes);
+
+  /// Of modification.
+  Timestamp mtime() const;
+  void set_mtime(const Timestamp& time);
+
+  const Extra& extra() const { return rest_->extra; }
+  void set_extra(Extra extra);
+
+  /// Bytes of memory that it takes beside those of the object and its name.
+  std::uint64_t memory_elsewhere() const;
+
+ private:
+  struct Rest {
+    Extra extra;
+    Timestamp mtime;
+    std::uint64_t holes = 0;  // bytes
+    bool operator==(const Rest&) const = default;
+  };
+  static constexpr std::uint8_t holes_elsewhere = UINT8_MAX;
+  static constexpr std::int64_t mtime_elsewhere = INT64_MIN;
+  template <class Change>
+  void change_rest(const Change& change);
+
+  std::uint8_t holes_ = 0;
+  std::int64_t mtime_ns_ = 0;  // since the epoch: from 1677 to 2262
+  Rare<Rest> rest_;
 };
+
+static_assert(sizeof(Entry) == 64);
 
 /// All entries of a tree, and what holds their names.
 struct Tree {

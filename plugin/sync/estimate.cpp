@@ -28,7 +28,7 @@ class MostBytes {
 
   std::uint64_t next(const FileExtent& want) {
     const Entry& entry = entries_[want.entry];
-    if (want.entry != of_) left_ = entry.data;
+    if (want.entry != of_) left_ = entry.data();
     of_ = want.entry;
     const Extent extent = extent_of(entry.size, want.extent);
     const std::uint64_t bytes = std::min(left_, extent.end - extent.begin);
@@ -102,7 +102,7 @@ Result<Estimate> estimate(Source& source, const ReceiverOptions& options, const 
   for (const auto& entry : manifest.entries) {
     if (entry.type != Type::regular) continue;
     ++result.files_total;
-    result.bytes_total += entry.data;
+    result.bytes_total += entry.data();
   }
   MostBytes most(manifest.entries);
   for (std::size_t i = 0; i < wants.size(); ++i) {

@@ -155,8 +155,7 @@ Result<Inspected> Inspector::inspect(int directory, const std::string& name, boo
   entry.mode = info.st_mode & 07777;
   entry.uid = info.st_uid;
   entry.gid = info.st_gid;
-  entry.mtime_s = info.st_mtim.tv_sec;
-  entry.mtime_ns = static_cast<std::uint32_t>(info.st_mtim.tv_nsec);
+  entry.set_mtime({info.st_mtim.tv_sec, static_cast<std::uint32_t>(info.st_mtim.tv_nsec)});
   entry.inode = info.st_ino;
   entry.ctime_ns = ctime_ns(info);
   Extra extra;
@@ -166,17 +165,18 @@ Result<Inspected> Inspector::inspect(int directory, const std::string& name, boo
     FERRY_ASSIGN(extra.target, read_link(directory, name));
   }
   FERRY_ASSIGN(extra.xattrs, read_xattrs(xattr_path(directory, name, is_working_directory)));
-  entry.extra.set(std::move(extra));
+  entry.set_extra(std::move(extra));
   return found;
 }
 
 Result<> Inspector::add_size(Entry& entry, const struct stat& info, int directory, const std::string& name) const {
   constexpr std::uint64_t block = 512;  // unit of st_blocks, stat(2)
   entry.size = static_cast<std::uint64_t>(info.st_size);
-  entry.data = std::min(entry.size, static_cast<std::uint64_t>(info.st_blocks) * block);
-  if (entry.data < entry.size && !blocks_tell_) {
-    FERRY_ASSIGN(entry.data, count_data(directory, name, entry.size));
+  std::uint64_t data = std::min(entry.size, static_cast<std::uint64_t>(info.st_blocks) * block);
+  if (data < entry.size && !blocks_tell_) {
+    FERRY_ASSIGN(data, count_data(directory, name, entry.size));
   }
+  entry.set_data(data);
   return {};
 }
 

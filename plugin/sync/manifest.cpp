@@ -32,10 +32,10 @@ constexpr std::size_t longest_kept_warning = 500;
 bool is_plausible(const Entry& entry) {
   constexpr auto nobody = static_cast<std::uint32_t>(-1);  // to chown(2) it means "no change"
   const bool device = entry.type == Type::character_device || entry.type == Type::block_device;
-  return entry.uid != nobody && entry.gid != nobody && entry.mtime_ns < 1'000'000'000 && entry.data <= entry.size &&
+  return entry.uid != nobody && entry.gid != nobody && entry.mtime().ns < 1'000'000'000 && entry.data() <= entry.size &&
          entry.size <= static_cast<std::uint64_t>(INT64_MAX) && (entry.size == 0 || entry.type == Type::regular) &&
-         (entry.extra->device == 0 || device) && (entry.type == Type::symlink) == !entry.extra->target.empty() &&
-         entry.extra->target.find('\0') == std::string::npos;
+         (entry.extra().device == 0 || device) && (entry.type == Type::symlink) == !entry.extra().target.empty() &&
+         entry.extra().target.find('\0') == std::string::npos;
 }
 
 Type read_type(Reader& reader, bool& known) {
@@ -69,13 +69,9 @@ bool read_xattrs(Reader& reader, std::vector<Xattr>& xattrs) {
 std::uint64_t memory_of(const Entry& entry) {
   constexpr std::size_t around_name = 3;    // see Name
   constexpr std::size_t noted_extent = 80;  // a map's node with a number and a string
-  std::uint64_t bytes = 2 * sizeof(Entry) + around_name + entry.name.size();
+  std::uint64_t bytes = 2 * sizeof(Entry) + around_name + entry.name.size() + entry.memory_elsewhere();
   if (const std::uint32_t extents = extent_count(entry.size); extents > 1)
     bytes += extents * (2 * sizeof(FileExtent) + noted_extent);
-  if (entry.extra == Rare<Extra>()) return bytes;
-  bytes += sizeof(Extra) + entry.extra->target.capacity();
-  for (const auto& xattr : entry.extra->xattrs)
-    bytes += 2 * sizeof(Xattr) + xattr.name.capacity() + xattr.value.capacity();
   return bytes;
 }
 
@@ -87,7 +83,7 @@ std::uint64_t memory_for_manifests() {
 }
 
 void append_entry(std::string& out, const Entry& entry) {
-  append_entry(out, entry, {entry.data, entry.inode, entry.ctime_ns});
+  append_entry(out, entry, {entry.data(), entry.inode, entry.ctime_ns});
 }
 
 void append_entry(std::string& out, const Entry& entry, const Local& local) {
@@ -106,15 +102,15 @@ void append_entry(std::string& out, const Entry& entry, const Local& local) {
   writer.number(entry.mode);
   writer.number(entry.uid);
   writer.number(entry.gid);
-  writer.signed_number(entry.mtime_s);
-  writer.number(entry.mtime_ns);
+  writer.signed_number(entry.mtime().s);
+  writer.number(entry.mtime().ns);
   writer.number(entry.size);
   writer.number(local.data);
-  writer.number(entry.extra->device);
+  writer.number(entry.extra().device);
   writer.number(local.inode);
   writer.number(local.ctime_ns);
-  writer.string(entry.extra->target);
-  write_xattrs(writer, entry.extra->xattrs);
+  writer.string(entry.extra().target);
+  write_xattrs(writer, entry.extra().xattrs);
   append_record(out, body);
 }
 
@@ -200,17 +196,17 @@ Result<> ManifestDecoder::entry(Reader& reader) {
     entry.mode = static_cast<std::uint16_t>(mode);
     entry.uid = reader.number32();
     entry.gid = reader.number32();
-    entry.mtime_s = reader.signed_number();
-    entry.mtime_ns = reader.number32();
+    const std::int64_t mtime_s = reader.signed_number();
+    entry.set_mtime({mtime_s, reader.number32()});
     entry.size = reader.number();
-    entry.data = reader.number();
+    entry.set_data(reader.number());
     Extra extra;
     extra.device = reader.number();
     entry.inode = reader.number();
     entry.ctime_ns = reader.number();
     extra.target = reader.string(longest_target);
     fits = fits && read_xattrs(reader, extra.xattrs);
-    entry.extra.set(std::move(extra));
+    entry.set_extra(std::move(extra));
     fits = fits && is_plausible(entry);
   }
   if (!fits || !reader.at_end())
@@ -220,9 +216,9 @@ Result<> ManifestDecoder::entry(Reader& reader) {
 }
 
 Result<> ManifestDecoder::keep(Entry entry) {
-  if (entry.data > static_cast<std::uint64_t>(INT64_MAX) - data_)
+  if (entry.data() > static_cast<std::uint64_t>(INT64_MAX) - data_)
     return fail(Code::corrupt, "the peer's manifest has more bytes than any file system");
-  data_ += entry.data;
+  data_ += entry.data();
   used_ += memory_of(entry);
   if (used_ > memory_)
     return fail(Code::unsupported, "the source has too many files for this host: the list of the first " +

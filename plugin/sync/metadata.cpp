@@ -25,7 +25,7 @@ namespace {
 
 void times_of(const Entry& entry, std::timespec (&times)[2]) {
   times[0] = {0, UTIME_OMIT};
-  times[1] = {entry.mtime_s, static_cast<long>(entry.mtime_ns)};
+  times[1] = {entry.mtime().s, static_cast<long>(entry.mtime().ns)};
 }
 
 /// Removes the xattrs that the entry does not have: the file's own of an earlier round, or inherited ones (default
@@ -40,7 +40,7 @@ Result<> remove_other_xattrs(const Entry& entry, List list_xattrs, Remove remove
   for (std::size_t at = 0; at < static_cast<std::size_t>(size);) {
     const std::string name = list.get() + at;
     at += name.size() + 1;
-    const bool wanted = std::any_of(entry.extra->xattrs.begin(), entry.extra->xattrs.end(),
+    const bool wanted = std::any_of(entry.extra().xattrs.begin(), entry.extra().xattrs.end(),
                                     [&](const Xattr& x) { return x.name == name; });
     if (wanted || name == host_label || !is_copied(name)) continue;
     if (remove_xattr(name.c_str()) != 0 && errno != ENODATA) return fail_errno("remove xattr " + printable(name));
@@ -52,7 +52,7 @@ Result<> remove_other_xattrs(const Entry& entry, List list_xattrs, Remove remove
 /// holds few bytes for each file), the old ones go first.
 template <class Set, class Remove>
 Result<> set_xattrs(const Entry& entry, Set set, Remove remove) {
-  const auto& xattrs = entry.extra->xattrs;
+  const auto& xattrs = entry.extra().xattrs;
   int error = 0;
   const auto set_all = [&]() -> Result<> {
     for (const auto& xattr : xattrs) {
@@ -78,7 +78,7 @@ std::uint64_t xattr_bytes(const Entry& entry) {
   constexpr std::uint64_t header = 16;  // ext4_xattr_entry; names and values are padded to 4 bytes
   const auto padded = [](std::uint64_t bytes) { return (bytes + 3) / 4 * 4; };
   std::uint64_t bytes = 0;
-  for (const auto& xattr : entry.extra->xattrs)
+  for (const auto& xattr : entry.extra().xattrs)
     bytes += header + padded(xattr.name.size()) + padded(xattr.value.size());
   return bytes;
 }
@@ -88,7 +88,7 @@ std::uint64_t xattr_bytes(const Entry& entry) {
 std::set<const Entry*> hardest_to_hold(const std::vector<Entry>& entries) {
   std::map<std::pair<bool, std::string>, const Entry*> hardest;
   for (const auto& entry : entries) {
-    for (const auto& xattr : entry.extra->xattrs) {
+    for (const auto& xattr : entry.extra().xattrs) {
       auto& known = hardest[{entry.type == Type::directory, kind_of(xattr.name)}];
       if (known == nullptr || xattr_bytes(entry) > xattr_bytes(*known)) known = &entry;
     }
@@ -146,7 +146,7 @@ Result<> check_xattr(const std::filesystem::path& directory, int probe, const En
 
 Result<> check_xattrs(const std::filesystem::path& directory, const Entry& entry) {
   FERRY_ASSIGN(const Probe probe, Probe::make(directory, entry.type == Type::directory));
-  for (const auto& xattr : entry.extra->xattrs) FERRY_TRY(check_xattr(directory, probe.fd(), entry, xattr));
+  for (const auto& xattr : entry.extra().xattrs) FERRY_TRY(check_xattr(directory, probe.fd(), entry, xattr));
   return {};
 }
 
@@ -167,9 +167,9 @@ std::set<const Entry*> extreme_times(const std::vector<Entry>& entries) {
   const Entry* finest = nullptr;
   for (const auto& entry : entries) {
     if (entry.type == Type::hard_link) continue;
-    if (oldest == nullptr || entry.mtime_s < oldest->mtime_s) oldest = &entry;
-    if (newest == nullptr || entry.mtime_s > newest->mtime_s) newest = &entry;
-    if (finest == nullptr || digits(entry.mtime_ns) > digits(finest->mtime_ns)) finest = &entry;
+    if (oldest == nullptr || entry.mtime().s < oldest->mtime().s) oldest = &entry;
+    if (newest == nullptr || entry.mtime().s > newest->mtime().s) newest = &entry;
+    if (finest == nullptr || digits(entry.mtime().ns) > digits(finest->mtime().ns)) finest = &entry;
   }
   std::set<const Entry*> all = {oldest, newest, finest};
   all.erase(nullptr);
@@ -183,10 +183,10 @@ Result<> check_time(const std::filesystem::path& directory, const Entry& entry) 
   struct stat info {};
   const bool set = ::futimens(probe.fd(), times) == 0 && ::fstat(probe.fd(), &info) == 0;
   if (!set && is_trouble(errno)) return fail_errno("set the time of a probe in " + directory.string());
-  if (set && info.st_mtim.tv_sec == entry.mtime_s && info.st_mtim.tv_nsec == times[1].tv_nsec) return {};
+  if (set && info.st_mtim.tv_sec == entry.mtime().s && info.st_mtim.tv_nsec == times[1].tv_nsec) return {};
   return fail(Code::unsupported, "the file system of " + directory.string() + " cannot hold the modification time of " +
-                                     name_of(entry) + " (" + std::to_string(entry.mtime_s) + " s and " +
-                                     std::to_string(entry.mtime_ns) + " ns since 1970)");
+                                     name_of(entry) + " (" + std::to_string(entry.mtime().s) + " s and " +
+                                     std::to_string(entry.mtime().ns) + " ns since 1970)");
 }
 
 /// The entry of that type with the most of something that is not 0; null if none has any.
@@ -201,14 +201,14 @@ const Entry* most(const std::vector<Entry>& entries, Type type, Amount amount) {
 Result<> check_symlink(const std::filesystem::path& directory, const Entry& entry) {
   const auto path = directory / "probe";
   FERRY_TRY(remove_tree(path));
-  if (::symlink(entry.extra->target.c_str(), path.c_str()) == 0) {
+  if (::symlink(entry.extra().target.c_str(), path.c_str()) == 0) {
     ::unlink(path.c_str());
     return {};
   }
   if (errno != ENAMETOOLONG) return fail_errno("create the symlink " + path.string());
   return fail(Code::unsupported, "the file system of " + directory.string() + " cannot hold the symlink " +
                                      name_of(entry) + ", whose target has " +
-                                     std::to_string(entry.extra->target.size()) + " bytes");
+                                     std::to_string(entry.extra().target.size()) + " bytes");
 }
 
 Result<> check_size(const std::filesystem::path& directory, const Entry& entry) {
@@ -309,8 +309,8 @@ Result<> apply_metadata_at(int directory, const Entry& entry) {
 Result<> create_special(int directory, const Entry& entry) {
   const char* name = entry.name.c_str();
   if (entry.type == Type::symlink) {
-    if (::symlinkat(entry.extra->target.c_str(), directory, name) != 0) return fail_errno("create symlink");
-  } else if (::mknodat(directory, name, format_of(entry.type) | 0600, entry.extra->device) != 0) {
+    if (::symlinkat(entry.extra().target.c_str(), directory, name) != 0) return fail_errno("create symlink");
+  } else if (::mknodat(directory, name, format_of(entry.type) | 0600, entry.extra().device) != 0) {
     return fail_errno("create special file");
   }
   return apply_metadata_at(directory, entry);
@@ -319,7 +319,7 @@ Result<> create_special(int directory, const Entry& entry) {
 Result<> check_features(const std::filesystem::path& directory, const std::vector<Entry>& entries) {
   for (const Entry* entry : hardest_to_hold(entries)) FERRY_TRY(check_xattrs(directory, *entry));
   for (const Entry* entry : extreme_times(entries)) FERRY_TRY(check_time(directory, *entry));
-  const Entry* longest = most(entries, Type::symlink, [](const Entry& entry) { return entry.extra->target.size(); });
+  const Entry* longest = most(entries, Type::symlink, [](const Entry& entry) { return entry.extra().target.size(); });
   if (longest != nullptr) FERRY_TRY(check_symlink(directory, *longest));
   const Entry* largest = most(entries, Type::regular, [](const Entry& entry) { return entry.size; });
   if (largest != nullptr) FERRY_TRY(check_size(directory, *largest));

@@ -77,7 +77,7 @@ class Batches {
   std::uint64_t weight(const FileExtent& want) const {
     const Extent extent = extent_of(entries_[want.entry].size, want.extent);
     const std::uint64_t bytes = extent.end - extent.begin;
-    return is_held(want) ? bytes : std::min(entries_[want.entry].data, bytes);
+    return is_held(want) ? bytes : std::min(entries_[want.entry].data(), bytes);
   }
 
   const std::vector<FileExtent>& wants_;
@@ -294,7 +294,7 @@ Result<Manifest> Receiver::receive_manifest() {
   std::uint64_t bytes = 0;
   std::uint64_t files = 0;
   for (const auto& entry : manifest.entries) {
-    bytes += entry.data;
+    bytes += entry.data();
     files += is_file(entry) ? 1 : 0;
   }
   progress_.bytes_total = bytes;
@@ -325,7 +325,7 @@ void Receiver::collect_known(Round& round, const Journal& journal, const std::ve
       progress_.bytes_done += known.bytes;
     } else {
       round.digests[index] = round.target->known_digest(index);
-      progress_.bytes_done += entries[index].data;
+      progress_.bytes_done += entries[index].data();
       ++progress_.files_done;
     }
   }
@@ -432,7 +432,7 @@ Receipt Receiver::receipt(const Round& round, std::uint64_t rounds) {
     const Entry& entry = round.manifest->entries[index];
     if (!is_file(entry) || round.lost.contains(index)) continue;
     ++receipt.files;
-    receipt.bytes += entry.data;
+    receipt.bytes += entry.data();
   }
   receipt.warnings = warnings(round);
   return receipt;

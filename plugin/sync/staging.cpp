@@ -130,7 +130,7 @@ Result<> Staging::prepare_entry(int directory, std::uint32_t index) {
 Result<> Staging::prepare_new_file(std::uint32_t index) {
   FERRY_TRY(forget(index));
   ++room_.new_files;
-  room_.bytes += static_cast<std::int64_t>(entries_[index].data);
+  room_.bytes += static_cast<std::int64_t>(entries_[index].data());
   return want_all(index);
 }
 
@@ -147,8 +147,8 @@ Result<> Staging::prepare_used_file(int directory, std::uint32_t index, const st
   const bool compared =
       is_worth_comparing(entry, size) && (cache_ == Cache::reliable || drop_cached(directory, entry.name.str(), size));
   if (compared) unverified_.insert(index);
-  room_.bytes +=
-      static_cast<std::int64_t>(compared ? entry.size : entry.data) - static_cast<std::int64_t>(info.st_blocks) * block;
+  room_.bytes += static_cast<std::int64_t>(compared ? entry.size : entry.data()) -
+                 static_cast<std::int64_t>(info.st_blocks) * block;
   if (same && !known->complete && known->stable) return want_missing(directory, index, *known);
   if (!same) FERRY_TRY(forget(index));
   return want_all(index);

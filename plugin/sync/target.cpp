@@ -34,7 +34,7 @@ Target::Room room_of(const std::vector<Entry>& entries) {
   Target::Room room;
   for (std::size_t index = 1; index < entries.size(); ++index) {
     room.new_files += entries[index].type == Type::hard_link ? 0 : 1;
-    room.bytes += static_cast<std::int64_t>(entries[index].data);
+    room.bytes += static_cast<std::int64_t>(entries[index].data());
   }
   return room;
 }
@@ -53,7 +53,7 @@ Result<> check_room(int directory, const std::string& shown, const Target::Room&
 }
 
 bool is_worth_comparing(const Entry& entry, std::uint64_t size) {
-  return std::min(size, entry.size) >= least_compared && entry.data >= entry.size / 2 &&
+  return std::min(size, entry.size) >= least_compared && entry.data() >= entry.size / 2 &&
          extent_size(entry.size) <= largest_held_extent;
 }
 

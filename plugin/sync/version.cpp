@@ -168,7 +168,7 @@ Result<std::string> Version::written() const {
 void Version::shrink() {
   copied = {};
   left_out = {};
-  for (auto& entry : entries) entry.extra.set({});
+  for (auto& entry : entries) entry.set_extra({});
 }
 
 }  // namespace ferry::sync

@@ -25,17 +25,16 @@ inline sync::Entry entry(std::string_view name, std::uint32_t parent, sync::Type
   made.mode = type == sync::Type::symlink ? 0777 : 0644;
   made.uid = 1000;
   made.gid = 100;
-  made.mtime_s = 1'700'000'000;
-  made.mtime_ns = 123'456'789;
+  made.set_mtime({1'700'000'000, 123'456'789});
   made.inode = 4711;
   made.ctime_ns = 1'700'000'001'000'000'001;
-  if (type == sync::Type::symlink) made.extra.edit().target = "some/where";
+  if (type == sync::Type::symlink) made.set_extra({.target = "some/where"});
   return made;
 }
 
 inline sync::Entry file(std::string_view name, std::uint32_t parent, std::uint64_t size) {
   auto made = entry(name, parent, sync::Type::regular);
-  made.size = made.data = size;
+  made.size = size;
   return made;
 }
 
@@ -63,12 +62,12 @@ inline std::vector<sync::Entry> sample_entries() {
                                       file("y", 7, 20 << 20),
                                       hard_link("z", 7, 3)};
   entries[0].mode = 01777;
-  entries[0].extra.edit().xattrs = {{"security.x", std::string("\0\1", 2)}, {"user.a", ""}};
-  entries[2].extra.edit().device = 0x501;
+  entries[0].set_extra({.xattrs = {{"security.x", std::string("\0\1", 2)}, {"user.a", ""}}});
+  entries[2].set_extra({.device = 0x501});
   entries[3].mode = 04755;
-  entries[6].extra.edit().device = 0xffffffff;
-  entries[8].mtime_s = -5;
-  entries[9].data = 1 << 20;
+  entries[6].set_extra({.device = 0xffffffff});
+  entries[8].set_mtime({-5, 123'456'789});
+  entries[9].set_data(1 << 20);
   return entries;
 }
 

@@ -57,7 +57,7 @@ class HostileSource : public MigrationTest {
 
   Entry symlink(const std::string& name, std::uint32_t parent, const fs::path& target) {
     Entry made = entry(name, parent, Type::symlink);
-    made.extra.edit().target = target.string();
+    made.set_extra({.target = target.string()});
     return made;
   }
 
@@ -126,14 +126,14 @@ TEST_F(HostileSource, AnImpossibleSizeIsAnError) {
   liar_.entries = {file("a", 0, INT64_MAX)};
   // Some file systems have files of that size.
   EXPECT_THAT(receive(liar_).error().code, testing::AnyOf(Code::unsupported, Code::no_space));
-  liar_.entries[0].data = 0;
+  liar_.entries[0].set_data(0);
   liar_.frames = Frames().end().bytes();
   EXPECT_FALSE(receive(liar_));
 }
 
 TEST_F(HostileSource, NoMoreComesThanWasAnnounced) {
   Entry sparse = file("a", 0, 16U << 20);
-  sparse.data = block_size;
+  sparse.set_data(block_size);
   liar_.entries = {sparse};
   Frames frames;
   for (std::uint64_t i = 0; i < 8; ++i) frames.data(i * block_size, std::string(block_size, 'x'));
@@ -149,7 +149,7 @@ TEST_F(HostileSource, NoMoreComesThanWasAnnounced) {
 
 TEST_F(HostileSource, NoMoreComesInManyAttemptsEither) {
   Entry sparse = file("a", 0, 160U << 20);  // of several extents
-  sparse.data = 16 * block_size;
+  sparse.set_data(16 * block_size);
   liar_.entries = {sparse};
   for (std::uint64_t attempt = 0; attempt < 4; ++attempt) {
     Frames frames;
@@ -162,7 +162,7 @@ TEST_F(HostileSource, NoMoreComesInManyAttemptsEither) {
 
 TEST_F(HostileSource, AFewBytesThatNoBlockCountsAreNoLie) {
   Entry small = file("a", 0, 160);  // ext4 may have them in the inode
-  small.data = 0;
+  small.set_data(0);
   liar_.entries = {small};
   liar_.frames = Frames().data(0, std::string(160, 'x')).end().bytes();
   const auto receipt = receive(liar_);

@@ -181,32 +181,45 @@ TEST(ManifestDecoder, FieldsAreChecked) {
   EXPECT_NE(with([](Entry& e) { e.mode = 010000; }), "accepted");
   EXPECT_NE(with([](Entry& e) { e.uid = 0xffffffff; }), "accepted");
   EXPECT_NE(with([](Entry& e) { e.gid = 0xffffffff; }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.mtime_ns = 1'000'000'000; }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.mtime_ns = (1U << 30) - 1; }), "accepted");  // UTIME_NOW
-  EXPECT_NE(with([](Entry& e) { e.data = 101; }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.size = e.data = 1ULL << 63; }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.extra.edit().device = 1; }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.extra.edit().target = "x"; }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.extra.edit().xattrs = {{"", "x"}}; }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.extra.edit().xattrs = {{"b", "x"}, {"a", "x"}}; }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.extra.edit().xattrs = {{"a", "x"}, {"a", "x"}}; }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.extra.edit().xattrs = {{std::string("a\0b", 3), "x"}}; }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.extra.edit().xattrs = {{std::string(256, 'a'), "x"}}; }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.extra.edit().xattrs = {{"a", std::string(65537, 'x')}}; }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.set_mtime({0, 1'000'000'000}); }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.set_mtime({0, (1U << 30) - 1}); }), "accepted");  // UTIME_NOW
+  EXPECT_NE(with([](Entry& e) { e.set_data(101); }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.size = 1ULL << 63; }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.set_extra({.device = 1}); }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.set_extra({.target = "x"}); }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.set_extra({.xattrs = {{"", "x"}}}); }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.set_extra({.xattrs = {{"b", "x"}, {"a", "x"}}}); }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.set_extra({.xattrs = {{"a", "x"}, {"a", "x"}}}); }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.set_extra({.xattrs = {{std::string("a\0b", 3), "x"}}}); }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.set_extra({.xattrs = {{std::string(256, 'a'), "x"}}}); }), "accepted");
+  EXPECT_NE(with([](Entry& e) { e.set_extra({.xattrs = {{"a", std::string(65537, 'x')}}}); }), "accepted");
   EXPECT_EQ(with([](Entry& e) {
-              e.extra.edit().xattrs = {{std::string(255, 'a'), std::string(65536, 'x')}};
+              e.set_extra({.xattrs = {{std::string(255, 'a'), std::string(65536, 'x')}}});
             }),
             "accepted");
   EXPECT_NE(with([](Entry& e) { e.type = static_cast<Type>(0); }), "accepted");
   EXPECT_NE(with([](Entry& e) { e.type = static_cast<Type>(8); }), "accepted");
   EXPECT_NE(with([](Entry& e) { e.type = Type::fifo; }), "accepted");  // with a size
   Entry link = entry("a", 0, Type::symlink);
-  link.extra.edit().target = std::string("x\0y", 3);
+  link.set_extra({.target = std::string("x\0y", 3)});
   EXPECT_NE(refusal({link}), "accepted");
-  link.extra.edit().target = std::string(4097, 'x');
+  link.set_extra({.target = std::string(4097, 'x')});
   EXPECT_NE(refusal({link}), "accepted");
-  link.extra = {};
+  link.set_extra({});
   EXPECT_NE(refusal({link}), "accepted");
+}
+
+TEST(ManifestDecoder, WhatIsRareComesUnchanged) {
+  std::vector<Entry> entries = {entry("", 0, Type::directory), file("a", 0, 1ULL << 40), file("b", 0, 7)};
+  entries[0].set_mtime({INT64_MAX, 999'999'999});
+  entries[1].set_mtime({INT64_MIN, 0});
+  entries[1].set_data(1 << 20);
+  entries[2].set_data(0);
+  const auto manifest = decode(manifest_of(entries));
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  EXPECT_EQ(encode(*manifest), manifest_of(entries));
+  EXPECT_EQ(manifest->entries[1].mtime(), (Timestamp{INT64_MIN, 0}));
+  EXPECT_EQ(manifest->entries[1].data(), 1U << 20);
 }
 
 TEST(ManifestDecoder, MoreIsRefusedBeforeItFillsTheMemory) {
@@ -224,7 +237,7 @@ TEST(ManifestDecoder, LongEntriesFillTheMemoryEarlierThanMany) {
   std::vector<Entry> entries = {entry("", 0, Type::directory)};
   for (int i = 0; i < 20; ++i) {
     entries.push_back(file(std::string(1, static_cast<char>('a' + i)), 0, 1));
-    entries.back().extra.edit().xattrs = {{"user.a", std::string(60'000, 'x')}};
+    entries.back().set_extra({.xattrs = {{"user.a", std::string(60'000, 'x')}}});
   }
   EXPECT_TRUE(decode(manifest_of(entries), 1 << 20, 1000, 1'300'000));
   const auto refused = decode(manifest_of(entries), 1 << 20, 1000, 1'000'000);
@@ -234,10 +247,10 @@ TEST(ManifestDecoder, LongEntriesFillTheMemoryEarlierThanMany) {
   for (auto& each : entries) {
     if (each.type != Type::regular) continue;
     each = entry(each.name.str(), 0, Type::symlink);
-    each.extra.edit().target = std::string(4096, 't');
+    each.set_extra({.target = std::string(4096, 't')});
   }
   EXPECT_FALSE(decode(manifest_of(entries), 1 << 20, 1000, 80'000));
-  for (auto& each : entries) each.extra.edit().target = each.type == Type::symlink ? "t" : "";
+  for (auto& each : entries) each.set_extra({.target = each.type == Type::symlink ? "t" : ""});
   EXPECT_TRUE(decode(manifest_of(entries), 1 << 20, 1000, 80'000));
   EXPECT_FALSE(decode(manifest_of(entries), 1 << 20, 1000, 20 * sizeof(Entry)));
   EXPECT_GT(memory_for_manifests(), 100U << 20);
