@@ -1,4 +1,3 @@
-#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -8,6 +7,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/time.h"
 #include "driver/rpc_server.h"
 #include "driver/volume_service.h"
@@ -47,10 +47,6 @@ void raise_file_limit() {
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
-
-/// What is large goes back to the system when it is freed. By itself malloc(3) would keep blocks of up to 32 MiB when
-/// one of that size has once been freed, as a manifest's vector is while it grows.
-void return_large_blocks() { ::mallopt(M_MMAP_THRESHOLD, 4 << 20); }
 
 sigset_t termination_signals() {
   sigset_t signals;
