@@ -7,8 +7,8 @@ namespace ferry::sync {
 
 namespace {
 
-/// So much time of silence may be made up for, because what comes is uneven; more would be a burst.
-constexpr std::chrono::milliseconds credit{50};
+/// So much time of silence may be made up for, because what comes is uneven, as is a disk; more would be a burst.
+constexpr std::chrono::milliseconds credit{250};
 constexpr std::chrono::milliseconds look{100};
 
 }  // namespace
