@@ -23,14 +23,13 @@ enum Kind : std::uint8_t {
   kind_file = 4,
   kind_extent = 5,
   kind_distrust = 6,
-  kind_end
+  kind_end = 7
 };
 enum Flag : std::uint8_t { flag_complete = 1, flag_stable = 2, flag_old = 4 };
 
 constexpr std::uint64_t longest_file = INT64_MAX;  // off_t
 constexpr std::size_t longest_record = 256U << 10;
 constexpr std::size_t most_pending_records = 64;
-constexpr std::uint64_t most_pending_content = 4U << 20;
 
 void write_progress(Writer& writer, const FileProgress& progress) {
   writer.number(progress.inode);
@@ -137,7 +136,7 @@ class Journal::Loader {
         unsettled_.push_back({key, read_extent(fields)});
         break;
       }
-      case kind_durable: settle(before_session_ + fields.number()); break;
+      case kind_durable: settle(fields.number()); break;
       case kind_distrust: lose(); break;
       case kind_end: ended_ = true; break;
       default: return fail(Code::corrupt, "unknown record");
@@ -164,7 +163,7 @@ class Journal::Loader {
   void begin_session(std::string_view boot_id) {
     end_session();
     boot_ = boot_id;
-    before_session_ = settled_;
+    settled_ = 0;
     ended_ = false;
   }
 
@@ -191,11 +190,10 @@ class Journal::Loader {
 
   Journal& journal_;
   std::deque<Unsettled> unsettled_;
-  std::uint64_t settled_ = 0;
-  std::uint64_t before_session_ = 0;  // records that count as before the current session
-  std::string boot_;                  // of the current session
-  bool ended_ = true;                 // so is none
-  std::string lost_in_;               // the last boot in which pages may have been lost
+  std::uint64_t settled_ = 0;  // of the current session
+  std::string boot_;           // of the current session
+  bool ended_ = true;          // so is none
+  std::string lost_in_;        // the last boot in which pages may have been lost
   std::size_t good_ = 0;
 };
 
@@ -230,7 +228,6 @@ Result<> Journal::write_pending() {
   length_ += pending_.size();
   pending_.clear();
   pending_records_ = 0;
-  pending_content_ = 0;
   return {};
 }
 
@@ -302,7 +299,7 @@ Result<> Journal::record(std::string_view path, const FileProgress& progress) {
   write_progress(writer, progress);
   const std::lock_guard guard(mutex_);
   set(key, progress);
-  return append(body, progress.bytes);
+  return append(body);
 }
 
 Result<> Journal::record_extent(std::string_view path, const ExtentProgress& extent) {
@@ -314,15 +311,14 @@ Result<> Journal::record_extent(std::string_view path, const ExtentProgress& ext
   write_extent(writer, extent);
   const std::lock_guard guard(mutex_);
   add_extent(key, extent);
-  return append(body, extent.bytes);
+  return append(body);
 }
 
-Result<> Journal::append(std::string_view body, std::uint64_t content) {
+Result<> Journal::append(std::string_view body) {
   if (!distrusted_) return distrusted_;
   ++position_;
   append_checksummed(pending_, body);
-  pending_content_ += content;
-  if (++pending_records_ < most_pending_records && pending_content_ < most_pending_content) return {};
+  if (++pending_records_ < most_pending_records) return {};
   return write_pending();
 }
 

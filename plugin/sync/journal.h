@@ -70,7 +70,7 @@ class Journal {
   std::optional<FileProgress> find(std::string_view path) const;
   bool empty() const;
 
-  /// Counts at once, but is written together with others, 64 records or of 4 MiB of content.
+  /// Counts at once, but is written together with others.
   /// The extents of `progress` are none; record_extent() adds them.
   Result<> record(std::string_view path, const FileProgress& progress);
 
@@ -131,7 +131,7 @@ class Journal {
   FileProgress get(const Digest& key, const Compact& file) const;  // with mutex_ held, as the following
   void set(const Digest& key, FileProgress progress);
   void add_extent(const Digest& key, const ExtentProgress& extent);
-  Result<> append(std::string_view body, std::uint64_t content);
+  Result<> append(std::string_view body);
   Result<> write_pending();
   void append_durable(std::uint64_t position);
   Result<> sync_pending();
@@ -147,7 +147,6 @@ class Journal {
   std::uint64_t length_ = 0;                              // protected by mutex_: of the file
   std::string pending_;                                   // protected by mutex_: records to be written
   std::size_t pending_records_ = 0;                       // protected by mutex_
-  std::uint64_t pending_content_ = 0;                     // protected by mutex_: bytes that they tell of
   Result<> distrusted_;                                   // protected by mutex_
 };
 
