@@ -164,9 +164,10 @@ void Search::offer(std::uint64_t likeness, std::size_t root, std::string_view pa
 std::uint64_t Search::time_of(const Entry& file) {
   std::string bytes;
   Writer writer(bytes);
+  const Timestamp mtime = file.mtime();
   writer.fixed64(file.size);
-  writer.fixed64(static_cast<std::uint64_t>(file.mtime().s));
-  writer.fixed64(file.mtime().ns);
+  writer.fixed64(static_cast<std::uint64_t>(mtime.s));
+  writer.fixed64(mtime.ns);
   return number_of(bytes);
 }
 

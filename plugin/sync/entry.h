@@ -160,7 +160,7 @@ struct Identity {
 /// What a manifest says of its walk as a whole.
 struct ManifestInfo {
   /// Nanoseconds since the epoch: a file whose ctime is older cannot have changed since without its ctime showing it;
-  /// 0 if ctimes show nothing (tmpfs does not update them for writes through mmap). See docs/protocol.md.
+  /// 0 if ctimes show nothing (see stable_before(), sync/inspect.h). See docs/protocol.md.
   std::uint64_t stable_before_ns = 0;
   std::vector<std::string> warnings;  ///< what was left out, e.g. sockets; one sentence each
   std::string lineage = {};           ///< of the sender's volume; empty: it has none

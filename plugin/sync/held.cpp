@@ -66,8 +66,11 @@ Result<> HeldExtent::add_block(std::uint64_t begin, std::uint64_t seed, DataFind
     return {};
   }
   FERRY_TRY(read_block(begin));
-  std::string newer(buffer_.size(), '\0');
-  if (in_received) FERRY_TRY(read_range(received_.get(), block, newer.data()));
+  std::string newer;
+  if (in_received) {
+    newer.assign(buffer_.size(), '\0');
+    FERRY_TRY(read_range(received_.get(), block, newer.data()));
+  }
   for (std::uint64_t at = begin; at < block.end; at += page_size) {
     const Extent page{at, std::min(at + page_size, block.end)};
     const std::size_t offset = static_cast<std::size_t>(at - begin);

@@ -102,8 +102,9 @@ void append_entry(std::string& out, const Entry& entry, const Local& local) {
   writer.number(entry.mode);
   writer.number(entry.uid);
   writer.number(entry.gid);
-  writer.signed_number(entry.mtime().s);
-  writer.number(entry.mtime().ns);
+  const Timestamp mtime = entry.mtime();
+  writer.signed_number(mtime.s);
+  writer.number(mtime.ns);
   writer.number(entry.size);
   writer.number(local.data);
   writer.number(entry.extra().device);

@@ -25,7 +25,8 @@ namespace {
 
 void times_of(const Entry& entry, std::timespec (&times)[2]) {
   times[0] = {0, UTIME_OMIT};
-  times[1] = {entry.mtime().s, static_cast<long>(entry.mtime().ns)};
+  const Timestamp mtime = entry.mtime();
+  times[1] = {mtime.s, static_cast<long>(mtime.ns)};
 }
 
 /// Removes the xattrs that the entry does not have: the file's own of an earlier round, or inherited ones (default
