@@ -17,6 +17,7 @@ namespace {
 struct Current {
   SocketStream* stream = nullptr;
   bool close = false;
+  std::function<void(Link)> taker;
 };
 thread_local Current current;
 
@@ -62,15 +63,22 @@ HttpServer::HttpServer(Open open, Limits limits) : open_(std::move(open)), limit
 
 HttpServer::~HttpServer() { stop_serving(std::chrono::milliseconds(0)); }
 
+Result<> HttpServer::serve_nothing() {
+  if (stop_event_) return {};
+  stop_event_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!stop_event_) return fail_errno("eventfd");
+  svr_sock_ = stop_event_.get();  // httplib takes INVALID_SOCKET for "shutting down"
+  return {};
+}
+
 Result<> HttpServer::serve(Fd listening) {
-  if (!stop_event_) stop_event_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  FERRY_TRY(serve_nothing());
   Fd accept_event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!stop_event_ || !accept_event) return fail_errno("eventfd");
+  if (!accept_event) return fail_errno("eventfd");
   if (::fcntl(listening.get(), F_SETFL, O_NONBLOCK) != 0) return fail_errno("fcntl of the listening socket");
   stop_accepting();
   accept_event_ = std::move(accept_event);
   listening_ = std::move(listening);
-  svr_sock_ = listening_.get();  // httplib takes INVALID_SOCKET for "shutting down"
   acceptor_ = std::thread([this] { accept_loop(); });
   return {};
 }
@@ -83,7 +91,7 @@ void HttpServer::stop_accepting() {
 }
 
 void HttpServer::stop_serving(std::chrono::milliseconds grace) {
-  if (!acceptor_.joinable()) return;
+  if (!stop_event_) return;
   stop_accepting();
   ::eventfd_write(stop_event_.get(), 1);
   std::unique_lock lock(mutex_);
@@ -103,6 +111,8 @@ std::size_t HttpServer::connections() const {
 void HttpServer::drop_current_connection() {
   if (current.stream != nullptr) current.stream->break_off();
 }
+
+void HttpServer::hand_over_current_connection(std::function<void(Link)> taker) { current.taker = std::move(taker); }
 
 void HttpServer::accept_loop() {
   while (true) {
@@ -149,9 +159,9 @@ void HttpServer::add(Fd socket) {
 
 void HttpServer::run(Connections::iterator connection) {
   try {
-    if (const auto stream = open_(connection->socket.get())) {
+    if (auto stream = open_(connection->socket.get())) {
       stream->set_timeouts(limits_.timeout, limits_.timeout);
-      converse(*stream);
+      if (const auto taker = converse(*stream)) taker(Link{take_socket(connection), nullptr, std::move(stream)});
     }
   } catch (const std::exception& error) {
     spdlog::error("connection ended by {}", quote(error.what()));
@@ -159,14 +169,36 @@ void HttpServer::run(Connections::iterator connection) {
   finish(connection);
 }
 
-void HttpServer::converse(SocketStream& stream) {
+void HttpServer::attend(Link link) {
+  const auto connection = [&] {
+    const std::lock_guard lock(mutex_);
+    connections_.push_back({std::move(link.socket), {}});
+    return std::prev(connections_.end());
+  }();
+  link.stream->set_timeouts(limits_.timeout, limits_.timeout);
+  converse(*link.stream);
+  link.stream.reset();
+  link.below.reset();
+  finish(connection);
+}
+
+/// Ends with the connection, or returns who takes it.
+std::function<void(Link)> HttpServer::converse(SocketStream& stream) {
   bool closed = false;
   while (!closed && wait_for_request(stream)) {
-    current = {&stream, false};
+    current = {&stream, false, {}};
     const bool answered = process(&HttpServer::process_request, stream, closed);
     closed = closed || !answered || current.close || stream.is_broken();
-    current = {};
+    auto taker = std::exchange(current, {}).taker;
+    if (!closed && taker) return taker;
   }
+  return {};
+}
+
+/// stop_serving() does not break it any more.
+Fd HttpServer::take_socket(Connections::iterator connection) {
+  const std::lock_guard lock(mutex_);
+  return std::move(connection->socket);
 }
 
 bool HttpServer::wait_for_request(const SocketStream& stream) const {
@@ -184,7 +216,7 @@ void HttpServer::finish(Connections::iterator connection) {
   {
     const std::lock_guard lock(mutex_);
     ended.swap(ended_);
-    ended_.push_back(std::move(connection->thread));
+    if (connection->thread.joinable()) ended_.push_back(std::move(connection->thread));
     connections_.erase(connection);
     changed_.notify_all();
   }

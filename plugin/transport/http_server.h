@@ -14,7 +14,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
-#include "transport/socket_stream.h"
+#include "transport/link.h"
 
 namespace ferry::transport {
 
@@ -52,6 +52,12 @@ class HttpServer : public httplib::Server {
   /// at once.
   Result<> serve(Fd listening);
 
+  /// Instead of serve(), or beside it after that: serves what the peer at the other end of a link asks for, in the
+  /// calling thread, until the link ends or stop_serving() is called.
+  void attend(Link link);
+  /// Instead of serve(): makes attend() possible. Called once.
+  Result<> serve_nothing();
+
   /// Stops accepting and closes idle connections. Running requests have `grace` to end, then their connections are
   /// broken. Returns when no handler is running. Not to be called from a handler, nor from two threads at once.
   void stop_serving(std::chrono::milliseconds grace);
@@ -60,6 +66,10 @@ class HttpServer : public httplib::Server {
 
   /// Within a handler: ends the connection without an answer.
   static void drop_current_connection();
+
+  /// Within a handler: once its answer is sent the connection is no longer this server's, but belongs to `taker`, which
+  /// must not take long and is called from the connection's thread.
+  static void hand_over_current_connection(std::function<void(Link)> taker);
 
  private:
   struct Connection {
@@ -74,7 +84,8 @@ class HttpServer : public httplib::Server {
   void add(Fd socket);
   void warn(const std::string& message);
   void run(Connections::iterator connection);
-  void converse(SocketStream& stream);
+  std::function<void(Link)> converse(SocketStream& stream);
+  Fd take_socket(Connections::iterator connection);
   bool wait_for_request(const SocketStream& stream) const;
   void finish(Connections::iterator connection);
   bool process(bool (httplib::Server::*function)(httplib::Stream&, bool, bool&,

@@ -6,7 +6,7 @@
 #include "transport/peer_socket.h"
 #include "transport/ssh_session.h"
 #include "transport/ssh_tunnel.h"
-#include "transport/tls_client.h"
+#include "transport/tls_stream.h"
 
 namespace ferry::transport {
 
@@ -28,22 +28,24 @@ class SshTransport final : public Transport {
   SshTransport(PeerAddress address, const KeyFile& keys, std::filesystem::path directory)
       : address_(std::move(address)), keys_(keys), directory_(std::move(directory)) {}
 
-  Result<std::unique_ptr<PeerClient>> connect(std::chrono::milliseconds timeout) override {
+  Result<Link> open(std::chrono::milliseconds timeout) override {
     const Deadline deadline = after(timeout);
     FERRY_ASSIGN(const Key key, keys_.load());
     FERRY_ASSIGN(const SslContext context, make_client_context());
-    FERRY_ASSIGN(const std::shared_ptr<SshTunnel> tunnel, open(deadline));
+    FERRY_ASSIGN(const std::shared_ptr<SshTunnel> tunnel, open_tunnel(deadline));
     Fd socket = tunnel->take_socket();
     FERRY_ASSIGN(Ssl ssl, connect_tls(context.get(), socket.get(), key, peer(), deadline));
-    return make_tls_client(address_.endpoint, std::move(socket), std::move(ssl), tunnel);
+    auto stream = std::make_unique<TlsStream>(std::move(ssl), socket.get());
+    return Link{std::move(socket), tunnel, std::move(stream)};
   }
-
-  Error explain(httplib::Error error) const override { return explain_request(error, peer()); }
 
   std::string peer() const override { return address_.text(); }
 
+ protected:
+  Endpoint endpoint() const override { return address_.endpoint; }
+
  private:
-  Result<std::unique_ptr<SshTunnel>> open(Deadline deadline) {
+  Result<std::unique_ptr<SshTunnel>> open_tunnel(Deadline deadline) {
     const auto logins = load_private_keys(directory_);
     if (logins.usable.empty()) return tl::unexpected(explain_no_key(logins));
     FERRY_ASSIGN(const std::string known_hosts, read_known_hosts(directory_));

@@ -1,7 +1,7 @@
 #include "transport/tls_transport.h"
 
 #include "transport/tcp.h"
-#include "transport/tls_client.h"
+#include "transport/tls_stream.h"
 
 namespace ferry::transport {
 
@@ -11,18 +11,20 @@ class TlsTransport final : public Transport {
  public:
   TlsTransport(Endpoint endpoint, const KeyFile& keys) : endpoint_(std::move(endpoint)), keys_(keys) {}
 
-  Result<std::unique_ptr<PeerClient>> connect(std::chrono::milliseconds timeout) override {
+  Result<Link> open(std::chrono::milliseconds timeout) override {
     const Deadline deadline = after(timeout);
     FERRY_ASSIGN(const Key key, keys_.load());
     FERRY_ASSIGN(const SslContext context, make_client_context());
     FERRY_ASSIGN(Fd socket, connect_tcp(endpoint_, deadline));
     FERRY_ASSIGN(Ssl ssl, connect_tls(context.get(), socket.get(), key, peer(), deadline));
-    return make_tls_client(endpoint_, std::move(socket), std::move(ssl), nullptr);
+    auto stream = std::make_unique<TlsStream>(std::move(ssl), socket.get());
+    return Link{std::move(socket), nullptr, std::move(stream)};
   }
 
-  Error explain(httplib::Error error) const override { return explain_request(error, peer()); }
-
   std::string peer() const override { return endpoint_.text(); }
+
+ protected:
+  Endpoint endpoint() const override { return endpoint_; }
 
  private:
   const Endpoint endpoint_;

@@ -1,5 +1,7 @@
 #include "transport/transport.h"
 
+#include "transport/stream_client.h"
+
 namespace ferry::transport {
 
 Error explain_request(httplib::Error error, const std::string& peer) {
@@ -10,6 +12,11 @@ Error explain_request(httplib::Error error, const std::string& peer) {
     case httplib::Error::Canceled: return {Code::cancelled, "the request to " + peer + " was cancelled"};
     default: return {Code::unavailable, "the request to " + peer + " failed: " + httplib::to_string(error)};
   }
+}
+
+Result<std::unique_ptr<PeerClient>> Transport::connect(std::chrono::milliseconds timeout) {
+  FERRY_ASSIGN(Link link, open(timeout));
+  return make_stream_client(endpoint(), std::move(link));
 }
 
 }  // namespace ferry::transport

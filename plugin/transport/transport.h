@@ -9,6 +9,8 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "transport/endpoint.h"
+#include "transport/link.h"
 
 namespace ferry::transport {
 
@@ -22,6 +24,9 @@ class PeerClient : public httplib::ClientImpl {
   /// no such limit. Not while a request is under way.
   void set_deadline(std::optional<Deadline> deadline) { deadline_ = deadline; }
 
+  /// Takes the connection away from the client, which can do nothing more. Not while a request is under way.
+  virtual Link release() = 0;
+
  protected:
   std::optional<Deadline> deadline() const { return deadline_; }
 
@@ -29,29 +34,36 @@ class PeerClient : public httplib::ClientImpl {
   std::optional<Deadline> deadline_;
 };
 
+/// The sentence of Transport::explain for a connection that is an httplib client on a socket.
+Error explain_request(httplib::Error error, const std::string& peer);
+
 /// A way to one peer: opens authenticated connections to it. Thread-safe.
 class Transport {
  public:
   virtual ~Transport() = default;
 
-  /// A client on a new connection that is established and authenticated, within `timeout` altogether. The client is
+  /// A new connection that is established and authenticated, within `timeout` altogether.
+  ///
+  /// Errors: Code::unavailable (name unknown, refused, unreachable, timed out, busy: worth a retry), Code::denied (the
+  /// keys differ), Code::unsupported (something else than Ferry answers there), or that of reading the own key.
+  virtual Result<Link> open(std::chrono::milliseconds timeout) = 0;
+
+  /// A client on a new connection, as open() makes it. The client is
   /// that one connection: it is kept alive, and once it is broken every further request fails with
   /// httplib::Error::Connection (connect again). It sends what it is told (no redirects, no proxy, no compression),
   /// read and write timeouts are 30 s until the caller sets others. As every httplib client, it runs one request at a
   /// time; stop() may be called from any thread to abort it.
-  ///
-  /// Errors: Code::unavailable (name unknown, refused, unreachable, timed out, busy: worth a retry), Code::denied (the
-  /// keys differ), Code::unsupported (something else than Ferry answers there), or that of reading the own key.
-  virtual Result<std::unique_ptr<PeerClient>> connect(std::chrono::milliseconds timeout) = 0;
+  Result<std::unique_ptr<PeerClient>> connect(std::chrono::milliseconds timeout);
 
   /// What a failed request on a connected client means, as one sentence that names the peer.
-  virtual Error explain(httplib::Error error) const = 0;
+  virtual Error explain(httplib::Error error) const { return explain_request(error, peer()); }
 
   /// The peer as users write it, e.g. "a:7766".
   virtual std::string peer() const = 0;
-};
 
-/// The sentence of Transport::explain for a connection that is an httplib client on a socket.
-Error explain_request(httplib::Error error, const std::string& peer);
+ protected:
+  /// What requests have in their Host.
+  virtual Endpoint endpoint() const = 0;
+};
 
 }  // namespace ferry::transport

@@ -8,9 +8,10 @@
 
 #include <cstring>
 
+#include "transport/stream_client.h"
 #include "transport/temporary.h"
-#include "transport/tls_client.h"
 #include "transport/tls_server.h"
+#include "transport/tls_stream.h"
 
 namespace ferry::transport {
 namespace {
@@ -159,7 +160,8 @@ TEST_F(PeerSocketTest, WhoComesThroughItHasToProveTheKey) {
     write_private(run_.path() / "other", key);
     FERRY_ASSIGN(const Key own, KeyFile(run_.path() / "other").load());
     FERRY_ASSIGN(Ssl ssl, connect_tls(context->get(), socket.get(), own, "the peer", after(std::chrono::seconds(3))));
-    const auto client = make_tls_client({"a", 22}, std::move(socket), std::move(ssl), nullptr);
+    auto stream = std::make_unique<TlsStream>(std::move(ssl), socket.get());
+    const auto client = make_stream_client({"a", 22}, Link{std::move(socket), nullptr, std::move(stream)});
     const auto answer = client->Get("/");
     return answer ? answer->body : to_string(answer.error());
   };
@@ -182,7 +184,8 @@ TEST_F(PeerSocketTest, ConnectionsStayWhenItIsMadeAgain) {
     Fd socket = connect_to(place_);
     FERRY_ASSIGN(const Key key, keys.load());
     FERRY_ASSIGN(Ssl ssl, connect_tls(context->get(), socket.get(), key, "the peer", after(std::chrono::seconds(3))));
-    return make_tls_client({"a", 22}, std::move(socket), std::move(ssl), nullptr);
+    auto stream = std::make_unique<TlsStream>(std::move(ssl), socket.get());
+    return make_stream_client({"a", 22}, Link{std::move(socket), nullptr, std::move(stream)});
   };
   const auto before = connect();
   ASSERT_TRUE(before) << before.error().message;
