@@ -13,12 +13,15 @@
 #include "driver/volume_service.h"
 #include "engine/client.h"
 #include "engine/tracker.h"
+#include "migration/arrivals.h"
+#include "migration/exports.h"
 #include "migration/imports.h"
 #include "migration/label_keeper.h"
 #include "migration/sources.h"
 #include "peer/client.h"
 #include "peer/listeners.h"
 #include "peer/server.h"
+#include "peer/turned_links.h"
 #include "settings.h"
 #include "transport/key_file.h"
 #include "volumes/catalogue.h"
@@ -109,30 +112,41 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
     complete = complete || complete_marker(client, marker);
   });
   const migration::Sources sources(catalogue, mounts, client, tracker, data_root, propagated);
-  const auto peers = peer::make_peer_factory(keys, host_ssh);
+  peer::TurnedLinks links;
+  const auto peers = peer::make_peer_factory(keys, host_ssh, peer::ExportEnds{sources, catalogue.uuid(), links});
   migration::Imports imports(catalogue, *peers);
   migration::Tickets tickets({catalogue, *peers, imports, mounts, client, [&] {
                                 labels.wake();
                                 trash.wake();
                               }});
   tickets.resume();  // before a volume that one of them holds can be mounted
+  migration::Exports exports(catalogue, *peers, sources);
+  exports.resume();
 
-  driver::VolumeService service({catalogue, mounts, trash, imports, tickets, labels, tracker, marker});
+  driver::VolumeService service({catalogue, mounts, trash, imports, tickets, exports, labels, tracker, marker});
+  migration::Arrivals arrivals(catalogue, tickets,
+                               {[&](const std::string& name, const migration::TicketRequest& asked) {
+                                  return service.create_ticket(name, asked);
+                                },
+                                [&](const std::string& name) { return service.remove(name); }});
   driver::RpcServer rpc(service, plugin_socket);
   FERRY_TRY(rpc.start());
   tracker.start();
   labels.start();
   imports.resume();
   peer::Server peer_server(sources, catalogue.uuid(), settings.allow);
+  peer_server.receive(arrivals, links);
   peer::Listeners listeners(keys, peer_server, settings.port, host_run, host_run / settings.engine_socket);
   listeners.start();
 
   wait_for_termination();
   client.stop();
+  links.stop();
+  listeners.stop();
+  exports.abandon_all();
   imports.abandon_all();
   tickets.abandon_all();
   rpc.stop();
-  listeners.stop();
   labels.stop();
   tracker.stop();
   return {};

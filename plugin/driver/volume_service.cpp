@@ -33,25 +33,33 @@ Result<VolumeService::Snapshot> VolumeService::find(const std::string& name) con
 Result<> VolumeService::create(const std::string& name, const std::map<std::string, std::string>& options) {
   if (auto created = parts_.tickets.create_expected(name)) return std::move(*created);
   FERRY_ASSIGN(const auto request, migration::parse_options(name, options));
-  FERRY_TRY(start(name, request));
-  update_marker();
-  return {};
+  return start(name, request);
+}
+
+Result<> VolumeService::create_ticket(const std::string& name, const migration::TicketRequest& request) {
+  migration::CreateRequest wanted;
+  wanted.ticket = request;
+  return start(name, wanted);
 }
 
 Result<> VolumeService::start(const std::string& name, const migration::CreateRequest& request) {
-  Result<> begun;
-  if (request.import)
-    begun = parts_.imports.begin(name, request);
-  else if (request.ticket)
-    begun = parts_.tickets.begin(name, *request.ticket);
-  else if (!request.retry.empty())
-    begun = parts_.tickets.begin_retry(name, request.retry);
-  else if (parts_.labels.is_own_create(name))
-    return fail(Code::busy, "volume " + name + " has just been removed; create it again");
-  else
-    return create_plain(name, request);
-  if (begun) parts_.labels.wake();
+  auto begun = begin(name, request);
+  update_marker();
+  if (!begun)
+    parts_.trash.wake();  // a ticket that its peer has refused was there for a moment
+  else if (!request.is_plain())
+    parts_.labels.wake();
   return begun;
+}
+
+Result<> VolumeService::begin(const std::string& name, const migration::CreateRequest& request) {
+  if (request.import) return parts_.imports.begin(name, request);
+  if (request.ticket) return parts_.tickets.begin(name, *request.ticket);
+  if (request.exported) return parts_.exports.begin(name, *request.exported);
+  if (!request.retry.empty()) return parts_.tickets.begin_retry(name, request.retry);
+  if (parts_.labels.is_own_create(name))
+    return fail(Code::busy, "volume " + name + " has just been removed; create it again");
+  return create_plain(name, request);
 }
 
 void VolumeService::update_marker() {
@@ -74,7 +82,7 @@ Result<> VolumeService::remove(const std::string& name) {
     spdlog::debug("volume {} is being registered anew: the Engine forgets it now, nothing is deleted", name);
     return {};
   }
-  if (record->kind == volumes::Kind::ticket) return remove_ticket(name);
+  if (record->kind == volumes::Kind::ticket) return remove_ticket(*record);
   if (const std::string ticket = parts_.tickets.holder(name); !ticket.empty())
     return fail(Code::busy, "volume " + name + " is being made or changed by ticket " + ticket +
                                 "; `docker volume rm " + ticket + "` cancels that");
@@ -87,8 +95,9 @@ Result<> VolumeService::remove(const std::string& name) {
 }
 
 /// Its new volumes go before it does: see MarkerKeeper::remove.
-Result<> VolumeService::remove_ticket(const std::string& name) {
-  FERRY_TRY(parts_.tickets.cancel(name));
+Result<> VolumeService::remove_ticket(const volumes::VolumeRecord& record) {
+  const std::string& name = record.name;
+  FERRY_TRY(migration::Exports::is_one(record) ? parts_.exports.cancel(name) : parts_.tickets.cancel(name));
   FERRY_TRY(parts_.marker.remove([&] { return parts_.catalogue.remove(name); }));
   parts_.trash.wake();
   return {};
@@ -151,7 +160,8 @@ Result<VolumeInfo> VolumeService::get(const std::string& name) {
   FERRY_ASSIGN(const auto record, find(name));
   VolumeInfo found = info(*record);
   if (record->kind == volumes::Kind::ticket) {
-    found.status = parts_.tickets.status(*record);
+    found.status =
+        migration::Exports::is_one(*record) ? parts_.exports.status(*record) : parts_.tickets.status(*record);
     return found;
   }
   auto migration = parts_.tickets.volume_status(name);

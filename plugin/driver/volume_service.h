@@ -4,6 +4,7 @@
 
 #include "driver/rpc_driver.h"
 #include "engine/tracker.h"
+#include "migration/exports.h"
 #include "migration/imports.h"
 #include "migration/label_keeper.h"
 #include "migration/tickets.h"
@@ -24,6 +25,7 @@ class VolumeService : public VolumeDriver {
     volumes::Trash& trash;
     migration::Imports& imports;
     migration::Tickets& tickets;
+    migration::Exports& exports;
     migration::LabelKeeper& labels;
     const engine::Tracker& tracker;
     volumes::MarkerKeeper& marker;
@@ -39,13 +41,17 @@ class VolumeService : public VolumeDriver {
   Result<VolumeInfo> get(const std::string& name) override;
   std::vector<VolumeInfo> list() override;
 
+  /// As create(), of a ticket that a peer has asked for.
+  Result<> create_ticket(const std::string& name, const migration::TicketRequest& request);
+
  private:
   using Snapshot = volumes::Catalogue::Snapshot;
   Result<Snapshot> find(const std::string& name) const;
   void update_marker();
   Result<> start(const std::string& name, const migration::CreateRequest& request);
+  Result<> begin(const std::string& name, const migration::CreateRequest& request);
   Result<> wait_for_content(const std::string& name);
-  Result<> remove_ticket(const std::string& name);
+  Result<> remove_ticket(const volumes::VolumeRecord& record);
   Result<> create_plain(const std::string& name, const migration::CreateRequest& request);
   Result<> discard(const volumes::VolumeRecord& record);
   VolumeInfo info(const volumes::VolumeRecord& record) const;

@@ -12,13 +12,14 @@ namespace ferry::migration {
 
 namespace {
 
-constexpr std::array<std::string_view, 11> options_known = {
-    "mode", "from", "freeze", "limit", "compress", "volume", "as", "rename", "replace", "dry-run", "retry"};
-constexpr std::string_view known = "mode, from, freeze, limit, compress, volume, as, rename, replace, dry-run, retry";
+constexpr std::array<std::string_view, 12> options_known = {
+    "mode", "from", "to", "freeze", "limit", "compress", "volume", "as", "rename", "replace", "dry-run", "retry"};
+constexpr std::string_view known =
+    "mode, from, to, freeze, limit, compress, volume, as, rename, replace, dry-run, retry";
 
-constexpr std::array<std::string_view, 16> of_later_versions = {
-    "to",     "container", "move",   "reclaim", "force", "max-freeze", "rounds",  "max-downtime",
-    "strict", "layer",     "memory", "start",   "binds", "shared",     "exclude", "rest"};
+constexpr std::array<std::string_view, 15> of_later_versions = {
+    "container", "move",   "reclaim", "force", "max-freeze", "rounds",  "max-downtime", "strict",
+    "layer",     "memory", "start",   "binds", "shared",     "exclude", "rest"};
 
 constexpr std::array<std::pair<const char*, sync::Compression>, 3> compressions = {
     {{"auto", sync::Compression::automatic}, {"zstd", sync::Compression::zstd}, {"none", sync::Compression::none}}};
@@ -30,6 +31,8 @@ constexpr std::array<std::string_view, 2> schemes_of_later_versions = {"sftp", "
 
 /// What `from` may be.
 constexpr const char* ways_from = "use from=HOST[:PORT][/VOLUME] or from=ssh://[USER@]HOST[:PORT][/VOLUME]";
+/// What `to` may be, and `from` of a ticket.
+constexpr const char* ways_of_ticket = "HOST[:PORT] or ssh://[USER@]HOST[:PORT]";
 
 tl::unexpected<Error> refuse(std::string message) { return fail(Code::invalid_argument, std::move(message)); }
 
@@ -42,15 +45,15 @@ Result<> check_option(const std::string& key) {
 
 constexpr std::string_view scheme_mark = "://";
 
-Result<> check_scheme(const std::string& value) {
+Result<> check_scheme(const std::string& option, const std::string& value, const std::string& ways) {
   const auto end = value.find(scheme_mark);
   if (end == std::string::npos) return {};
   const std::string scheme = value.substr(0, end);
   if (scheme == "ssh") return {};
   if (std::find(schemes_of_later_versions.begin(), schemes_of_later_versions.end(), scheme) !=
       schemes_of_later_versions.end())
-    return fail(Code::unsupported, "from=" + scheme + "://… is not in this version of Ferry; " + ways_from);
-  return refuse("from=" + quote(scheme) + "://… has an unknown scheme; " + ways_from);
+    return fail(Code::unsupported, option + "=" + scheme + "://… is not in this version of Ferry; " + ways);
+  return refuse(option + "=" + quote(scheme) + "://… has an unknown scheme; " + ways);
 }
 
 /// Where the volume's name begins, after the slash; npos: it has none.
@@ -61,7 +64,7 @@ std::size_t volume_in(const std::string& value) {
 }
 
 Result<ImportRequest> parse_from(const std::string& name, const std::string& value) {
-  FERRY_TRY(check_scheme(value));
+  FERRY_TRY(check_scheme("from", value, ways_from));
   ImportRequest request;
   const auto volume = volume_in(value);
   const bool names_one = volume != std::string::npos;
@@ -75,6 +78,20 @@ Result<ImportRequest> parse_from(const std::string& name, const std::string& val
   if (auto checked = volumes::check_name(request.volume); !checked)
     return refuse("option from: " + checked.error().message);
   return request;
+}
+
+/// The peer of a ticket: the volumes are named by option volume.
+Result<transport::PeerAddress> parse_peer(const std::string& option, const std::string& value) {
+  const std::string ways = "use " + option + "=" + ways_of_ticket;
+  FERRY_TRY(check_scheme(option, value, ways));
+  const auto volume = volume_in(value);
+  if (volume != std::string::npos && value.find('@', volume) != std::string::npos)
+    return refuse("option " + option + ": what stands before @ is no user; " + ways);
+  if (volume != std::string::npos)
+    return refuse("option " + option + ": with option volume it is a peer alone; " + ways);
+  auto peer = transport::parse_peer_address(value);
+  if (!peer) return refuse("option " + option + ": " + peer.error().message + "; " + ways);
+  return std::move(*peer);
 }
 
 Result<Freeze> parse_freeze(const std::string& value) {
@@ -146,31 +163,33 @@ Result<> parse_rename(const std::string& value, TicketRequest& ticket) {
   return {};
 }
 
-Result<> check_targets(const std::string& name, const TicketRequest& ticket) {
-  for (std::size_t i = 0; i < ticket.volumes.size(); ++i) {
-    const std::string& target = ticket.volumes[i].target;
-    if (target == name)
-      return refuse("volume " + target + " cannot have the ticket's own name; give the ticket another one");
+Result<> check_targets(const TicketRequest& ticket) {
+  for (const auto& volume : ticket.volumes) FERRY_TRY(volumes::check_not_reserved(volume.target));
+  for (std::size_t i = 0; i < ticket.volumes.size(); ++i)
     for (std::size_t j = 0; j < i; ++j)
-      if (ticket.volumes[j].target == target)
-        return refuse("two volumes of the ticket would be named " + target + " here; use option rename");
-  }
+      if (ticket.volumes[j].target == ticket.volumes[i].target)
+        return refuse("two volumes of the ticket would be named " + ticket.volumes[i].target +
+                      " at the destination; use option rename");
+  return {};
+}
+
+/// A ticket is a name among those of this host's volumes.
+Result<> check_own_name(const std::string& name, const TicketRequest& ticket, bool exports) {
+  for (const auto& volume : ticket.volumes)
+    if ((exports ? volume.source : volume.target) == name)
+      return refuse("volume " + name + " cannot have the ticket's own name; give the ticket another one");
   return {};
 }
 
 Result<TicketRequest> parse_ticket(const std::string& name, const volumes::StringMap& options) {
   TicketRequest ticket;
-  const auto from = options.find("from");
-  if (from == options.end())
-    return refuse("option volume belongs to a ticket that imports from a peer: add from=HOST[:PORT]");
-  FERRY_ASSIGN(const ImportRequest import, parse_from(name, from->second));
-  if (volume_in(from->second) != std::string::npos)
-    return refuse(
-        "option from: with option volume it is a peer alone; use from=HOST[:PORT] or "
-        "from=ssh://[USER@]HOST[:PORT]");
+  const bool exports = options.contains("to");
+  if (!exports && !options.contains("from"))
+    return refuse("option volume belongs to a ticket: add from=HOST[:PORT] to import, or to=HOST[:PORT] to export");
+  const std::string option = exports ? "to" : "from";
+  FERRY_ASSIGN(ticket.peer, parse_peer(option, options.at(option)));
   if (options.contains("mode"))
-    return refuse("option mode does not belong to a ticket: its volumes have the modes that they have at the peer");
-  ticket.peer = import.peer;
+    return refuse("option mode does not belong to a ticket: its volumes have the modes that they have at the source");
   FERRY_TRY(parse_volumes(options.at("volume"), ticket));
   if (const auto as = options.find("as"); as != options.end()) {
     if (options.contains("rename")) return refuse("options as and rename say the same in two ways; use one of them");
@@ -178,7 +197,8 @@ Result<TicketRequest> parse_ticket(const std::string& name, const volumes::Strin
   }
   if (const auto rename = options.find("rename"); rename != options.end())
     FERRY_TRY(parse_rename(rename->second, ticket));
-  FERRY_TRY(check_targets(name, ticket));
+  FERRY_TRY(check_targets(ticket));
+  FERRY_TRY(check_own_name(name, ticket, exports));
   if (const auto replace = options.find("replace"); replace != options.end()) {
     FERRY_ASSIGN(ticket.replace, parse_flag("replace", replace->second));
   }
@@ -192,7 +212,8 @@ Result<> check_not_of_ticket(const volumes::StringMap& options) {
   for (const char* option : of_tickets)
     if (options.contains(option))
       return refuse("option " + std::string(option) +
-                    " belongs to a ticket: add from=HOST[:PORT] and volume=NAME[,NAME…], or leave it out");
+                    " belongs to a ticket: add from=HOST[:PORT] or to=HOST[:PORT], and volume=NAME[,NAME…], or leave "
+                    "it out");
   return {};
 }
 
@@ -207,8 +228,10 @@ Result<sync::Compression> parse_compression(const std::string& value) {
 Result<> parse_terms(const volumes::StringMap& options, Terms* into) {
   const auto check_migration = [&](const char* option) -> Result<> {
     if (into != nullptr) return {};
-    return refuse("option " + std::string(option) +
-                  " belongs to an import: add from=HOST[:PORT][/VOLUME] or leave it out");
+    return refuse(
+        "option " + std::string(option) +
+        " belongs to a migration: add from=HOST[:PORT][/VOLUME], or to=HOST[:PORT] and volume=NAME[,NAME…], or "
+        "leave it out");
   };
   if (const auto limit = options.find("limit"); limit != options.end()) {
     auto rate = parse_rate(limit->second);
@@ -263,10 +286,13 @@ void add_to_json(nlohmann::json& json, const transport::PeerAddress& peer) {
   json["host"] = peer.endpoint.host;
   json["port"] = peer.endpoint.port;
   if (peer.way == transport::PeerAddress::Way::ssh) json["ssh_user"] = peer.user;
+  if (peer.way == transport::PeerAddress::Way::turned) json["export_of_peer"] = peer.export_id;
 }
 
 transport::PeerAddress peer_of(const nlohmann::json& json) {
   transport::PeerAddress peer(json.at("host").get<std::string>(), json.at("port").get<std::uint16_t>());
+  if (json.contains("export_of_peer"))
+    return transport::PeerAddress::turned(json["export_of_peer"].get<std::string>(), peer.endpoint.host);
   if (!json.contains("ssh_user")) return peer;
   peer.way = transport::PeerAddress::Way::ssh;
   peer.user = json["ssh_user"].get<std::string>();
@@ -275,12 +301,18 @@ transport::PeerAddress peer_of(const nlohmann::json& json) {
 
 Result<CreateRequest> parse_options(const std::string& name, const volumes::StringMap& options) {
   FERRY_TRY(volumes::check_name(name));
+  FERRY_TRY(volumes::check_not_reserved(name));
   for (const auto& [key, value] : options) FERRY_TRY(check_option(key));
   if (options.contains("retry")) return parse_retry(name, options);
   CreateRequest request;
+  if (options.contains("from") && options.contains("to"))
+    return refuse("option to: it excludes from=; a ticket imports to this host, or exports from it");
+  if (options.contains("to") && !options.contains("volume"))
+    return refuse("option to belongs to a ticket that exports volumes of this host: add volume=NAME[,NAME…]");
   if (options.contains("volume")) {
-    FERRY_ASSIGN(request.ticket, parse_ticket(name, options));
-    FERRY_TRY(parse_terms(options, &request.ticket->terms));
+    FERRY_ASSIGN(TicketRequest ticket, parse_ticket(name, options));
+    FERRY_TRY(parse_terms(options, &ticket.terms));
+    (options.contains("to") ? request.exported : request.ticket) = std::move(ticket);
     return request;
   }
   FERRY_TRY(check_not_of_ticket(options));

@@ -30,27 +30,31 @@ struct ImportRequest {
   Terms terms;
 };
 
-/// A ticket as the user asked for it: volumes of a peer that are imported or updated together.
+/// A ticket as the user asked for it: volumes of a peer that are imported here or updated together; or volumes of this
+/// host, and then the same happens at the peer.
 struct TicketRequest {
   struct Volume {
-    std::string source;  ///< name at the peer
-    std::string target;  ///< name here
+    std::string source;  ///< name at the source
+    std::string target;  ///< name at the destination
   };
   transport::PeerAddress peer;
   std::vector<Volume> volumes;  ///< at least one; different targets
   Terms terms;
-  bool replace = false;  ///< changes here may be lost
+  bool replace = false;  ///< changes at the destination may be lost
   bool dry_run = false;
 };
 
 /// What the options of one `docker volume create` ask for.
-/// A plain volume, or one of `import`, `ticket` and `retry`.
+/// A plain volume, or one of `import`, `ticket`, `exported` and `retry`.
 struct CreateRequest {
   std::optional<volumes::Mode> mode;  ///< as given
   volumes::StringMap own_options;     ///< those that belong to the volume, not to the migration
   std::optional<ImportRequest> import;
   std::optional<TicketRequest> ticket;
-  std::string retry;  ///< a volume of which the import failed; empty: none
+  std::optional<TicketRequest> exported;  ///< a ticket, too
+  std::string retry;                      ///< a volume of which the import failed; empty: none
+
+  bool is_plain() const { return !import && !ticket && !exported && retry.empty(); }
 };
 
 /// Terms and a peer as a record keeps them, in an object with other members.

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -49,11 +50,35 @@ class Peer {
   virtual void abort() = 0;
 };
 
+/// The host to which volumes of this one are exported. begin(), offer() and status() by one thread at a time; the rest
+/// from any. `timeout` is for everything, connecting included, which takes 5 s at most.
+class Destination {
+ public:
+  virtual ~Destination() = default;
+  /// Has it begin to read the volumes, if it has not yet, and offers them. The error is what it refuses;
+  /// Code::unavailable is worth a retry: it may have begun.
+  virtual Result<> begin(const TicketRequest& request, std::chrono::milliseconds timeout) = 0;
+  /// Lets it read the volumes from now on, until abort().
+  virtual Result<> offer() = 0;
+  /// Of the ticket that it makes of the export, see docs/status.md. Code::not_found: it has none (any more).
+  virtual Result<nlohmann::json> status(std::chrono::milliseconds timeout) = 0;
+  /// Has it cancel the export, or forget one that has ended; nothing that was asked before can begin it afterwards.
+  /// Code::busy: it is decided already. Possible after abort(), too.
+  virtual Result<> end(std::chrono::milliseconds timeout) = 0;
+  /// Why it cannot read the volumes now, though it should; empty: nothing is known.
+  virtual std::string trouble() const = 0;
+  /// It can read no more; begin() and status() under way fail soon, and later ones at once.
+  virtual void abort() = 0;
+};
+
 /// Makes peers; implemented by peer/.
 class PeerFactory {
  public:
   virtual ~PeerFactory() = default;
   virtual std::shared_ptr<Peer> peer(const transport::PeerAddress& address) = 0;
+  /// For the export of that ID (32 hex digits), of volumes of this host.
+  virtual std::shared_ptr<Destination> destination(const transport::PeerAddress& address, const std::string& id,
+                                                   const std::vector<std::string>& volumes) = 0;
 };
 
 }  // namespace ferry::migration

@@ -43,7 +43,7 @@ Result<Sources::Located> Sources::locate(const std::string& volume) const {
   const auto record = catalogue_.find(volume);
   if (!record) return locate_local(volume);
   if (record->kind == volumes::Kind::ticket)
-    return fail(Code::not_found, volume + " is a ticket there, which has no content; name the volumes that it brought");
+    return fail(Code::not_found, volume + " is a ticket, which has no content; name the volumes that it brought");
   if (record->state != volumes::State::ready)
     return fail(Code::busy, "volume " + volume + " cannot be migrated: it is " + std::string(to_string(record->state)));
   Located located;

@@ -58,6 +58,7 @@ TicketJob::TicketJob(Environment environment, std::string name, TicketPlan ticke
 }
 
 void TicketJob::start() {
+  const std::lock_guard guard(thread_mutex_);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -88,6 +89,7 @@ void TicketJob::cancel() {
 
 void TicketJob::abandon() {
   cancel();
+  const std::lock_guard guard(thread_mutex_);
   if (thread_.joinable()) thread_.join();
 }
 

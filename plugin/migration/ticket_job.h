@@ -108,7 +108,8 @@ class TicketJob {
   bool ended_ = false;                // protected by mutex_
   std::string trouble_;               // protected by mutex_: what it waits for, beside the peer
   nlohmann::json outcome_ = nullptr;  // protected by mutex_: the final Status
-  std::thread thread_;
+  std::mutex thread_mutex_;
+  std::thread thread_;  // protected by thread_mutex_
 };
 
 }  // namespace ferry::migration

@@ -1,12 +1,14 @@
 #include "migration/tickets.h"
 
 #include <algorithm>
+#include <atomic>
 #include <future>
 
 #include "base/files.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "base/time.h"
+#include "migration/exports.h"
 #include "migration/label_keeper.h"
 
 namespace ferry::migration {
@@ -15,11 +17,16 @@ namespace {
 
 /// Below the 5 s that a create may take. Who the peer is takes longest, because that connects.
 constexpr std::chrono::milliseconds check_time{4500};
+constexpr std::chrono::milliseconds check_time_of_export{3500};
 constexpr std::chrono::milliseconds identify_time{3000};
+/// So many volumes are described at once: an exporting host has that many links for it (peer/offer.cpp).
+constexpr std::size_t describers = 3;
+/// A source may count for a second how much a volume has.
+constexpr std::chrono::milliseconds count_time{1500};
 constexpr std::uint64_t most_bytes = INT64_MAX;
 
 bool is_running(const volumes::VolumeRecord& record) {
-  return record.kind == volumes::Kind::ticket && record.state == volumes::State::importing;
+  return record.kind == volumes::Kind::ticket && record.state == volumes::State::importing && !Exports::is_one(record);
 }
 
 /// A copy of the volume that the peer has now, or of what it is a copy of.
@@ -135,31 +142,58 @@ Result<> Tickets::begin(const std::string& name, const TicketRequest& request) {
   return {};
 }
 
-/// Asks the peer about all volumes at once.
+tl::unexpected<Error> Tickets::refuse_itself(const TicketPlan& plan, const std::string& volume) const {
+  const auto& peer = plan.request.peer;
+  if (peer.way == transport::PeerAddress::Way::turned)
+    return fail(Code::invalid_argument, "volume " + volume +
+                                            " cannot be exported to the host that it is on; give it another name with "
+                                            "as=NAME");
+  return fail(Code::invalid_argument, "from=" + peer.text() + " is this host: volume " + volume +
+                                          " cannot be imported from itself; give it another name with as=NAME");
+}
+
 Result<TicketPlan> Tickets::check(const TicketRequest& request) const {
   TicketPlan plan;
   plan.request = request;
   const auto peer = parts_.peers.peer(request.peer);
-  const Deadline deadline = after(check_time);
-  FERRY_ASSIGN(plan.peer_uuid, peer->identify(identify_time));
-  FERRY_ASSIGN(const std::uint64_t free, free_bytes(parts_.catalogue.layout().volumes()));
-  std::vector<std::future<Result<VolumeDescription>>> answers;
-  for (const auto& volume : request.volumes) {
+  const bool is_export = request.peer.way == transport::PeerAddress::Way::turned;
+  const Deadline deadline = after(is_export ? check_time_of_export : check_time);
+  FERRY_ASSIGN(plan.peer_uuid, peer->identify(std::min(identify_time, left_until(deadline))));
+  for (const auto& volume : request.volumes)
     if (plan.peer_uuid == parts_.catalogue.uuid() && volume.source == volume.target)
-      return fail(Code::invalid_argument, "from=" + request.peer.text() + " is this host: volume " + volume.source +
-                                              " cannot be imported from itself; give it another name with as=NAME");
-    // An update needs room for what differs, which the size of the whole does not tell.
-    const std::uint64_t room = parts_.catalogue.find(volume.target) ? most_bytes : free;
-    answers.push_back(
-        std::async(std::launch::async | std::launch::deferred, [&request, &peer, &volume, room, deadline] {
-          return peer->describe({request.peer, volume.source, request.terms}, room, left_until(deadline));
-        }));
-  }
-  for (std::size_t i = 0; i < answers.size(); ++i) {
-    FERRY_ASSIGN(VolumeDescription description, answers[i].get());
-    plan.volumes.push_back({request.volumes[i].target, {}, std::move(description), {}});
-  }
+      return refuse_itself(plan, volume.source);
+  FERRY_ASSIGN(auto descriptions, describe_all(request, *peer, deadline));
+  for (std::size_t i = 0; i < descriptions.size(); ++i)
+    plan.volumes.push_back({request.volumes[i].target, {}, std::move(descriptions[i]), {}});
   return plan;
+}
+
+/// The first error, in the order of the volumes.
+Result<std::vector<VolumeDescription>> Tickets::describe_all(const TicketRequest& request, Peer& peer,
+                                                             Deadline deadline) const {
+  FERRY_ASSIGN(const std::uint64_t free, free_bytes(parts_.catalogue.layout().volumes()));
+  std::vector<Result<VolumeDescription>> answers(request.volumes.size());
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i = next++; i < answers.size(); i = next++) {
+      const auto& volume = request.volumes[i];
+      const auto left = left_until(deadline);
+      // An update needs room for what differs, which the size of the whole does not tell.
+      const bool counts = left > count_time && !parts_.catalogue.find(volume.target);
+      answers[i] = peer.describe({request.peer, volume.source, request.terms}, counts ? free : most_bytes, left);
+    }
+  };
+  std::vector<std::future<void>> others;
+  while (others.size() + 1 < std::min(describers, answers.size()))
+    others.push_back(std::async(std::launch::async | std::launch::deferred, work));
+  work();
+  for (auto& other : others) other.get();
+  std::vector<VolumeDescription> descriptions;
+  for (auto& answer : answers) {
+    if (!answer) return pass(answer);
+    descriptions.push_back(std::move(*answer));
+  }
+  return descriptions;
 }
 
 Result<std::string> Tickets::choose_action(const TicketPlan& plan, const TicketVolume& volume) const {
@@ -215,6 +249,7 @@ Result<> Tickets::begin_retry(const std::string& name, const std::string& volume
 }
 
 Result<> Tickets::cancel(const std::string& name) {
+  const auto one_at_a_time = names_.lock(name);
   Job job;
   {
     const std::lock_guard guard(mutex_);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/keyed_mutex.h"
 #include "engine/client.h"
 #include "migration/imports.h"
 #include "migration/ticket_job.h"
@@ -31,7 +32,8 @@ class Tickets {
   /// Carries on those that a restart interrupted. To be called before volumes are served: from then on it holds theirs.
   void resume();
 
-  /// Checks within 5 s all that can be known at once, adds the ticket in State::importing and starts it.
+  /// Checks within 5 s (of a peer's export: 3.5 s, since somebody waits for that) all that can be known at once, adds
+  /// the ticket in State::importing and starts it.
   Result<> begin(const std::string& name, const TicketRequest& request);
   /// A ticket for `volume`'s import, which has failed, to be started again.
   Result<> begin_retry(const std::string& name, const std::string& volume);
@@ -58,6 +60,9 @@ class Tickets {
   using Job = std::shared_ptr<TicketJob>;
   Job holder_job(const std::string& volume) const;
   Result<TicketPlan> check(const TicketRequest& request) const;
+  Result<std::vector<VolumeDescription>> describe_all(const TicketRequest& request, Peer& peer,
+                                                      Deadline deadline) const;
+  tl::unexpected<Error> refuse_itself(const TicketPlan& plan, const std::string& volume) const;
   Result<std::string> choose_action(const TicketPlan& plan, const TicketVolume& volume) const;
   Result<engine::Mounted> is_mounted(const std::string& volume) const;
   Result<> check_undecided(const std::string& name) const;
@@ -68,6 +73,7 @@ class Tickets {
 
   const Parts parts_;
   std::mutex beginning_;
+  KeyedMutex names_;  // held while one is cancelled
   mutable std::mutex mutex_;
   std::map<std::string, Job> jobs_;                        // protected by mutex_: running and ended ones
   std::map<std::string, volumes::VolumeRecord> expected_;  // protected by mutex_: what the Engine is asked to create

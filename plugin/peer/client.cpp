@@ -1,10 +1,12 @@
 #include "peer/client.h"
 
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "peer/connection.h"
 #include "peer/messages.h"
+#include "peer/offer.h"
 #include "transport/ssh_transport.h"
 #include "transport/tls_transport.h"
 
@@ -110,27 +112,97 @@ class RemotePeer : public migration::Peer {
   std::vector<std::weak_ptr<Connection>> connections_;  // protected by mutex_
 };
 
-class Factory : public migration::PeerFactory {
+class RemoteDestination : public migration::Destination {
  public:
-  Factory(const transport::KeyFile& keys, std::filesystem::path ssh_directory)
-      : keys_(keys), ssh_directory_(std::move(ssh_directory)) {}
+  RemoteDestination(const std::shared_ptr<transport::Transport>& transport, const std::string& id,
+                    const migration::Sources& sources, const std::string& uuid, std::set<std::string> volumes)
+      : path_("/exports/" + id),
+        control_(transport),
+        farewell_(transport),
+        offer_(transport, id, sources, uuid, std::move(volumes)) {}
 
-  std::shared_ptr<migration::Peer> peer(const transport::PeerAddress& address) override {
-    if (address.way == transport::PeerAddress::Way::ssh)
-      return std::make_shared<RemotePeer>(transport::make_ssh_transport(address, keys_, ssh_directory_));
-    return std::make_shared<RemotePeer>(transport::make_tls_transport(address.endpoint, keys_));
+  Result<> begin(const migration::TicketRequest& request, milliseconds timeout) override {
+    const Deadline deadline = after(timeout);
+    // What it would refuse is told at once, and not once for each link.
+    if (auto there = status(timeout); !there && there.error().code != Code::not_found) return pass(there);
+    FERRY_TRY(offer());
+    FERRY_TRY(ask(control_, "POST", encode_export_request(request), left_until(deadline)));
+    return {};
+  }
+
+  Result<nlohmann::json> status(milliseconds timeout) override {
+    FERRY_ASSIGN(const auto answer, ask(control_, "GET", "", timeout));
+    return decode_status(answer);
+  }
+
+  Result<> offer() override {
+    if (offering_) return {};
+    FERRY_TRY(offer_.start());
+    offering_ = true;
+    return {};
+  }
+
+  Result<> end(milliseconds timeout) override {
+    FERRY_TRY(ask(farewell_, "DELETE", "", timeout));
+    return {};
+  }
+
+  std::string trouble() const override { return offer_.trouble(); }
+
+  void abort() override {
+    control_.abort();
+    offer_.stop();
   }
 
  private:
+  Result<std::string> ask(Connection& connection, const char* method, std::string body, milliseconds timeout) {
+    return connection.ask({method, path_, std::move(body), std::min(timeout, connect_time), timeout, after(timeout)});
+  }
+
+  const std::string path_;
+  Connection control_;
+  Connection farewell_;
+  Offer offer_;
+  bool offering_ = false;
+};
+
+class Factory : public migration::PeerFactory {
+ public:
+  Factory(const transport::KeyFile& keys, std::filesystem::path ssh_directory, std::optional<ExportEnds> exports)
+      : keys_(keys), ssh_directory_(std::move(ssh_directory)), exports_(std::move(exports)) {}
+
+  std::shared_ptr<migration::Peer> peer(const transport::PeerAddress& address) override {
+    return std::make_shared<RemotePeer>(transport(address));
+  }
+
+  std::shared_ptr<migration::Destination> destination(const transport::PeerAddress& address, const std::string& id,
+                                                      const std::vector<std::string>& volumes) override {
+    return std::make_shared<RemoteDestination>(transport(address), id, exports_->here, exports_->uuid,
+                                               std::set<std::string>(volumes.begin(), volumes.end()));
+  }
+
+ private:
+  std::shared_ptr<transport::Transport> transport(const transport::PeerAddress& address) {
+    switch (address.way) {
+      case transport::PeerAddress::Way::ssh: return transport::make_ssh_transport(address, keys_, ssh_directory_);
+      case transport::PeerAddress::Way::turned:
+        return make_turned_transport(exports_->links, address.export_id, address.text());
+      case transport::PeerAddress::Way::tls: break;
+    }
+    return transport::make_tls_transport(address.endpoint, keys_);
+  }
+
   const transport::KeyFile& keys_;
   const std::filesystem::path ssh_directory_;
+  const std::optional<ExportEnds> exports_;
 };
 
 }  // namespace
 
 std::unique_ptr<migration::PeerFactory> make_peer_factory(const transport::KeyFile& keys,
-                                                          std::filesystem::path ssh_directory) {
-  return std::make_unique<Factory>(keys, std::move(ssh_directory));
+                                                          std::filesystem::path ssh_directory,
+                                                          std::optional<ExportEnds> exports) {
+  return std::make_unique<Factory>(keys, std::move(ssh_directory), std::move(exports));
 }
 
 }  // namespace ferry::peer

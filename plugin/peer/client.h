@@ -2,16 +2,28 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "migration/peer.h"
+#include "migration/sources.h"
+#include "peer/turned_links.h"
 #include "transport/key_file.h"
 
 namespace ferry::peer {
 
+/// What exports need at either end. All must outlive the factory.
+struct ExportEnds {
+  const migration::Sources& here;  ///< what the destination reads
+  std::string uuid;                ///< of this host's catalogue
+  TurnedLinks& links;              ///< of hosts that export to this one
+};
+
 /// Makes peers that are reached over TLS with the pre-shared key of `keys`, which must outlive the factory and its
 /// peers: at their own port, or through their sshd with what `ssh_directory` has (transport/ssh_transport.h).
-/// Thread-safe.
+/// Thread-safe. Without `exports` it knows no destinations, and no hosts that export to this one.
 std::unique_ptr<migration::PeerFactory> make_peer_factory(const transport::KeyFile& keys,
-                                                          std::filesystem::path ssh_directory);
+                                                          std::filesystem::path ssh_directory,
+                                                          std::optional<ExportEnds> exports = {});
 
 }  // namespace ferry::peer

@@ -1,6 +1,7 @@
 #include "peer/messages.h"
 
 #include <array>
+#include <set>
 #include <stdexcept>
 
 #include "base/log.h"
@@ -55,21 +56,66 @@ std::uint64_t count(const json& value) {
   return value.get<std::uint64_t>();
 }
 
+/// Of a Status, as docs/status.md has them.
+constexpr std::array numbers = {"changed",       "round",           "bytes_total",      "bytes_done", "bytes_sent",
+                                "files_total",   "files_done",      "rate_bytes_per_s", "eta_s",      "files_to_send",
+                                "bytes_to_send", "names_to_remove", "predicted_s"};
+constexpr std::array texts = {"name",   "source",      "action", "state",   "phase",
+                              "digest", "consistency", "error",  "finished"};
+constexpr std::size_t most_volumes = 1000;
+constexpr std::size_t most_warnings = 20;
+
+json known_members(const json& given) {
+  json known = json::object();
+  for (const char* member : numbers)
+    if (const auto found = given.find(member); found != given.end() && (found->is_number() || found->is_null()))
+      known[member] = *found;
+  for (const char* member : texts) {
+    const auto found = given.find(member);
+    if (found == given.end()) continue;
+    known[member] = found->is_string() ? json(printable(found->get<std::string>(), longest_warning)) : json(nullptr);
+  }
+  if (const auto found = given.find("verified"); found != given.end() && found->is_boolean())
+    known["verified"] = *found;
+  if (const auto found = given.find("warnings"); found != given.end() && found->is_array()) {
+    known["warnings"] = json::array();
+    for (const auto& warning : *found)
+      if (warning.is_string() && known["warnings"].size() < most_warnings)
+        known["warnings"].push_back(printable(warning.get<std::string>(), longest_warning));
+  }
+  return known;
+}
+
 std::string short_string(const json& value, std::size_t longest) { return value.get<std::string>().substr(0, longest); }
 
 json to_json(const OpenRequest& request) {
   return {{"volume", request.volume}, {"freeze", request.freeze == migration::Freeze::none ? "none" : "refuse"}};
 }
 
+Result<migration::Freeze> freeze_of(const json& message) {
+  const auto freeze = message.at("freeze").get<std::string>();
+  if (freeze == "none") return migration::Freeze::none;
+  if (freeze == "refuse") return migration::Freeze::refuse;
+  return fail(Code::unsupported, "this Ferry does not have freeze=" + quote(freeze));
+}
+
 Result<OpenRequest> open_request(const json& message) {
   OpenRequest request;
   request.volume = message.at("volume").get<std::string>();
   FERRY_TRY(volumes::check_name(request.volume));
-  const auto freeze = message.at("freeze").get<std::string>();
-  if (freeze != "none" && freeze != "refuse")
-    return fail(Code::unsupported, "this Ferry does not have freeze=" + quote(freeze));
-  request.freeze = freeze == "none" ? migration::Freeze::none : migration::Freeze::refuse;
+  FERRY_ASSIGN(request.freeze, freeze_of(message));
   return request;
+}
+
+Result<migration::Terms> terms_of(const json& message) {
+  FERRY_TRY(freeze_of(message));
+  migration::Terms terms = migration::terms_of(message);
+  json understood = json::object();
+  migration::add_to_json(understood, terms);
+  if (understood["compress"] != message.at("compress"))
+    return fail(Code::unsupported, "this Ferry does not have compress=" + quote(message["compress"].dump()));
+  terms.limit = count(message.at("limit"));
+  return terms;
 }
 
 }  // namespace
@@ -172,6 +218,50 @@ Result<sync::Seal> decode_seal(const std::string& text) {
     seal.consistency = message.at("consistency").get<std::string>() == "idle" ? "idle" : "live";
     seal.warning = printable(message.at("warning").get<std::string>(), longest_warning);
     return seal;
+  });
+}
+
+std::string encode_export_request(const migration::TicketRequest& request) {
+  json message = {{"volumes", json::array()}, {"replace", request.replace}, {"dry_run", request.dry_run}};
+  for (const auto& volume : request.volumes)
+    message["volumes"].push_back({{"source", volume.source}, {"target", volume.target}});
+  migration::add_to_json(message, request.terms);
+  return dump(message);
+}
+
+Result<migration::TicketRequest> decode_export_request(const std::string& text) {
+  using migration::TicketRequest;
+  return decode_with<TicketRequest>(text, "request", [](const json& message) -> Result<TicketRequest> {
+    TicketRequest request;
+    request.replace = message.at("replace").get<bool>();
+    request.dry_run = message.at("dry_run").get<bool>();
+    FERRY_ASSIGN(request.terms, terms_of(message));
+    std::set<std::string> targets;
+    for (const auto& volume : message.at("volumes")) {
+      request.volumes.push_back({volume.at("source").get<std::string>(), volume.at("target").get<std::string>()});
+      FERRY_TRY(volumes::check_name(request.volumes.back().source));
+      FERRY_TRY(volumes::check_name(request.volumes.back().target));
+      FERRY_TRY(volumes::check_not_reserved(request.volumes.back().target));
+      if (!targets.insert(request.volumes.back().target).second) throw Mismatch("a volume is there twice");
+    }
+    if (request.volumes.empty() || request.volumes.size() > most_volumes)
+      throw Mismatch("it has no or too many volumes");
+    return request;
+  });
+}
+
+std::string encode_status(const nlohmann::json& status) { return dump(status); }
+
+Result<json> decode_status(const std::string& text) {
+  return decode_with<json>(text, "status", [](const json& message) -> Result<json> {
+    json status = {{"state", printable(message.at("state").get<std::string>(), longest_warning)},
+                   {"migration", known_members(message.at("migration"))},
+                   {"volumes", json::array()}};
+    for (const auto& volume : message.at("volumes")) {
+      if (status["volumes"].size() == most_volumes) throw Mismatch("it has too many volumes");
+      status["volumes"].push_back(known_members(volume));
+    }
+    return status;
   });
 }
 

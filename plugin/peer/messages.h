@@ -54,6 +54,14 @@ Result<SealRequest> decode_seal_request(const std::string& text);
 std::string encode(const sync::Seal& seal);
 Result<sync::Seal> decode_seal(const std::string& text);
 
+/// What an exporting host asks for; the peer is not part of it, and the volumes are named as there and here.
+std::string encode_export_request(const migration::TicketRequest& request);
+Result<migration::TicketRequest> decode_export_request(const std::string& text);
+
+/// The Status of a ticket, to be shown elsewhere: members that are not known are left out, and texts are cut.
+std::string encode_status(const nlohmann::json& status);
+Result<nlohmann::json> decode_status(const std::string& text);
+
 /// An error as a message, and its HTTP status.
 std::string encode(const Error& error);
 int status_of(Code code);

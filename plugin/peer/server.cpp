@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "peer/messages.h"
 #include "transport/body.h"
+#include "transport/http_server.h"
 
 #ifndef FERRY_VERSION
 #define FERRY_VERSION "unknown"
@@ -123,11 +124,13 @@ Server::Server(const migration::Sources& sources, std::string uuid, std::set<Per
                const ServerTimes& times)
     : sources_(sources), uuid_(std::move(uuid)), allowed_(std::move(allowed)), times_(times), sessions_(times.idle) {}
 
+/// As httplib wants a handler.
+auto Server::wrap(Handler handler) {
+  return [this, handler](const httplib::Request& request, httplib::Response& response,
+                         const httplib::ContentReader& read) { serve(handler, request, read, response); };
+}
+
 void Server::add_routes(httplib::Server& routes) {
-  const auto with = [this](Handler handler) {
-    return [this, handler](const httplib::Request& request, httplib::Response& response,
-                           const httplib::ContentReader& read) { serve(handler, request, read, response); };
-  };
   const std::string prefix = path_prefix;
   const std::string source = prefix + "/sources/([0-9a-f]+)";
   routes.set_payload_max_length(longest_request);
@@ -135,14 +138,29 @@ void Server::add_routes(httplib::Server& routes) {
   routes.Get(prefix + "/hello", [this](const httplib::Request&, httplib::Response& response) {
     answer(response, encode(Hello{FERRY_VERSION, uuid_}));
   });
-  routes.Post(prefix + "/describe", with(&Server::describe));
-  routes.Post(prefix + "/sources", with(&Server::open));
-  routes.Post(source + "/manifest", with(&Server::manifest));
-  routes.Post(source + "/content", with(&Server::content));
-  routes.Post(source + "/seal", with(&Server::seal));
-  routes.Delete(source, with(&Server::close));
+  routes.Post(prefix + "/describe", wrap(&Server::describe));
+  routes.Post(prefix + "/sources", wrap(&Server::open));
+  routes.Post(source + "/manifest", wrap(&Server::manifest));
+  routes.Post(source + "/content", wrap(&Server::content));
+  routes.Post(source + "/seal", wrap(&Server::seal));
+  routes.Delete(source, wrap(&Server::close));
+  if (arrivals_ != nullptr) add_export_routes(routes);
   routes.Post(".*", answer_absent);
   routes.Delete(".*", answer_absent);
+}
+
+void Server::receive(migration::Arrivals& arrivals, TurnedLinks& links) {
+  arrivals_ = &arrivals;
+  links_ = &links;
+}
+
+void Server::add_export_routes(httplib::Server& routes) {
+  const std::string one = std::string(path_prefix) + "/exports/([0-9a-f]{32})";
+  routes.Post(one, wrap(&Server::begin_export));
+  routes.Post(one + "/links", wrap(&Server::turn_link));
+  routes.Delete(one, wrap(&Server::end_export));
+  routes.Get(
+      one, [this](const httplib::Request& request, httplib::Response& response) { export_status(request, response); });
 }
 
 void Server::serve(Handler handler, const httplib::Request& request, const httplib::ContentReader& read,
@@ -157,13 +175,27 @@ void Server::serve(Handler handler, const httplib::Request& request, const httpl
 
 Result<> Server::allow(Permission permission) const {
   if (allowed_.contains(permission)) return {};
-  return fail(Code::denied, "this host does not let its peers read its volumes (the plugin's setting ALLOW)");
+  const std::string what = permission == Permission::write ? "write volumes" : "read its volumes";
+  return fail(Code::denied, "this host does not let its peers " + what + " (the plugin's setting ALLOW)");
+}
+
+/// For people.
+std::string Server::who(const httplib::Request& request) const {
+  if (!only_peer_.empty()) return "peer " + only_peer_;
+  return request.remote_addr.empty() ? "a peer behind this host's sshd" : "peer " + request.remote_addr;
+}
+
+Result<> Server::allow_reading(const std::string& volume) const {
+  FERRY_TRY(allow(Permission::read));
+  if (!only_ || only_->contains(volume)) return {};
+  return fail(Code::denied, "volume " + quote(volume) + " is not part of the export");
 }
 
 void Server::describe(const httplib::Request&, const std::string& body, httplib::Response& response) {
   const auto described = [&]() -> Result<migration::VolumeDescription> {
     FERRY_TRY(allow(Permission::read));
     FERRY_ASSIGN(const DescribeRequest wanted, decode_describe_request(body));
+    FERRY_TRY(allow_reading(wanted.of.volume));
     return sources_.describe(wanted.of.volume, wanted.of.freeze, wanted.room);
   }();
   if (!described) return refuse(response, described.error());
@@ -174,10 +206,10 @@ void Server::open(const httplib::Request& request, const std::string& body, http
   const auto opened = [&]() -> Result<std::string> {
     FERRY_TRY(allow(Permission::read));
     FERRY_ASSIGN(const OpenRequest wanted, decode_open_request(body));
+    FERRY_TRY(allow_reading(wanted.volume));
     auto session = std::make_shared<Session>();
     FERRY_ASSIGN(session->volume, sources_.open(wanted.volume, wanted.freeze));
-    const std::string where = request.remote_addr.empty() ? "behind this host's sshd" : "at " + request.remote_addr;
-    spdlog::info("a peer {} reads volume {}", where, wanted.volume);
+    spdlog::info("{} reads volume {}", who(request), wanted.volume);
     return sessions_.add(std::move(session));
   }();
   if (!opened) return refuse(response, opened.error());
@@ -217,6 +249,39 @@ void Server::seal(const httplib::Request& request, const std::string& body, http
 
 void Server::close(const httplib::Request& request, const std::string&, httplib::Response& response) {
   sessions_.close(request.matches[1]);
+  answer(response, "{}");
+}
+
+void Server::begin_export(const httplib::Request& request, const std::string& body, httplib::Response& response) {
+  const auto begun = [&]() -> Result<> {
+    FERRY_TRY(allow(Permission::write));
+    FERRY_ASSIGN(migration::TicketRequest wanted, decode_export_request(body));
+    const std::string host = request.remote_addr.empty() ? "a host behind this one's sshd" : request.remote_addr;
+    wanted.peer = transport::PeerAddress::turned(request.matches[1], host);
+    return arrivals_->begin(request.matches[1], wanted);
+  }();
+  if (!begun) return refuse(response, begun.error());
+  answer(response, "{}");
+}
+
+void Server::turn_link(const httplib::Request& request, const std::string&, httplib::Response& response) {
+  if (auto allowed = allow(Permission::write); !allowed) return refuse(response, allowed.error());
+  answer(response, "{}");
+  transport::HttpServer::hand_over_current_connection(
+      [this, id = request.matches[1].str()](transport::Link link) { links_->add(id, std::move(link)); });
+}
+
+void Server::export_status(const httplib::Request& request, httplib::Response& response) {
+  if (auto allowed = allow(Permission::write); !allowed) return refuse(response, allowed.error());
+  const auto status = arrivals_->status(request.matches[1]);
+  if (!status) return refuse(response, status.error());
+  answer(response, encode_status(*status));
+}
+
+void Server::end_export(const httplib::Request& request, const std::string&, httplib::Response& response) {
+  if (auto allowed = allow(Permission::write); !allowed) return refuse(response, allowed.error());
+  const auto ended = arrivals_->end(request.matches[1]);
+  if (!ended) return refuse(response, ended.error());
   answer(response, "{}");
 }
 

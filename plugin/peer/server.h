@@ -4,12 +4,15 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
 #include "base/result.h"
+#include "migration/arrivals.h"
 #include "migration/sources.h"
 #include "peer/sessions.h"
+#include "peer/turned_links.h"
 
 namespace ferry::peer {
 
@@ -34,6 +37,15 @@ class Server {
   Server(const migration::Sources& sources, std::string uuid, std::set<Permission> allowed,
          const ServerTimes& times = {});
 
+  /// Only these volumes can be read, and only by that peer, which is named for people. As the following, to be called
+  /// before add_routes().
+  void restrict_to(std::set<std::string> volumes, std::string peer) {
+    only_ = std::move(volumes);
+    only_peer_ = std::move(peer);
+  }
+  /// Exports of other hosts begin `arrivals` here, and their links are put into `links`. Both must outlive this object.
+  void receive(migration::Arrivals& arrivals, TurnedLinks& links);
+
   /// Adds the protocol's routes; to be called before `routes` serves. Bodies have 4 MiB at most, whatever is asked for.
   void add_routes(httplib::Server& routes);
 
@@ -45,18 +57,30 @@ class Server {
 
   void serve(Handler handler, const httplib::Request& request, const httplib::ContentReader& read,
              httplib::Response& response);
+  auto wrap(Handler handler);
+  std::string who(const httplib::Request& request) const;
   Result<> allow(Permission permission) const;
+  Result<> allow_reading(const std::string& volume) const;
+  void add_export_routes(httplib::Server& routes);
   void describe(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void open(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void manifest(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void content(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void seal(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void close(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void begin_export(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void turn_link(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void export_status(const httplib::Request& request, httplib::Response& response);
+  void end_export(const httplib::Request& request, const std::string& body, httplib::Response& response);
 
   const migration::Sources& sources_;
   const std::string uuid_;
   const std::set<Permission> allowed_;
   const ServerTimes times_;
+  std::optional<std::set<std::string>> only_;
+  std::string only_peer_;
+  migration::Arrivals* arrivals_ = nullptr;
+  TurnedLinks* links_ = nullptr;
   Sessions sessions_;
 };
 

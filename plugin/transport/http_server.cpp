@@ -158,41 +158,54 @@ void HttpServer::add(Fd socket) {
 }
 
 void HttpServer::run(Connections::iterator connection) {
+  use(connection, [&] {
+    auto stream = open_(connection->socket.get());
+    if (!stream) return;
+    stream->set_timeouts(limits_.timeout, limits_.timeout);
+    if (const auto taker = converse(*stream).taker) taker(Link{take_socket(connection), nullptr, std::move(stream)});
+  });
+}
+
+/// What is made of the connection's socket has gone when this returns, whatever is thrown.
+void HttpServer::use(Connections::iterator connection, const std::function<void()>& conversation) {
   try {
-    if (auto stream = open_(connection->socket.get())) {
-      stream->set_timeouts(limits_.timeout, limits_.timeout);
-      if (const auto taker = converse(*stream)) taker(Link{take_socket(connection), nullptr, std::move(stream)});
-    }
+    conversation();
   } catch (const std::exception& error) {
+    current = {};
     spdlog::error("connection ended by {}", quote(error.what()));
   }
   finish(connection);
 }
 
-void HttpServer::attend(Link link) {
+bool HttpServer::attend(Link link) {
+  bool asked = false;
   const auto connection = [&] {
     const std::lock_guard lock(mutex_);
     connections_.push_back({std::move(link.socket), {}});
     return std::prev(connections_.end());
   }();
-  link.stream->set_timeouts(limits_.timeout, limits_.timeout);
-  converse(*link.stream);
-  link.stream.reset();
-  link.below.reset();
-  finish(connection);
+  use(connection, [&] {
+    const auto below = std::move(link.below);
+    const auto stream = std::move(link.stream);
+    stream->set_timeouts(limits_.timeout, limits_.timeout);
+    asked = converse(*stream).asked;
+  });
+  return asked;
 }
 
-/// Ends with the connection, or returns who takes it.
-std::function<void(Link)> HttpServer::converse(SocketStream& stream) {
+HttpServer::Conversation HttpServer::converse(SocketStream& stream) {
+  Conversation conversation;
   bool closed = false;
   while (!closed && wait_for_request(stream)) {
+    conversation.asked = true;
     current = {&stream, false, {}};
     const bool answered = process(&HttpServer::process_request, stream, closed);
     closed = closed || !answered || current.close || stream.is_broken();
-    auto taker = std::exchange(current, {}).taker;
-    if (!closed && taker) return taker;
+    conversation.taker = std::exchange(current, {}).taker;
+    if (!closed && conversation.taker) return conversation;
   }
-  return {};
+  conversation.taker = nullptr;
+  return conversation;
 }
 
 /// stop_serving() does not break it any more.

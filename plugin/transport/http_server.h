@@ -53,8 +53,8 @@ class HttpServer : public httplib::Server {
   Result<> serve(Fd listening);
 
   /// Instead of serve(), or beside it after that: serves what the peer at the other end of a link asks for, in the
-  /// calling thread, until the link ends or stop_serving() is called.
-  void attend(Link link);
+  /// calling thread, until the link ends or stop_serving() is called. Whether it has asked for anything.
+  bool attend(Link link);
   /// Instead of serve(): makes attend() possible. Called once.
   Result<> serve_nothing();
 
@@ -84,7 +84,12 @@ class HttpServer : public httplib::Server {
   void add(Fd socket);
   void warn(const std::string& message);
   void run(Connections::iterator connection);
-  std::function<void(Link)> converse(SocketStream& stream);
+  void use(Connections::iterator connection, const std::function<void()>& conversation);
+  struct Conversation {
+    bool asked = false;
+    std::function<void(Link)> taker;  ///< of the connection, if it does not end with it
+  };
+  Conversation converse(SocketStream& stream);
   Fd take_socket(Connections::iterator connection);
   bool wait_for_request(const SocketStream& stream) const;
   void finish(Connections::iterator connection);

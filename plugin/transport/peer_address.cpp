@@ -40,6 +40,7 @@ Result<PeerAddress> parse_ssh(std::string_view text) {
 }  // namespace
 
 std::string PeerAddress::text() const {
+  if (way == Way::turned) return endpoint.host;
   return way == Way::tls ? endpoint.text() : std::string(ssh_scheme) + user + "@" + endpoint.text();
 }
 

@@ -12,9 +12,10 @@ namespace ferry::transport {
 /// The TCP port of sshd unless the user says otherwise.
 inline constexpr std::uint16_t default_ssh_port = 22;
 
-/// A peer as users name it: Ferry's own port, or an sshd that leads to Ferry.
+/// A peer as users name it: Ferry's own port, or an sshd that leads to Ferry. Or one that has connected to this host
+/// for an export.
 struct PeerAddress {
-  enum class Way { tls, ssh };
+  enum class Way { tls, ssh, turned };
 
   PeerAddress() = default;
   /// Ferry's own port.
@@ -22,11 +23,20 @@ struct PeerAddress {
   PeerAddress(Way by, std::string login, Endpoint where)
       : way(by), user(std::move(login)), endpoint(std::move(where)) {}
 
+  /// The host of the export of that ID; `host` is its name for people.
+  static PeerAddress turned(std::string id, std::string host) {
+    PeerAddress address(std::move(host), 0);
+    address.way = Way::turned;
+    address.export_id = std::move(id);
+    return address;
+  }
+
   Way way = Way::tls;
-  std::string user;  ///< only with ssh
+  std::string user;       ///< only with ssh
+  std::string export_id;  ///< only if it is the host of an export
   Endpoint endpoint;
 
-  /// "HOST:PORT" or "ssh://USER@HOST:PORT"; parse_peer_address reads it back.
+  /// "HOST:PORT" or "ssh://USER@HOST:PORT"; parse_peer_address reads it back. HOST if it is the host of an export.
   std::string text() const;
   bool operator==(const PeerAddress&) const = default;
 };

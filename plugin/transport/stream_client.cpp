@@ -25,7 +25,8 @@ class StreamClient final : public PeerClient {
     set_write_timeout(30);
   }
 
-  Link release() override {
+  Result<Link> release() override {
+    if (!stream_) return fail(Code::unavailable, host_ + " has ended the connection at once");
     Link link{Fd(std::exchange(socket_.sock, INVALID_SOCKET)), std::move(below_), std::move(stream_)};
     link.stream->set_deadline(std::nullopt);
     return link;

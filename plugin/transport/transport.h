@@ -25,7 +25,8 @@ class PeerClient : public httplib::ClientImpl {
   void set_deadline(std::optional<Deadline> deadline) { deadline_ = deadline; }
 
   /// Takes the connection away from the client, which can do nothing more. Not while a request is under way.
-  virtual Link release() = 0;
+  /// Code::unavailable: there is none any more.
+  virtual Result<Link> release() = 0;
 
  protected:
   std::optional<Deadline> deadline() const { return deadline_; }
@@ -48,11 +49,10 @@ class Transport {
   /// keys differ), Code::unsupported (something else than Ferry answers there), or that of reading the own key.
   virtual Result<Link> open(std::chrono::milliseconds timeout) = 0;
 
-  /// A client on a new connection, as open() makes it. The client is
-  /// that one connection: it is kept alive, and once it is broken every further request fails with
-  /// httplib::Error::Connection (connect again). It sends what it is told (no redirects, no proxy, no compression),
-  /// read and write timeouts are 30 s until the caller sets others. As every httplib client, it runs one request at a
-  /// time; stop() may be called from any thread to abort it.
+  /// A client on a new connection, as open() makes it. The client is that one connection: it is kept alive, and once it
+  /// is broken every further request fails with httplib::Error::Connection (connect again). It sends what it is told
+  /// (no redirects, no proxy, no compression), read and write timeouts are 30 s until the caller sets others. As every
+  /// httplib client, it runs one request at a time; stop() may be called from any thread to abort it.
   Result<std::unique_ptr<PeerClient>> connect(std::chrono::milliseconds timeout);
 
   /// What a failed request on a connected client means, as one sentence that names the peer.

@@ -22,6 +22,12 @@ Result<> check_name(std::string_view name) {
   return {};
 }
 
+Result<> check_not_reserved(std::string_view name) {
+  if (!name.starts_with(arrival_prefix)) return {};
+  return fail(Code::invalid_argument, "names that begin with " + std::string(arrival_prefix) +
+                                          " are those of other hosts' exports; use another one");
+}
+
 bool is_anonymous(std::string_view name) {
   return name.size() == 64 &&
          std::all_of(name.begin(), name.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });

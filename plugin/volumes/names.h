@@ -12,6 +12,12 @@ namespace ferry::volumes {
 /// plugins.
 Result<> check_name(std::string_view name);
 
+/// What the tickets of other hosts' exports begin with; nothing else has such a name.
+inline constexpr std::string_view arrival_prefix = "from-elsewhere-";
+
+/// Refuses what users may not give to a volume or ticket, though it is a name.
+Result<> check_not_reserved(std::string_view name);
+
 /// True for a name that the Engine makes up for an anonymous volume: 64 lower-case hex digits (moby stringid).
 bool is_anonymous(std::string_view name);
 

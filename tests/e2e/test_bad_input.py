@@ -68,7 +68,7 @@ BAD_PEERS = {
 
 # Options and peers of the design that this version does not have, and how the line names them.
 NOT_YET = {name: (options, option(name)) for name, options in {
-    "to": ["to=a", "volume={source}"], "container": ["from=a", "container=x"],
+    "container": ["from=a", "container=x"],
     "move": ["from=a/{source}", "move=true"], "rounds": ["from=a/{source}", "rounds=3"],
     "reclaim": ["reclaim=x"],
     "max-downtime": ["from=a/{source}", "max-downtime=1s"], "strict": ["from=a/{source}", "strict=true"],

@@ -51,7 +51,9 @@ class VolumeServiceTest : public testing::Test {
   migration::LabelKeeper labels_{*catalogue_, client_};
   engine::Tracker tracker_{client_, [] {}};
   volumes::MarkerKeeper marker_{directory_ / "propagated", *catalogue_};
-  VolumeService service_{{*catalogue_, mounts_, trash_, imports_, tickets_, labels_, tracker_, marker_}};
+  migration::Sources sources_{*catalogue_, mounts_, client_, tracker_, directory_.path(), directory_ / "propagated"};
+  migration::Exports exports_{*catalogue_, peers_, sources_};
+  VolumeService service_{{*catalogue_, mounts_, trash_, imports_, tickets_, exports_, labels_, tracker_, marker_}};
 };
 
 TEST_F(VolumeServiceTest, TheLifeOfAPlainVolume) {
@@ -162,7 +164,8 @@ TEST_F(VolumeServiceTest, AQuarantinedVolumeIsListedButNotMounted) {
     const auto catalogue = std::move(*volumes::Catalogue::open(volumes::Layout(copy.path())));
     migration::Imports imports(*catalogue, peers_);
     migration::Tickets tickets({*catalogue, peers_, imports, mounts_, client_, [] {}});
-    VolumeService service({*catalogue, mounts_, trash_, imports, tickets, labels_, tracker_, marker_});
+    migration::Exports exports(*catalogue, peers_, sources_);
+    VolumeService service({*catalogue, mounts_, trash_, imports, tickets, exports, labels_, tracker_, marker_});
     EXPECT_TRUE(service.get("web"));
     EXPECT_EQ(service.list().size(), 1U);
     return service.mount("web", "id");

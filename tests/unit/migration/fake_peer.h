@@ -107,7 +107,12 @@ class FakePeer : public Peer {
 class FakePeers : public PeerFactory {
  public:
   explicit FakePeers(FakeHost& host) : host_(host) {}
+  std::function<std::shared_ptr<Destination>()> on_destination;
   std::shared_ptr<Peer> peer(const transport::PeerAddress&) override { return std::make_shared<FakePeer>(host_); }
+  std::shared_ptr<Destination> destination(const transport::PeerAddress&, const std::string&,
+                                           const std::vector<std::string>&) override {
+    return on_destination();
+  }
 
  private:
   FakeHost& host_;

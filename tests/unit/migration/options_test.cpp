@@ -71,7 +71,8 @@ TEST(Options, APeerBehindAnSshd) {
   const auto ticket = parse_options("tt", {{"from", "ssh://[::1]"}, {"volume", "xx,yy"}});
   ASSERT_TRUE(ticket && ticket->ticket) << ticket.error().message;
   EXPECT_EQ(ticket->ticket->peer.text(), "ssh://root@[::1]:22");
-  for (const auto& peer : {request->import->peer, ticket->ticket->peer, transport::PeerAddress("a", 7766)}) {
+  for (const auto& peer : {request->import->peer, ticket->ticket->peer, transport::PeerAddress("a", 7766),
+                           transport::PeerAddress::turned(std::string(32, 'a'), "10.0.0.1")}) {
     nlohmann::json json;
     add_to_json(json, peer);
     EXPECT_EQ(peer_of(json), peer);
@@ -104,7 +105,9 @@ TEST(Options, Compression) {
 
 TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
   const std::tuple<StringMap, Code, std::vector<std::string>> cases[] = {
-      {{{"size", "1G"}}, Code::invalid_argument, {"unknown option \"size\"", "mode, from, freeze, limit, compress"}},
+      {{{"size", "1G"}},
+       Code::invalid_argument,
+       {"unknown option \"size\"", "mode, from, to, freeze, limit, compress"}},
       {{{"Mode", "ro"}}, Code::invalid_argument, {"unknown option \"Mode\""}},
       {{{"", ""}}, Code::invalid_argument, {"unknown option \"\""}},
       {{{"mode", "rx"}}, Code::invalid_argument, {"mode=", "rx", "mode=rw or mode=ro"}},
@@ -147,8 +150,8 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
 }
 
 TEST(Options, ThoseOfTheDocumentationThatAreStillToComeSaySo) {
-  for (const auto* key : {"to", "container", "move", "reclaim", "force", "max-freeze", "rounds", "max-downtime",
-                          "strict", "layer", "memory", "start", "binds", "shared", "exclude", "rest"}) {
+  for (const auto* key : {"container", "move", "reclaim", "force", "max-freeze", "rounds", "max-downtime", "strict",
+                          "layer", "memory", "start", "binds", "shared", "exclude", "rest"}) {
     const Error refused = refusal({{key, "true"}, {"from", "a"}});
     EXPECT_EQ(refused.code, Code::unsupported) << key;
     EXPECT_THAT(refused.message, AllOf(HasSubstr(std::string("option ") + key), HasSubstr("not in this version")));
@@ -180,6 +183,40 @@ TEST(Options, ATicketNamesVolumesOfAPeer) {
   ASSERT_TRUE(as && as->ticket);
   EXPECT_EQ(as->ticket->volumes.front().target, "copy");
   EXPECT_EQ(parse_options("tt", {{"retry", "xx"}})->retry, "xx");
+}
+
+TEST(Options, AnExportNamesVolumesOfThisHost) {
+  const auto request =
+      parse_options("tt", {{"to", "ssh://ops@b"}, {"volume", "xx,yy"}, {"rename", "xx:tt"}, {"limit", "1M"}});
+  ASSERT_TRUE(request && request->exported) << request.error().message;
+  EXPECT_FALSE(request->ticket || request->import);
+  EXPECT_EQ(request->exported->peer.text(), "ssh://ops@b:22");
+  EXPECT_EQ(request->exported->volumes.front().source, "xx");
+  EXPECT_EQ(request->exported->volumes.front().target, "tt") << "a name of another host";
+  EXPECT_EQ(request->exported->terms.limit, 1'000'000U);
+}
+
+TEST(Options, ASenselessExportIsRefused) {
+  const std::pair<StringMap, const char*> cases[] = {
+      {{{"to", "b"}}, "add volume="},
+      {{{"to", "b"}, {"from", "a"}, {"volume", "xx"}}, "option to: it excludes from="},
+      {{{"to", "b"}, {"volume", "tt"}}, "ticket's own name"},
+      {{{"to", "b/xx"}, {"volume", "xx"}}, "a peer alone; use to=HOST"},
+      {{{"to", ""}, {"volume", "xx"}}, "option to"},
+      {{{"to", "ftp://b"}, {"volume", "xx"}}, "unknown scheme; use to=HOST"},
+      {{{"to", "b"}, {"volume", "xx,yy"}, {"rename", "xx:yy"}}, "would be named yy"},
+      {{{"to", "b"}, {"volume", "xx"}, {"mode", "ro"}}, "option mode"},
+  };
+  for (const auto& [options, part] : cases) {
+    const auto refused = parse_options("tt", options);
+    ASSERT_FALSE(refused) << part;
+    EXPECT_EQ(refused.error().code, Code::invalid_argument);
+    EXPECT_THAT(refused.error().message, HasSubstr(part));
+  }
+  const auto later = parse_options("tt", {{"to", "sftp://b/x.tar"}, {"volume", "xx"}});
+  EXPECT_EQ(later.error().code, Code::unsupported);
+  const auto secret = parse_options("tt", {{"to", "ops:hun/ter2@b"}, {"volume", "xx"}});
+  EXPECT_THAT(secret.error().message, Not(HasSubstr("hun")));
 }
 
 TEST(Options, ASenselessTicketIsRefused) {

@@ -126,6 +126,60 @@ TEST(Messages, EveryMemberIsNeededInItsType) {
         << bad;
 }
 
+migration::TicketRequest export_request() {
+  migration::TicketRequest request;
+  request.volumes = {{"pgdata", "copy"}, {"uploads", "uploads"}};
+  request.terms = {migration::Freeze::none, 1'000'000, sync::Compression::zstd};
+  request.replace = true;
+  return request;
+}
+
+TEST(Messages, AnExportArrivesAsItWasAskedFor) {
+  const auto request = decode_export_request(encode_export_request(export_request()));
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ(encode_export_request(*request), encode_export_request(export_request()));
+  EXPECT_EQ(request->volumes.front().target, "copy");
+  EXPECT_TRUE(request->replace && !request->dry_run);
+}
+
+TEST(Messages, AnExportOfNothingOrOfNoNamesIsRefused) {
+  const auto good = nlohmann::json::parse(encode_export_request(export_request()));
+  const auto with = [&](const nlohmann::json& volumes) {
+    auto bad = good;
+    bad["volumes"] = volumes;
+    return decode_export_request(bad.dump()).has_value();
+  };
+  EXPECT_TRUE(with(good["volumes"]));
+  for (const auto& volumes :
+       {nlohmann::json::array(), nlohmann::json("x"), nlohmann::json::array({{{"source", "../x"}, {"target", "xx"}}}),
+        nlohmann::json::array({{{"source", "xx"}, {"target", "a/b"}}}),
+        nlohmann::json::array({{{"source", "xx"}, {"target", "zz"}}, {{"source", "yy"}, {"target", "zz"}}}),
+        nlohmann::json(1001, {{"source", "xx"}, {"target", "zz"}})})
+    EXPECT_FALSE(with(volumes)) << volumes.dump().substr(0, 100);
+  for (const auto& [key, value] : good.items()) {
+    auto bad = good;
+    bad.erase(key);
+    EXPECT_FALSE(decode_export_request(bad.dump())) << key;
+    bad[key] = "what a later version may have";
+    EXPECT_FALSE(decode_export_request(bad.dump())) << key;
+  }
+}
+
+TEST(Messages, OfAStatusOnlyWhatIsKnownIsTaken) {
+  const nlohmann::json status = {
+      {"state", "done"},
+      {"migration", {{"phase", "done"}, {"unknown", "x"}, {"error", "a\nb\x1b[2J"}}},
+      {"volumes", nlohmann::json::array({{{"name", "xx"}, {"bytes_sent", 7}, {"unknown", nlohmann::json::object()}}})}};
+  const auto decoded = decode_status(encode_status(status));
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_FALSE((*decoded)["migration"].contains("unknown") || (*decoded)["volumes"][0].contains("unknown"));
+  EXPECT_EQ((*decoded)["migration"]["error"], "a\\x0ab\\x1b[2J");
+  EXPECT_EQ((*decoded)["volumes"][0]["bytes_sent"], 7);
+  for (const char* bad :
+       {"[]", "{}", R"({"state":1,"migration":{},"volumes":[]})", R"({"state":"done","migration":{}})"})
+    EXPECT_FALSE(decode_status(bad)) << bad;
+}
+
 TEST(Messages, AVolumeNameInARequestIsChecked) {
   for (const char* name : {"", "..", "../x", "a/b", "/etc"})
     EXPECT_FALSE(decode_open_request(encode(OpenRequest{name, migration::Freeze::none}))) << name;

@@ -1,0 +1,277 @@
+#include "migration/export_job.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "base/time.h"
+
+namespace ferry::migration {
+
+namespace {
+
+constexpr std::chrono::milliseconds begin_time{30'000};
+constexpr std::chrono::milliseconds ask_time{10'000};
+constexpr std::chrono::milliseconds end_time{4000};
+constexpr std::chrono::milliseconds ask_pause{250};
+constexpr std::chrono::milliseconds first_pause{1000};
+constexpr std::chrono::milliseconds longest_pause{60'000};
+
+/// What is known before the destination has said anything.
+nlohmann::json first_volumes(const ExportPlan& plan) {
+  auto volumes = nlohmann::json::array();
+  for (const auto& volume : plan.request.volumes)
+    volumes.push_back({{"name", volume.target}, {"source", volume.source}, {"state", "waiting"}});
+  return volumes;
+}
+
+nlohmann::json first_status(const volumes::Catalogue& catalogue, const std::string& name, const ExportPlan& plan) {
+  const auto record = catalogue.find(name);
+  if (record && record->migration.is_object() && record->migration.contains("migration")) return record->migration;
+  return new_export_status(plan);
+}
+
+}  // namespace
+
+nlohmann::json to_json(const ExportPlan& plan) {
+  auto volumes = nlohmann::json::array();
+  for (const auto& volume : plan.request.volumes)
+    volumes.push_back({{"source", volume.source}, {"target", volume.target}});
+  nlohmann::json json = {
+      {"export", plan.id},   {"volumes", volumes}, {"replace", plan.request.replace}, {"dry_run", plan.request.dry_run},
+      {"begun", plan.begun}, {"told", plan.told}};
+  add_to_json(json, plan.request.peer);
+  add_to_json(json, plan.request.terms);
+  return json;
+}
+
+Result<ExportPlan> export_plan(const nlohmann::json& json) {
+  try {
+    ExportPlan plan;
+    plan.id = json.at("export").get<std::string>();
+    plan.request.peer = peer_of(json);
+    plan.request.terms = terms_of(json);
+    plan.request.replace = json.at("replace").get<bool>();
+    plan.request.dry_run = json.at("dry_run").get<bool>();
+    plan.begun = json.at("begun").get<bool>();
+    plan.told = json.at("told").get<bool>();
+    for (const auto& volume : json.at("volumes"))
+      plan.request.volumes.push_back({volume.at("source").get<std::string>(), volume.at("target").get<std::string>()});
+    return plan;
+  } catch (const nlohmann::json::exception& error) {
+    return fail(Code::corrupt, std::string("the stored ticket cannot be read: ") + error.what());
+  }
+}
+
+nlohmann::json new_export_status(const ExportPlan& plan) {
+  const nlohmann::json migration = {{"id", random_uuid()},
+                                    {"role", "export"},
+                                    {"peer", plan.request.peer.text()},
+                                    {"phase", "connecting"},
+                                    {"dirty_bytes", nullptr},
+                                    {"predicted_downtime_ms", nullptr},
+                                    {"downtime_ms", nullptr},
+                                    {"started", now_rfc3339()},
+                                    {"finished", nullptr},
+                                    {"verified", false},
+                                    {"consistency", nullptr},
+                                    {"digest", nullptr},
+                                    {"error", nullptr},
+                                    {"warnings", nlohmann::json::array()}};
+  return {{"state", "exporting"}, {"migration", migration}, {"volumes", first_volumes(plan)}};
+}
+
+ExportJob::ExportJob(volumes::Catalogue& catalogue, std::string name, ExportPlan plan,
+                     std::shared_ptr<Destination> destination)
+    : catalogue_(catalogue),
+      name_(std::move(name)),
+      plan_(std::move(plan)),
+      first_(first_status(catalogue, name_, plan_)),
+      destination_(std::move(destination)),
+      has_outcome_(first_["state"] != "exporting"),
+      shown_(first_) {}
+
+std::shared_ptr<Destination> ExportJob::destination() const {
+  const std::lock_guard guard(mutex_);
+  return destination_;
+}
+
+void ExportJob::start() {
+  const std::lock_guard guard(thread_mutex_);
+  if (!stopping_) thread_ = std::thread([this] { run(); });
+}
+
+void ExportJob::stop_soon() {
+  {
+    const std::lock_guard guard(mutex_);  // pause() looks at it with this lock held
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  if (const auto destination = this->destination()) destination->abort();
+}
+
+void ExportJob::abandon() {
+  stop_soon();
+  const std::lock_guard guard(thread_mutex_);
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<> ExportJob::withdraw() {
+  const auto destination = this->destination();
+  if (!destination) return {};
+  auto ended = destination->end(end_time);
+  const std::lock_guard guard(mutex_);
+  if (!ended && ended.error().code == Code::busy && !has_outcome_) return ended;
+  if (!ended)
+    spdlog::warn("ticket {} is removed here, and at the destination once it has not heard of this host for a day: {}",
+                 name_, ended.error().message);
+  return {};
+}
+
+/// False if it is to end.
+bool ExportJob::pause(std::chrono::milliseconds duration) {
+  std::unique_lock lock(mutex_);
+  return !changed_.wait_for(lock, duration, [this] { return stopping_.load(); });
+}
+
+void ExportJob::note(const Error& error) {
+  const std::lock_guard guard(mutex_);
+  if (trouble_ != error.message) spdlog::warn("ticket {} waits: {}", name_, error.message);
+  trouble_ = error.message;
+}
+
+void ExportJob::run() {
+  const auto destination = this->destination();
+  const bool has_outcome = [&] {
+    const std::lock_guard guard(mutex_);
+    return has_outcome_;
+  }();
+  if (!has_outcome) {
+    const auto done = follow(*destination);
+    if (stopping_) return;
+    end(done);
+  }
+  if (stopping_) return;
+  destination->abort();
+  if (!tell_end(*destination)) return;
+  const std::lock_guard guard(mutex_);
+  destination_.reset();  // the last but the one above, which ends without the lock held
+}
+
+Result<> ExportJob::store(const std::function<void(volumes::VolumeRecord&)>& change) {
+  while (true) {
+    auto stored = catalogue_.update(name_, change);
+    if (stored || stored.error().code == Code::not_found) return stored;
+    note(stored.error());
+    if (!pause(first_pause)) return fail(Code::cancelled, "cancelled");
+  }
+}
+
+/// Has the destination take it on, or go on reading.
+Result<> ExportJob::begin(Destination& destination) {
+  if (plan_.begun) return destination.offer();
+  FERRY_TRY(destination.begin(plan_.request, begin_time));
+  plan_.begun = true;
+  return store([this](volumes::VolumeRecord& record) { record.import = to_json(plan_); });
+}
+
+/// Until the destination says that it is done. It may go away and come back meanwhile, as may this process.
+Result<> ExportJob::follow(Destination& destination) {
+  bool begun = false;
+  while (!stopping_) {
+    const auto there = begun ? destination.status(ask_time) : Result<nlohmann::json>();
+    const auto outcome = begun ? Result<>() : begin(destination);
+    const Error* error = !outcome ? &outcome.error() : !there ? &there.error() : nullptr;
+    if (error != nullptr && error->code == Code::unavailable) {
+      note(*error);
+      if (!pause(first_pause)) break;
+      continue;
+    }
+    if (error != nullptr && begun && error->code == Code::not_found)
+      return fail(Code::cancelled, "it was cancelled at " + plan_.request.peer.text());
+    if (error != nullptr) return tl::unexpected(*error);
+    if (!begun) {
+      begun = true;
+      continue;
+    }
+    show(*there);
+    const std::string state = (*there)["state"];
+    if (state == "done") return {};
+    if (state == "failed") {
+      const auto& why = (*there)["migration"].value("error", nlohmann::json());
+      return fail(Code::io,
+                  this->there() + (why.is_string() ? why.get<std::string>() : "it does not say why it failed"));
+    }
+    if (!pause(ask_pause)) break;
+  }
+  return fail(Code::cancelled, "cancelled");
+}
+
+/// Of its volumes only those that were asked for.
+void ExportJob::show(const nlohmann::json& there) {
+  const std::lock_guard guard(mutex_);
+  trouble_.clear();
+  shown_ = first_;
+  shown_["migration"].update(there["migration"]);
+  for (auto& shown : shown_["volumes"])
+    for (const auto& volume : there["volumes"])
+      if (volume.value("name", nlohmann::json()) == shown["name"]) shown.update(volume);
+}
+
+/// Writes the outcome into the ticket's record.
+void ExportJob::end(const Result<>& done) {
+  if (done)
+    spdlog::info("ticket {} to {} is done", name_, plan_.request.peer.text());
+  else
+    spdlog::error("ticket {} to {} failed: {}", name_, plan_.request.peer.text(), done.error().message);
+  const char* state = done ? "done" : "failed";
+  nlohmann::json status;
+  {
+    const std::lock_guard guard(mutex_);
+    status = shown_;
+  }
+  status["state"] = state;
+  auto& migration = status["migration"];
+  migration["phase"] = state;
+  migration["finished"] = now_rfc3339();
+  migration["eta_s"] = done ? nlohmann::json(0) : nlohmann::json(nullptr);
+  migration["error"] = done ? nlohmann::json(nullptr) : nlohmann::json(done.error().message);
+  if (!done)
+    for (auto& volume : status["volumes"]) volume["state"] = state;
+  const auto stored = store([&](volumes::VolumeRecord& record) {
+    record.state = done ? volumes::State::done : volumes::State::failed;
+    record.migration = status;
+  });
+  if (!stored) return;
+  const std::lock_guard guard(mutex_);
+  trouble_.clear();
+  has_outcome_ = true;
+  shown_ = std::move(status);
+}
+
+/// Only once its outcome is on disk: until then the destination's word for it is needed. False: it is to end first.
+bool ExportJob::tell_end(Destination& destination) {
+  auto interval = first_pause;
+  while (true) {
+    const auto told = destination.end(end_time);
+    if (!told && told.error().code != Code::unavailable)
+      spdlog::warn("ticket {}: the destination keeps its own: {}", name_, told.error().message);
+    if (told || told.error().code != Code::unavailable) break;
+    if (!pause(interval)) return false;
+    interval = std::min(interval * 2, longest_pause);
+  }
+  plan_.told = true;
+  return store([this](volumes::VolumeRecord& record) { record.import = to_json(plan_); }).has_value();
+}
+
+nlohmann::json ExportJob::status() const {
+  const auto destination = this->destination();
+  const std::string connection = destination ? destination->trouble() : std::string();
+  const std::lock_guard guard(mutex_);
+  nlohmann::json status = shown_;
+  const std::string& trouble = trouble_.empty() ? connection : trouble_;
+  if (!has_outcome_ && !trouble.empty()) status["migration"]["error"] = trouble;
+  return status;
+}
+
+}  // namespace ferry::migration

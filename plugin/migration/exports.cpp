@@ -1,0 +1,134 @@
+#include "migration/exports.h"
+
+#include "base/log.h"
+#include "base/random.h"
+#include "base/time.h"
+
+namespace ferry::migration {
+
+namespace {
+
+/// Below the 5 s that a create may take, altogether.
+constexpr std::chrono::milliseconds look_time{1000};
+constexpr std::chrono::milliseconds begin_time{4500};
+constexpr std::chrono::milliseconds end_time{700};
+constexpr std::uint64_t most_bytes = INT64_MAX;
+
+std::vector<std::string> sources_of(const TicketRequest& request) {
+  std::vector<std::string> names;
+  for (const auto& volume : request.volumes) names.push_back(volume.source);
+  return names;
+}
+
+}  // namespace
+
+bool Exports::is_one(const volumes::VolumeRecord& ticket) {
+  return ticket.kind == volumes::Kind::ticket && ticket.import.is_object() && ticket.import.contains("export");
+}
+
+void Exports::resume() {
+  for (const auto& record : catalogue_.list()) {
+    if (!is_one(*record)) continue;
+    auto plan = export_plan(record->import);
+    if (!plan) {
+      spdlog::error("ticket {}: {}", record->name, plan.error().message);
+      continue;
+    }
+    if (plan->told) continue;
+    spdlog::info("carrying on ticket {} to {}", record->name, plan->request.peer.text());
+    auto destination = peers_.destination(plan->request.peer, plan->id, sources_of(plan->request));
+    start(record->name, std::move(*plan), std::move(destination));
+  }
+}
+
+/// The destination looks at them, too; but what can be said here at once is said more plainly.
+Result<> Exports::check_volumes(const TicketRequest& request) const {
+  const Deadline deadline = after(look_time);
+  for (const auto& volume : request.volumes) {
+    if (SteadyClock::now() > deadline) break;
+    FERRY_TRY(sources_.describe(volume.source, request.terms.freeze, most_bytes));
+  }
+  return {};
+}
+
+Result<> Exports::begin(const std::string& name, const TicketRequest& request) {
+  if (catalogue_.find(name)) return fail(Code::already_exists, "volume " + name + " exists already");
+  const Deadline deadline = after(begin_time);
+  FERRY_TRY(check_volumes(request));
+  ExportPlan plan{request, random_hex(16)};
+  auto destination = peers_.destination(request.peer, plan.id, sources_of(request));
+  // First: an export that the destination has taken on must be known here.
+  volumes::VolumeRecord record;
+  record.name = name;
+  record.kind = volumes::Kind::ticket;
+  record.created = now_rfc3339();
+  record.state = volumes::State::importing;
+  record.import = to_json(plan);
+  record.migration = new_export_status(plan);  // a restart keeps its id
+  FERRY_TRY(catalogue_.create(std::move(record)));
+  auto begun = destination->begin(request, left_until(deadline) - end_time);
+  if (begun) {
+    plan.begun = true;
+    begun = catalogue_.update(name, [&](volumes::VolumeRecord& next) { next.import = to_json(plan); });
+  }
+  if (!begun) {
+    if (auto ended = destination->end(end_time); !ended)
+      spdlog::warn("{} may have begun an export that was given up: {}", request.peer.text(), ended.error().message);
+    if (auto removed = catalogue_.remove(name); !removed) spdlog::error("{}", removed.error().message);
+    return begun;
+  }
+  start(name, std::move(plan), std::move(destination));
+  return {};
+}
+
+void Exports::start(const std::string& name, ExportPlan plan, std::shared_ptr<Destination> destination) {
+  const auto job = std::make_shared<ExportJob>(catalogue_, name, std::move(plan), std::move(destination));
+  {
+    const std::lock_guard guard(mutex_);
+    if (stopping_) return;
+    jobs_[name] = job;
+  }
+  job->start();
+}
+
+Exports::Job Exports::find(const std::string& name) const {
+  const std::lock_guard guard(mutex_);
+  const auto it = jobs_.find(name);
+  return it == jobs_.end() ? nullptr : it->second;
+}
+
+Result<> Exports::cancel(const std::string& name) {
+  const auto one_at_a_time = names_.lock(name);
+  const Job job = find(name);
+  if (!job) return {};
+  job->abandon();
+  if (auto withdrawn = job->withdraw(); !withdrawn) {  // it goes on
+    const auto record = catalogue_.find(name);
+    FERRY_ASSIGN(ExportPlan plan, export_plan(record ? record->import : nlohmann::json()));
+    auto destination = peers_.destination(plan.request.peer, plan.id, sources_of(plan.request));
+    start(name, std::move(plan), std::move(destination));
+    return withdrawn;
+  }
+  const std::lock_guard guard(mutex_);
+  jobs_.erase(name);
+  return {};
+}
+
+void Exports::abandon_all() {
+  std::map<std::string, Job> jobs;
+  {
+    const std::lock_guard guard(mutex_);
+    stopping_ = true;
+    jobs = jobs_;
+  }
+  for (const auto& [name, job] : jobs) job->stop_soon();
+  for (const auto& [name, job] : jobs) job->abandon();
+}
+
+nlohmann::json Exports::status(const volumes::VolumeRecord& ticket) const {
+  if (const Job job = find(ticket.name)) return job->status();
+  if (ticket.migration.is_object()) return ticket.migration;
+  return {{"state", to_string(ticket.state)}};
+}
+
+}  // namespace ferry::migration

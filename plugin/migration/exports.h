@@ -1,0 +1,57 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/keyed_mutex.h"
+#include "migration/export_job.h"
+#include "migration/peer.h"
+#include "migration/sources.h"
+#include "volumes/catalogue.h"
+
+namespace ferry::migration {
+
+/// The tickets of this host that export volumes. The destination does the work, see Arrivals; what counts as done is
+/// what it says. Thread-safe.
+class Exports {
+ public:
+  /// The references must outlive this object.
+  Exports(volumes::Catalogue& catalogue, PeerFactory& peers, const Sources& sources)
+      : catalogue_(catalogue), peers_(peers), sources_(sources) {}
+
+  /// Whether the ticket is an export's.
+  static bool is_one(const volumes::VolumeRecord& ticket);
+
+  /// Carries on those that a restart interrupted. To be called before volumes are served.
+  void resume();
+
+  /// Checks within 5 s all that can be known at once, at both ends, adds the ticket in State::importing and starts it.
+  Result<> begin(const std::string& name, const TicketRequest& request);
+
+  /// Before its record is removed: what is not decided is cancelled at the destination, too, if that can be reached.
+  /// Code::busy: it is decided.
+  Result<> cancel(const std::string& name);
+  void abandon_all();
+
+  nlohmann::json status(const volumes::VolumeRecord& ticket) const;  ///< its whole Status
+
+ private:
+  using Job = std::shared_ptr<ExportJob>;
+  Job find(const std::string& name) const;
+  Result<> check_volumes(const TicketRequest& request) const;
+  Result<> ask(const std::string& name, ExportPlan& plan, Destination& destination);
+  void start(const std::string& name, ExportPlan plan, std::shared_ptr<Destination> destination);
+
+  volumes::Catalogue& catalogue_;
+  PeerFactory& peers_;
+  const Sources& sources_;
+  KeyedMutex names_;  // held while one is cancelled
+  mutable std::mutex mutex_;
+  bool stopping_ = false;            // protected by mutex_
+  std::map<std::string, Job> jobs_;  // protected by mutex_: running and ended ones
+};
+
+}  // namespace ferry::migration

@@ -1,0 +1,187 @@
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <thread>
+
+#include "migration/arrivals.h"
+#include "migration/exports.h"
+#include "peer/client.h"
+#include "peer/offer.h"
+#include "peer/server.h"
+#include "support/temporary_directory.h"
+#include "transport/tls_server.h"
+#include "transport/tls_transport.h"
+
+namespace ferry::peer {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::HasSubstr;
+
+/// Both ends of exports, with the network between them, but without a Docker Engine.
+class Host {
+ public:
+  Host(const fs::path& root, const transport::KeyFile& keys)
+      : catalogue(std::move(*volumes::Catalogue::open(volumes::Layout(root)))),
+        client_(root / "no-engine.sock"),
+        tracker_(client_, [] {}),
+        mounts_(root / "propagated", root / "scratch"),
+        sources(*catalogue, mounts_, client_, tracker_, root, root / "propagated"),
+        peers_(make_peer_factory(keys, "", ExportEnds{sources, catalogue->uuid(), links_})),
+        imports_(*catalogue, *peers_),
+        tickets({*catalogue, *peers_, imports_, mounts_, client_, [] {}}),
+        exports(*catalogue, *peers_, sources),
+        arrivals_(*catalogue, tickets,
+                  {[this](const std::string& name, const migration::TicketRequest& asked) {
+                     return tickets.begin(name, asked);
+                   },
+                   [this](const std::string& name) -> Result<> {
+                     FERRY_TRY(tickets.cancel(name));
+                     return catalogue->remove(name);
+                   }}),
+        server_(sources, catalogue->uuid(), {Permission::write}),
+        tls_(keys, 0, "127.0.0.1") {
+    server_.receive(arrivals_, links_);
+    server_.add_routes(tls_.routes());
+    const auto started = tls_.start();
+    EXPECT_TRUE(started) << started.error().message;
+  }
+  ~Host() { stop(); }
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
+  /// As main.cpp does.
+  void stop() {
+    links_.stop();
+    tls_.stop();
+    exports.abandon_all();
+    tickets.abandon_all();
+  }
+  void add(const std::string& name) {
+    volumes::VolumeRecord record;
+    record.name = name;
+    record.created = "2026-11-22T17:05:09Z";
+    record.lineage = "lineage of " + name;
+    ASSERT_TRUE(catalogue->create(record));
+    std::ofstream(catalogue->layout().data(name) / "file") << name;
+  }
+  std::uint16_t port() const { return tls_.port(); }
+
+  const std::unique_ptr<volumes::Catalogue> catalogue;
+
+ private:
+  engine::Client client_;
+  engine::Tracker tracker_;
+  volumes::Mounts mounts_;
+  TurnedLinks links_;
+
+ public:
+  const migration::Sources sources;
+
+ private:
+  const std::unique_ptr<migration::PeerFactory> peers_;
+  migration::Imports imports_;
+
+ public:
+  migration::Tickets tickets;
+  migration::Exports exports;
+
+ private:
+  migration::Arrivals arrivals_;
+  Server server_;
+  transport::TlsServer tls_;
+};
+
+class ExportTest : public testing::Test {
+ protected:
+  ExportTest() { EXPECT_TRUE(keys_.ensure()); }
+
+  migration::TicketRequest request(const std::vector<std::string>& names) const {
+    migration::TicketRequest request;
+    request.peer = {"127.0.0.1", there_.port()};
+    for (const auto& name : names) request.volumes.push_back({name, name});
+    return request;
+  }
+  nlohmann::json wait(const std::string& ticket) {
+    const auto status = [&] { return here_.exports.status(*here_.catalogue->find(ticket)); };
+    const Deadline deadline = after(seconds(30));
+    while (status()["state"] == "exporting" && SteadyClock::now() < deadline)
+      std::this_thread::sleep_for(milliseconds(5));
+    return status();
+  }
+
+  test::TemporaryDirectory directory_;
+  transport::KeyFile keys_{directory_ / "key"};
+  Host here_{directory_ / "here", keys_};
+  Host there_{directory_ / "there", keys_};
+};
+
+TEST_F(ExportTest, ManyVolumesNeedNoMoreLinksThanOne) {
+  std::vector<std::string> names;
+  for (int i = 10; i < 30; ++i) {
+    names.push_back("v" + std::to_string(i));
+    here_.add(names.back());
+  }
+  const auto begun = here_.exports.begin("ticket", request(names));
+  ASSERT_TRUE(begun) << begun.error().message;
+  const auto status = wait("ticket");
+  ASSERT_EQ(status["state"], "done") << status.dump(2);
+  for (const auto& name : names) {
+    std::string content;
+    std::ifstream(there_.catalogue->layout().data(name) / "file") >> content;
+    EXPECT_EQ(content, name);
+  }
+}
+
+TEST_F(ExportTest, OnlyItsVolumesCanBeRead) {
+  here_.add("pg");
+  here_.add("secret");
+  Offer offer(transport::make_tls_transport({"127.0.0.1", there_.port()}, keys_), std::string(32, 'a'), here_.sources,
+              here_.catalogue->uuid(), {"pg"});
+  ASSERT_TRUE(offer.start());
+  // Asked as the destination would: by a ticket that names what is not offered.
+  auto wanted = request({"pg", "secret"});
+  wanted.peer = transport::PeerAddress::turned(std::string(32, 'a'), "here");
+  const auto begun = there_.tickets.begin("ticket", wanted);
+  ASSERT_FALSE(begun);
+  EXPECT_EQ(begun.error().code, Code::denied);
+  EXPECT_THAT(begun.error().message, HasSubstr("secret"));
+}
+
+TEST_F(ExportTest, ItCanBeStoppedAtAnyInstant) {
+  here_.add("pg");
+  for (int i = 0; i < 20; ++i) {
+    Offer offer(transport::make_tls_transport({"127.0.0.1", there_.port()}, keys_), std::string(32, 'a'), here_.sources,
+                here_.catalogue->uuid(), {"pg"});
+    std::thread starts([&] { (void)offer.start(); });
+    std::thread stops([&] { offer.stop(); });
+    std::this_thread::sleep_for(milliseconds(i));
+    offer.stop();
+    starts.join();
+    stops.join();
+  }
+}
+
+TEST_F(ExportTest, ADestinationThatEndsEveryConnectionIsTrouble) {
+  transport::TlsServer hostile(keys_, 0, "127.0.0.1");
+  std::atomic<int> asked{0};
+  hostile.routes().Post(".*", [&](const httplib::Request&, httplib::Response& response) {
+    ++asked;
+    response.set_header("Connection", "close");
+    response.set_content("{}", "application/json");
+  });
+  ASSERT_TRUE(hostile.start());
+  Offer offer(transport::make_tls_transport({"127.0.0.1", hostile.port()}, keys_), std::string(32, 'a'), here_.sources,
+              here_.catalogue->uuid(), {"pg"});
+  ASSERT_TRUE(offer.start());
+  const Deadline deadline = after(seconds(20));
+  while (offer.trouble().empty() && SteadyClock::now() < deadline) std::this_thread::sleep_for(milliseconds(5));
+  EXPECT_THAT(offer.trouble(), HasSubstr("ended the connection"));
+  EXPECT_LE(asked, 20) << "it is asked again only after a pause";
+  offer.stop();
+}
+
+}  // namespace
+}  // namespace ferry::peer
