@@ -148,11 +148,13 @@ void Catalogue::list_quarantined(const std::string& name, const std::string& rea
   publish(std::move(record));
 }
 
-// A ready record beside a staging directory is a commit that a crash interrupted: see commit_staging.
+// A ready record beside a staging directory is a commit that a crash interrupted: see commit_staging. The journal is
+// then of what has come; beside an update's directory it is the update's, which is carried on with it.
 Result<> Catalogue::finish_commit(const VolumeRecord& record) {
   if (record.state != State::ready) return {};
   if (!has_directory(layout_.data(record.name)) && has_directory(layout_.staging(record.name)))
     FERRY_TRY(rename_durably(layout_.staging(record.name), layout_.data(record.name)));
+  if (has_directory(layout_.update(record.name))) return {};
   std::error_code ignored;
   fs::remove(layout_.journal(record.name), ignored);
   return {};
