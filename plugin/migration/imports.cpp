@@ -30,6 +30,7 @@ volumes::VolumeRecord new_record(const std::string& name, const CreateRequest& r
   record.labels_pending = true;
   record.import = to_json(*request.import);
   record.import["uuid"] = peer_uuid;
+  record.import["instance"] = source.instance;
   record.migration = new_import_status(*request.import);
   if (!source.labels_known)
     record.migration["warnings"].push_back(

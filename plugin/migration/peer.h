@@ -27,6 +27,7 @@ struct VolumeDescription {
   volumes::StringMap options;
   bool labels_known = true;  ///< false: that host has no Docker Engine to ask
   std::uint64_t bytes = 0;   ///< a lower bound of its content, 0 unless it may matter (see Peer::describe)
+  std::string instance{};    ///< of a local volume: no other of its name has it; empty: it is not known
 };
 
 /// A source volume that a peer has opened for this host.

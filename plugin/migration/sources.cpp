@@ -32,6 +32,17 @@ std::uint64_t inode_of(const fs::path& path) {
   return ::lstat(path.c_str(), &info) == 0 ? info.st_ino : 0;
 }
 
+/// Which directory it is: one that is made at the same place later has another inode or another time of birth.
+std::string instance_of(const fs::path& path) {
+  struct statx info {};
+  if (::statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &info) != 0) return {};
+  if ((info.stx_mask & STATX_INO) == 0) return {};
+  std::string instance = std::to_string(info.stx_ino);
+  if ((info.stx_mask & STATX_BTIME) != 0)
+    instance += "-" + std::to_string(info.stx_btime.tv_sec) + "." + std::to_string(info.stx_btime.tv_nsec);
+  return instance;
+}
+
 bool holds_nothing(const fs::path& directory) {
   std::error_code failed;
   return fs::is_empty(directory, failed) && !failed;
@@ -95,6 +106,7 @@ Result<Sources::Located> Sources::locate_local(const std::string& volume) const 
   FERRY_ASSIGN(located.path, visible_path(known->mountpoint));
   located.description.volume = volume;
   located.description.driver = "local";
+  located.description.instance = instance_of(located.path);
   located.description.labels = std::move(known->labels);
   located.description.options = std::move(known->options);
   return located;

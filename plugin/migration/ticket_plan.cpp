@@ -13,6 +13,7 @@ nlohmann::json to_json(const TicketVolume& volume) {
           {"action", volume.action},
           {"mode", to_string(source.mode)},
           {"lineage", source.lineage},
+          {"instance", source.instance},
           {"epoch", source.epoch},
           {"labels", source.labels},
           {"options", source.options},
@@ -28,6 +29,7 @@ TicketVolume ticket_volume(const nlohmann::json& json) {
   source.volume = json.at("source").get<std::string>();
   source.mode = json.at("mode") == "ro" ? volumes::Mode::ro : volumes::Mode::rw;
   source.lineage = json.at("lineage").get<std::string>();
+  source.instance = json.value("instance", "");
   source.epoch = json.at("epoch").get<std::uint64_t>();
   source.labels = json.at("labels").get<volumes::StringMap>();
   source.options = json.at("options").get<volumes::StringMap>();
@@ -86,6 +88,7 @@ nlohmann::json new_ticket_status(const TicketPlan& plan) {
 nlohmann::json import_of(const TicketPlan& plan, const TicketVolume& volume, const std::string& ticket) {
   auto import = to_json(request_of(plan, volume));
   import["uuid"] = plan.peer_uuid;
+  import["instance"] = volume.source.instance;
   import["ticket"] = ticket;
   return import;
 }

@@ -32,9 +32,13 @@ bool is_running(const volumes::VolumeRecord& record) {
 /// A copy of the volume that the peer has now, or of what it is a copy of.
 bool same_lineage(const volumes::VolumeRecord& record, const TicketPlan& plan, const TicketVolume& volume) {
   if (!volume.source.lineage.empty()) return volume.source.lineage == record.lineage;
-  // A local volume has none; then it is the one of that name at that host.
-  return record.import.is_object() && record.import.value("uuid", "") == plan.peer_uuid &&
-         record.import.value("volume", "") == volume.source.volume;
+  // A local volume has none; then it is the one of that name at that host, unless that was made anew since.
+  const auto& import = record.import;
+  if (!import.is_object() || import.value("uuid", "") != plan.peer_uuid ||
+      import.value("volume", "") != volume.source.volume)
+    return false;
+  const std::string before = import.value("instance", "");
+  return before.empty() || volume.source.instance.empty() || before == volume.source.instance;
 }
 
 std::string why(const volumes::VolumeRecord& record) {

@@ -132,6 +132,7 @@ std::string encode(const migration::VolumeDescription& description) {
   return dump({{"volume", description.volume},
                {"driver", description.driver},
                {"lineage", description.lineage},
+               {"instance", description.instance},
                {"epoch", description.epoch},
                {"mode", volumes::to_string(description.mode)},
                {"labels", description.labels},
@@ -148,6 +149,7 @@ Result<migration::VolumeDescription> decode_description(const std::string& text)
         description.volume = short_string(message.at("volume"), 255);
         description.driver = short_string(message.at("driver"), 64);
         description.lineage = short_string(message.at("lineage"), 64);
+        description.instance = short_string(message.value("instance", ""), 64);  // earlier versions have none
         description.epoch = count(message.at("epoch"));
         const auto mode = volumes::parse_mode(message.at("mode").get<std::string>());
         if (!mode) return fail(Code::corrupt, "the peer's description of a volume has an unknown mode");

@@ -15,7 +15,7 @@ TEST(TicketPlan, SurvivesItsRecord) {
   TicketVolume volume;
   volume.target = "copy";
   volume.action = "update";
-  volume.source = {"pg", "ferry", "lineage", 3, volumes::Mode::ro, {{"l", "1"}}, {{"o", "2"}}, false, 0};
+  volume.source = {"pg", "ferry", "lineage", 3, volumes::Mode::ro, {{"l", "1"}}, {{"o", "2"}}, false, 0, "17-1"};
   plan.volumes = {volume};
   plan.committing = nlohmann::json::array({{{"digest", "d"}}});
   plan.planned = {true};
@@ -239,6 +239,26 @@ TEST_F(TicketsTest, AFailedImportIsStartedAgain) {
   EXPECT_EQ(tickets_->status(*catalogue_->find("t1"))["state"], "done");
   EXPECT_EQ(*read_file(data("pg") / "file"), "one");
   EXPECT_EQ(tickets_->begin_retry("t2", "pg").error().code, Code::invalid_argument);
+}
+
+/// A local volume has no lineage, and another one may have its name by now.
+TEST_F(TicketsTest, ALocalVolumeThatWasMadeAnewIsAnotherOne) {
+  host_.description.driver = "local";
+  host_.description.lineage = "";
+  host_.description.instance = "17-1";
+  EXPECT_EQ(run("first", request_)["state"], "done");
+  write("two");
+  std::this_thread::sleep_for(settling);
+  EXPECT_EQ(run("again", request_)["state"], "done");
+  host_.description.instance = "";  // a peer that does not tell
+  EXPECT_EQ(run("earlier-version", request_)["state"], "done");
+  host_.description.instance = "17-1";
+  EXPECT_EQ(run("once-more", request_)["state"], "done");
+  host_.description.instance = "17-2";
+  const auto begun = tickets_->begin("other", request_);
+  ASSERT_FALSE(begun);
+  EXPECT_EQ(begun.error().code, Code::already_exists);
+  EXPECT_THAT(begun.error().message, testing::HasSubstr("replace=true"));
 }
 
 }  // namespace
