@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <map>
 #include <memory>
 #include <set>
 #include <unordered_map>
@@ -18,6 +17,8 @@
 #include "base/fd.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "sync/directories.h"
+#include "sync/wire.h"
 
 namespace ferry::sync {
 
@@ -70,13 +71,18 @@ Result<> set_xattrs(const Entry& entry, Set set, Remove remove) {
   return set_all();
 }
 
+/// Those whose values are not just stored: security modules, and what knows ACLs, may refuse some.
+bool has_checked_values(std::string_view xattr) {
+  return !xattr.starts_with("user.") && !xattr.starts_with("trusted.");
+}
+
 /// The kinds of xattr that a file system may support separately: the namespaces, and each name of security and system.
-std::string kind_of(const std::string& name) {
-  return name.starts_with("user.") || name.starts_with("trusted.") ? name.substr(0, name.find('.')) : name;
+std::string_view kind_of(std::string_view xattr) {
+  return has_checked_values(xattr) ? xattr : xattr.substr(0, xattr.find('.'));
 }
 
 std::uint64_t xattr_bytes(const Entry& entry) {
-  constexpr std::uint64_t header = 16;  // ext4_xattr_entry; names and values are padded to 4 bytes
+  constexpr std::uint64_t header = 16;  // ext4_xattr_entry; names and values are padded to 4 bytes, at most
   const auto padded = [](std::uint64_t bytes) { return (bytes + 3) / 4 * 4; };
   std::uint64_t bytes = 0;
   for (const auto& xattr : entry.extra().xattrs)
@@ -84,22 +90,27 @@ std::uint64_t xattr_bytes(const Entry& entry) {
   return bytes;
 }
 
-/// Of the entries with each kind of xattr the one with the most of them: ext4 for one holds few bytes for each file.
-/// Directories apart, because only they have default ACLs.
-std::set<const Entry*> hardest_to_hold(const std::vector<Entry>& entries) {
-  std::map<std::pair<bool, std::string>, const Entry*> hardest;
-  for (const auto& entry : entries) {
-    for (const auto& xattr : entry.extra().xattrs) {
-      auto& known = hardest[{entry.type == Type::directory, kind_of(xattr.name)}];
-      if (known == nullptr || xattr_bytes(entry) > xattr_bytes(*known)) known = &entry;
-    }
+/// What of an entry's xattrs tells whether a file system can hold them. Each has limits of its own (ext4: what of a
+/// file's xattrs does not fit beside each other into its inode has one block; XFS and Btrfs: for a value), so that
+/// nothing but names and sizes does; but so few bytes are held by each that can hold that kind. Directories apart,
+/// because only they have default ACLs.
+void append_shape(std::string& shape, const Entry& entry) {
+  constexpr std::uint64_t few = 512;  // ext4 with blocks of 1 KiB holds 988
+  const bool any = xattr_bytes(entry) <= few;
+  Writer writer(shape);
+  writer.byte(entry.type == Type::directory ? 1 : 0);
+  for (const auto& xattr : entry.extra().xattrs) {
+    writer.string(any ? kind_of(xattr.name) : xattr.name);
+    writer.number(any ? 0 : xattr.value.size());
+    if (has_checked_values(xattr.name)) writer.string(xattr.value);
   }
-  std::set<const Entry*> all;
-  for (const auto& [kind, entry] : hardest) all.insert(entry);
-  return all;
 }
 
-std::string name_of(const Entry& entry) { return entry.name.empty() ? "the volume's root" : quote(entry.name); }
+/// Names it for people, by its path.
+std::string name_of(const std::vector<Entry>& entries, const Entry& entry) {
+  const auto index = static_cast<std::uint32_t>(&entry - entries.data());
+  return index == 0 ? "the volume's root" : quote(Directories::path(entries, index));
+}
 
 /// An empty file or directory in `directory` that is gone when this object is.
 class Probe {
@@ -134,20 +145,32 @@ bool has_room_for_xattrs(int fd, const Entry& entry) {
          static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize > xattr_bytes(entry) + margin;
 }
 
-Result<> check_xattr(const std::filesystem::path& directory, int probe, const Entry& entry, const Xattr& xattr) {
+Result<> check_xattr(const std::filesystem::path& directory, int probe, const std::vector<Entry>& entries,
+                     const Entry& entry, const Xattr& xattr) {
   if (::fsetxattr(probe, xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) == 0) return {};
   const int error = errno;
   if (is_trouble(error) && (error != ENOSPC || !has_room_for_xattrs(probe, entry)))
     return fail_errno("set xattr " + printable(xattr.name) + " on a probe in " + directory.string(), error);
   return fail(Code::unsupported, "the file system of " + directory.string() +
-                                     " cannot hold the extended attributes of " + name_of(entry) + " (" +
+                                     " cannot hold the extended attributes of " + name_of(entries, entry) + " (" +
                                      std::to_string(xattr_bytes(entry)) + " bytes), " + printable(xattr.name) +
                                      " among them: " + fail_errno("setxattr", error).value().message);
 }
 
-Result<> check_xattrs(const std::filesystem::path& directory, const Entry& entry) {
-  FERRY_ASSIGN(const Probe probe, Probe::make(directory, entry.type == Type::directory));
-  for (const auto& xattr : entry.extra().xattrs) FERRY_TRY(check_xattr(directory, probe.fd(), entry, xattr));
+/// Tries the xattrs of every entry, those of one shape once.
+Result<> check_xattrs(const std::filesystem::path& directory, const std::vector<Entry>& entries) {
+  std::set<Digest> tried;
+  std::string shape;
+  std::string last;  // mostly the next one, too
+  for (const auto& entry : entries) {
+    if (entry.extra().xattrs.empty()) continue;
+    shape.clear();
+    append_shape(shape, entry);
+    if (shape == last || !tried.insert(digest_of(shape)).second) continue;
+    last = shape;
+    FERRY_ASSIGN(const Probe probe, Probe::make(directory, entry.type == Type::directory));
+    for (const auto& xattr : entry.extra().xattrs) FERRY_TRY(check_xattr(directory, probe.fd(), entries, entry, xattr));
+  }
   return {};
 }
 
@@ -177,7 +200,7 @@ std::set<const Entry*> extreme_times(const std::vector<Entry>& entries) {
   return all;
 }
 
-Result<> check_time(const std::filesystem::path& directory, const Entry& entry) {
+Result<> check_time(const std::filesystem::path& directory, const std::vector<Entry>& entries, const Entry& entry) {
   FERRY_ASSIGN(const Probe probe, Probe::make(directory, false));
   std::timespec times[2];
   times_of(entry, times);
@@ -186,7 +209,7 @@ Result<> check_time(const std::filesystem::path& directory, const Entry& entry) 
   if (!set && is_trouble(errno)) return fail_errno("set the time of a probe in " + directory.string());
   if (set && info.st_mtim.tv_sec == entry.mtime().s && info.st_mtim.tv_nsec == times[1].tv_nsec) return {};
   return fail(Code::unsupported, "the file system of " + directory.string() + " cannot hold the modification time of " +
-                                     name_of(entry) + " (" + std::to_string(entry.mtime().s) + " s and " +
+                                     name_of(entries, entry) + " (" + std::to_string(entry.mtime().s) + " s and " +
                                      std::to_string(entry.mtime().ns) + " ns since 1970)");
 }
 
@@ -199,7 +222,7 @@ const Entry* most(const std::vector<Entry>& entries, Type type, Amount amount) {
   return found;
 }
 
-Result<> check_symlink(const std::filesystem::path& directory, const Entry& entry) {
+Result<> check_symlink(const std::filesystem::path& directory, const std::vector<Entry>& entries, const Entry& entry) {
   const auto path = directory / "probe";
   FERRY_TRY(remove_tree(path));
   if (::symlink(entry.extra().target.c_str(), path.c_str()) == 0) {
@@ -208,16 +231,16 @@ Result<> check_symlink(const std::filesystem::path& directory, const Entry& entr
   }
   if (errno != ENAMETOOLONG) return fail_errno("create the symlink " + path.string());
   return fail(Code::unsupported, "the file system of " + directory.string() + " cannot hold the symlink " +
-                                     name_of(entry) + ", whose target has " +
+                                     name_of(entries, entry) + ", whose target has " +
                                      std::to_string(entry.extra().target.size()) + " bytes");
 }
 
-Result<> check_size(const std::filesystem::path& directory, const Entry& entry) {
+Result<> check_size(const std::filesystem::path& directory, const std::vector<Entry>& entries, const Entry& entry) {
   FERRY_ASSIGN(const Probe probe, Probe::make(directory, false));
   if (::ftruncate(probe.fd(), static_cast<off_t>(entry.size)) == 0) return {};
   if (errno != EFBIG) return fail_errno("set the size of a probe in " + directory.string());
   return fail(Code::unsupported, "the file system of " + directory.string() + " cannot hold a file as long as " +
-                                     name_of(entry) + " (" + std::to_string(entry.size) + " bytes)");
+                                     name_of(entries, entry) + " (" + std::to_string(entry.size) + " bytes)");
 }
 
 /// How many names one inode can have. From the kernel's sources: pathconf(3) knows few file systems, and to make that
@@ -239,7 +262,8 @@ Result<> check_links(const std::filesystem::path& directory, const std::vector<E
   for (const auto& entry : entries) {
     if (entry.type != Type::hard_link || ++names[entry.link] < limit) continue;
     return fail(Code::unsupported, "the file system of " + directory.string() + " allows " + std::to_string(limit) +
-                                       " hard links to one file; " + name_of(entries[entry.link]) + " has more");
+                                       " hard links to one file; " + name_of(entries, entries[entry.link]) +
+                                       " has more");
   }
   return {};
 }
@@ -318,12 +342,12 @@ Result<> create_special(int directory, const Entry& entry) {
 }
 
 Result<> check_features(const std::filesystem::path& directory, const std::vector<Entry>& entries) {
-  for (const Entry* entry : hardest_to_hold(entries)) FERRY_TRY(check_xattrs(directory, *entry));
-  for (const Entry* entry : extreme_times(entries)) FERRY_TRY(check_time(directory, *entry));
+  FERRY_TRY(check_xattrs(directory, entries));
+  for (const Entry* entry : extreme_times(entries)) FERRY_TRY(check_time(directory, entries, *entry));
   const Entry* longest = most(entries, Type::symlink, [](const Entry& entry) { return entry.extra().target.size(); });
-  if (longest != nullptr) FERRY_TRY(check_symlink(directory, *longest));
+  if (longest != nullptr) FERRY_TRY(check_symlink(directory, entries, *longest));
   const Entry* largest = most(entries, Type::regular, [](const Entry& entry) { return entry.size; });
-  if (largest != nullptr) FERRY_TRY(check_size(directory, *largest));
+  if (largest != nullptr) FERRY_TRY(check_size(directory, entries, *largest));
   return check_links(directory, entries);
 }
 

@@ -35,9 +35,11 @@ Result<> apply_metadata_at(int directory, const Entry& entry);
 /// Creates the symlink, FIFO or device node with its metadata.
 Result<> create_special(int directory, const Entry& entry);
 
-/// Fails with Code::unsupported, naming the feature, if the file system of `directory` cannot hold some of the entries:
-/// tries the most xattrs of each kind, the extreme modification times, the longest symlink and the largest size on
-/// probes, which it removes, and counts the names of each file.
+/// Fails with Code::unsupported, naming entry and feature, if the file system of `directory` cannot hold some of the
+/// entries: tries xattrs (of those that are few and small each kind, of those of which somebody may check the value
+/// each value, of the others each combination of names and sizes), the extreme modification times, the longest symlink
+/// and the largest size on probes, which it removes, and counts the names of each file. Where xattrs are few or alike
+/// that takes no time; where each file has others it takes as long as to set them.
 Result<> check_features(const std::filesystem::path& directory, const std::vector<Entry>& entries);
 
 }  // namespace ferry::sync

@@ -1,3 +1,4 @@
+#include "support/intercepted_calls.h"
 #include "sync/full_tree.h"
 #include "sync/two_file_systems.h"
 
@@ -156,6 +157,53 @@ TEST_F(Refusals, ManySmallXattrsWhereThereIsRoomForOneLarge) {
   for (int i = 0; i < 150; ++i)
     test::set_xattr(source_ / "many", ("user." + std::to_string(100 + i)).c_str(), "0123456789");
   expect_refusal(Code::unsupported, HasSubstr("many"));
+}
+
+// The other has more bytes of them in sum, as whoever tries only that one would find. On ext4 it fits nevertheless.
+TEST_F(Refusals, AnXattrThatIsTooLargeWhereAnotherFileHasMoreOfThem) {
+  use(xfs(), ext4());
+  write(source_ / "many", "x");
+  test::set_many_xattrs(source_ / "many");
+  let_ctimes_settle();
+  receive_all();
+  fs::create_directory(source_ / "directory");
+  for (const char* name : {"user.b", "trusted.b", "security.b"}) {
+    write(source_ / "directory" / "one", "x");
+    test::set_xattr(source_ / "directory" / "one", name, std::string(4100, 'v'));
+    expect_refusal(Code::unsupported, AllOf(HasSubstr("\"directory/one\""), HasSubstr(name)));
+    fs::remove(source_ / "directory" / "one");
+  }
+}
+
+// Security modules and ACLs have rules for the values: one that is refused is no less so beside a longer one.
+TEST_F(Refusals, EachValueOfWhichSomebodyChecksTheValue) {
+  use(xfs(), ext4());
+  for (const char* name : {"a", "b", "c"}) {
+    write(source_ / name, "x");
+    test::set_xattr(source_ / name, "security.label", std::string("value ") + name);
+  }
+  int tries = 0;
+  const test::InterceptedCalls calls([&](const test::Call& call) {
+    return call.name == "fsetxattr" && call.place.find("probe") != std::string::npos && ++tries == 2 ? EINVAL : 0;
+  });
+  expect_refusal(Code::unsupported, AllOf(HasSubstr("\"b\""), HasSubstr("security.label")));
+}
+
+TEST_F(Refusals, CostNothingWhereXattrsAreFewAndSmall) {
+  use(ext4(), ext4());
+  for (int i = 0; i < 300; ++i) {
+    write(source_ / std::to_string(i), "x");
+    test::set_xattr(source_ / std::to_string(i), ("user." + std::to_string(i)).c_str(), std::string(i % 60, 'v'));
+    test::set_xattr(source_ / std::to_string(i), "security.label", i % 2 == 0 ? "even" : "odd");
+  }
+  std::atomic<int> tries = 0;
+  const test::InterceptedCalls calls([&](const test::Call& call) {
+    if (call.name == "fsetxattr" && call.place.find("probe") != std::string::npos) ++tries;
+    return 0;
+  });
+  let_ctimes_settle();
+  receive_all();
+  EXPECT_EQ(tries, 4);
 }
 
 TEST_F(Refusals, EachKindOfXattrOnAFileSystemWithoutThem) {

@@ -41,6 +41,11 @@ inline void set_xattr(const std::filesystem::path& path, const char* name, const
       << path << " " << name << ": " << std::generic_category().message(errno);
 }
 
+/// More bytes in sum than a single one of 4100 bytes, by what is easily counted; but the files of ext4 can have them.
+inline void set_many_xattrs(const std::filesystem::path& path) {
+  for (int i = 0; i < 120; ++i) set_xattr(path, ("user." + std::to_string(100 + i)).c_str(), "0123456789ab");
+}
+
 inline void set_mtime(const std::filesystem::path& path, std::int64_t seconds, long nanoseconds) {
   const std::timespec times[2] = {{0, UTIME_OMIT}, {seconds, nanoseconds}};
   EXPECT_EQ(::utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW), 0) << path;
