@@ -77,14 +77,21 @@ Result<Fd> ContentSource::open_file() {
 Result<Fd> ContentSource::open_name(std::uint32_t index) {
   const Entry& name = entries_[index];
   auto directory = directories_.open(name.parent);
+  if (!directory && directory.error().code == Code::not_found) return Fd();
+  if (!directory) return pass(directory);
   // O_NONBLOCK: what was a regular file may be a FIFO by now, which open(2) would wait on.
-  auto file = directory ? open_at(*directory, name.name.str(), O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK)
-                        : Result<Fd>(pass(directory));
+  auto file = open_at(*directory, name.name.str(), O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK);
   if (!file && file.error().code == Code::not_found) return Fd();
-  if (!file) return pass(file);
+  // Or a device, and such a one, or in such a place, that nobody may open it: so what it is counts, not the error.
   struct stat info {};
-  const bool same = ::fstat(file->get(), &info) == 0 && S_ISREG(info.st_mode) && info.st_ino == entry().inode;
-  return same ? std::move(file) : Result<Fd>(Fd());
+  const int found =
+      file ? ::fstat(file->get(), &info) : ::fstatat(*directory, name.name.c_str(), &info, AT_SYMLINK_NOFOLLOW);
+  if (found != 0) {
+    const auto failed = fail_errno("stat");
+    return failed.value().code == Code::not_found ? Result<Fd>(Fd()) : failed;
+  }
+  if (!S_ISREG(info.st_mode) || info.st_ino != entry().inode) return Fd();
+  return file;
 }
 
 /// Looked for once, and only if a file has vanished.

@@ -101,6 +101,13 @@ Result<std::uint64_t> count_data(int directory, const std::string& name, std::ui
   }
 }
 
+/// Whether the name of a regular file is something else's now, which nobody need be able to open.
+bool is_another(int directory, const std::string& name, ino_t inode) {
+  struct stat info {};
+  return ::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+         (!S_ISREG(info.st_mode) || info.st_ino != inode);
+}
+
 bool is_device(Type type) { return type == Type::character_device || type == Type::block_device; }
 
 /// False for what has no type in a manifest.
@@ -174,7 +181,10 @@ Result<> Inspector::add_size(Entry& entry, const struct stat& info, int director
   entry.size = static_cast<std::uint64_t>(info.st_size);
   std::uint64_t data = std::min(entry.size, static_cast<std::uint64_t>(info.st_blocks) * block);
   if (data < entry.size && !blocks_tell_) {
-    FERRY_ASSIGN(data, count_data(directory, name, entry.size));
+    auto counted = count_data(directory, name, entry.size);
+    if (!counted && is_another(directory, name, info.st_ino)) return fail(Code::not_found, "it is another file now");
+    if (!counted) return pass(counted);
+    data = *counted;
   }
   entry.set_data(data);
   return {};

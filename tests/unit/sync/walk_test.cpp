@@ -1,10 +1,14 @@
 #include "sync/walk.h"
 
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "support/intercepted_calls.h"
+#include "support/mounts.h"
+#include "sync/full_tree.h"
 #include "sync/migration_fixture.h"
 
 namespace {
@@ -57,6 +61,66 @@ TEST_F(WalkTest, ASymlinkThatVanishesMeanwhileIsLookedAtAgain) {
   const auto receipt = receive(source);
   ASSERT_TRUE(receipt) << receipt.error().message;
   EXPECT_EQ(test::tree_difference(source_, staging_), "");
+}
+
+/// A file becomes a device where nobody can open one.
+class BecomesADevice : public MigrationTest {
+ protected:
+  void forbid_devices() const {
+    ASSERT_EQ(::mount(nullptr, source_.c_str(), nullptr, MS_REMOUNT | MS_NODEV, nullptr), 0);
+  }
+
+  void become_a_device() const {
+    fs::remove(source_ / "file");
+    ASSERT_EQ(::mknod((source_ / "file").c_str(), S_IFCHR | 0600, 0x103), 0);
+    let_ctimes_settle();
+  }
+
+  /// The first time that the sender opens the file it is one already, and that fails with `error`, or as it is.
+  void receive_while_it_becomes_one(int error) {
+    auto source = open_source();
+    std::atomic<bool> became{false};
+    Result<Receipt> receipt;
+    {
+      const test::InterceptedCalls calls(
+          [&](const test::Call& call) {
+            if (call.name != "openat" || call.place != source_ / "file" || became.exchange(true)) return 0;
+            become_a_device();
+            return error;
+          },
+          test::InterceptedCalls::Kind::reads);
+      receipt = receive(source);
+    }
+    EXPECT_TRUE(became);
+    ASSERT_TRUE(receipt) << receipt.error().message;
+    EXPECT_EQ(test::tree_difference(source_, staging_), "");
+  }
+};
+
+TEST_F(BecomesADevice, BeforeItIsRead) {
+  const auto own = test::PrivateMount::ext4(directory_ / "image", source_);
+  forbid_devices();
+  write(source_ / "file", std::string(20'000, 'x'));
+  let_ctimes_settle();
+  receive_while_it_becomes_one(0);
+}
+
+// As a container's list of devices has it.
+TEST_F(BecomesADevice, ThatNobodyIsPermittedToOpen) {
+  const auto own = test::PrivateMount::ext4(directory_ / "image", source_);
+  write(source_ / "file", std::string(20'000, 'x'));
+  let_ctimes_settle();
+  receive_while_it_becomes_one(EPERM);
+}
+
+// Where its blocks do not tell its holes they are asked for.
+TEST_F(BecomesADevice, BeforeItsHolesAreLookedFor) {
+  const auto own = test::PrivateMount::ext4(directory_ / "image", directory_ / "layers");
+  const auto overlay = test::PrivateMount::overlay(directory_ / "layers", source_);
+  forbid_devices();
+  test::write_islands(source_ / "file", 1 << 20, {0});
+  let_ctimes_settle();
+  receive_while_it_becomes_one(0);
 }
 
 /// A limit of open descriptors for as long as this object lives.
