@@ -14,6 +14,7 @@
 #include "sync/blocks.h"
 #include "sync/directories.h"
 #include "sync/metadata.h"
+#include "sync/obstacles.h"
 #include "sync/places.h"
 #include "sync/plan.h"
 #include "sync/tree_index.h"
@@ -47,8 +48,12 @@ Result<> empty_directory(int directory) {
   return {};
 }
 
-/// What an operator can do about what nobody is permitted to change.
+/// What an operator can do about what nobody is permitted to change, or where something has been mounted meanwhile.
 tl::unexpected<Error> explained(const Error& error, const std::string& what) {
+  for (const int mounted : {EXDEV, EBUSY})
+    if (error.message.ends_with(std::generic_category().message(mounted)))
+      return fail(Code::denied, error.message + "; is something mounted on " + what +
+                                    " or its directory? `umount` it, and the update goes on");
   if (!error.message.ends_with(std::generic_category().message(EPERM))) return fail(error.code, error.message);
   return fail(Code::denied,
               error.message + "; is " + what +
@@ -109,6 +114,7 @@ class Applier {
   Result<> take_away() {
     FERRY_ASSIGN(const bool taken, ferry::exists(paths_.taken));
     if (taken) return {};
+    FERRY_TRY(accept_all_projects(gone_));
     for (std::size_t number = 0; number < plan_.removals.size(); ++number) {
       const auto& removal = plan_.removals[number];
       const std::string place = std::to_string(number);
@@ -159,16 +165,25 @@ class Applier {
     FERRY_ASSIGN(const int parent, directories_.open(entries_[index].parent));
     const std::string received = Places::flat_name(entries_, index);
     struct stat info {};
-    if (::renameat(content_, received.c_str(), parent, entries_[index].name.c_str()) == 0) return {};
-    const int error = errno;
+    const auto rename = [&] {
+      return ::renameat(content_, received.c_str(), parent, entries_[index].name.c_str()) == 0 ? 0 : errno;
+    };
+    int error = rename();
+    if (error == EXDEV) {
+      FERRY_TRY(adopt(content_, received, parent));
+      error = rename();
+    }
+    if (error == 0) return {};
     if (error == ENOENT && find(parent, entries_[index].name.str(), info) && S_ISREG(info.st_mode)) return {};
     return fail_errno("put it in its place", error);
   }
 
+  /// Only what is written to has to be writable.
   Result<> patch(std::uint32_t index) {
     const Entry& entry = entries_[index];
     FERRY_ASSIGN(const int parent, directories_.open(entry.parent));
-    FERRY_ASSIGN(const Fd file, open_at(parent, entry.name.str(), O_RDWR | O_NOFOLLOW));
+    const int access = step(index) == Step::patch ? O_RDWR : O_RDONLY;
+    FERRY_ASSIGN(const Fd file, open_at(parent, entry.name.str(), access | O_NOFOLLOW));
     if (step(index) == Step::patch) FERRY_TRY(patch_content(index, file.get()));
     return apply_metadata(file.get(), entry);
   }
@@ -184,6 +199,12 @@ class Applier {
       for (const auto& change : patch.changes()) FERRY_TRY(apply(change, received.get(), file));
     }
     return {};
+  }
+
+  /// What is to get a name in a directory becomes part of that one's project.
+  static Result<> adopt(int directory, const std::string& name, int by) {
+    FERRY_ASSIGN(const Fd file, open_at(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+    return adopt_project(file.get(), by);
   }
 
   static Result<> apply(const Change& change, int received, int file) {
@@ -202,6 +223,10 @@ class Applier {
     if (::unlinkat(to, entry.name.c_str(), 0) != 0 && errno != ENOENT) return fail_errno("remove");
     const auto linked = [&] { return ::linkat(from.get(), target.name.c_str(), to, entry.name.c_str(), 0) == 0; };
     if (linked()) return {};
+    if (errno == EXDEV && target.type == Type::regular) {
+      FERRY_TRY(adopt(from.get(), target.name.str(), to));
+      if (linked()) return {};
+    }
     if (errno != EMLINK) return fail_errno("link");
     FERRY_TRY(delete_gone(gone_, paths_));  // its names count too
     if (!linked()) return fail_errno("link");

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "sync/blocks.h"
 #include "sync/directories.h"
+#include "sync/obstacles.h"
 #include "sync/tree_index.h"
 
 namespace ferry::sync {
@@ -33,7 +34,8 @@ Changes::Changes(const Version& version, const Manifest& manifest, int content, 
       journal_(journal),
       cache_(cache),
       cancelled_(cancelled),
-      old_{version.root.get(), version.entries, old_of_, {}} {}
+      old_{version.root.get(), version.entries, old_of_, {}},
+      old_directories_(version.root.get(), version.entries) {}
 
 tl::unexpected<Error> Changes::at(std::uint32_t index, const Error& error) const {
   return fail(error.code, Directories::shown(entries_, index) + ": " + error.message);
@@ -120,10 +122,16 @@ Changes::Step Changes::decide_file(std::uint32_t index) {
     return same_metadata(entry, old_entries_[old]) ? Step::keep : Step::metadata;
   }
   const bool comparable = extent_size(entry.size) <= largest_held_extent;
-  if (entry.size == 0 || old_entries_[old].size == 0 || !comparable) return Step::replace;
+  if (entry.size == 0 || old_entries_[old].size == 0 || !comparable || is_sealed(old)) return Step::replace;
   taken_[old] = true;
   old_.patched[index] = true;
   return Step::patch;
+}
+
+/// Nobody can write to it any more; see obstacles.h.
+bool Changes::is_sealed(std::uint32_t old) {
+  const auto directory = old_directories_.open(old_entries_[old].parent);
+  return directory && sync::is_sealed(*directory, old_entries_[old].name.str());
 }
 
 /// The digest of the old file's content if that is known to be the new one's, without reading either.
@@ -322,27 +330,24 @@ Result<> Changes::conclude(const std::vector<Digest>& digests, const std::set<st
 }
 
 Result<> Changes::check_changeable() const {
+  FERRY_TRY(check_no_mounts(version_.root.get()));
   Directories directories(version_.root.get(), old_entries_);
-  const auto check = [&](std::uint32_t parent, const std::string& name) -> Result<> {
+  const auto check = [&](std::uint32_t parent, const std::string& name, Alteration how) -> Result<> {
     FERRY_ASSIGN(const int directory, directories.open(parent));
-    struct statx info {};
-    if (::statx(directory, name.c_str(), AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH, STATX_TYPE, &info) != 0)
-      return fail_errno("stat " + printable(name));
-    if ((info.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) == 0) return {};
     const std::string above = parent == 0 ? "" : Directories::path(old_entries_, parent) + "/";
-    return fail(Code::denied, quote(name.empty() ? "." : above + name) +
-                                  " would have to change, and is immutable or append-only here (lsattr); "
-                                  "`chattr -i -a` it and try again");
+    return check_alterable(version_.root.get(), directory, name, name.empty() ? "." : above + name, how);
   };
   const auto check_old = [&](std::uint32_t old) {
-    return check(old_entries_[old].parent, old_entries_[old].name.str());
+    return check(old_entries_[old].parent, old_entries_[old].name.str(), Alteration::other);
   };
   for (std::uint32_t index = 0; index < entries_.size(); ++index) {
     const std::uint32_t old = old_of_[index];
-    if (old == none || plan_[index].step == Step::keep || plan_[index].step == Step::absent) continue;
-    FERRY_TRY(check_old(old));
+    const Step step = plan_[index].step;
+    if (old == none || step == Step::keep || step == Step::absent) continue;
+    FERRY_TRY(check(old_entries_[old].parent, old_entries_[old].name.str(),
+                    step == Step::patch ? Alteration::content : Alteration::other));
   }
-  for (const auto& removal : removals_) FERRY_TRY(check(old_of_[removal.directory], removal.name));
+  for (const auto& removal : removals_) FERRY_TRY(check(old_of_[removal.directory], removal.name, Alteration::other));
   return check_linkable(check_old);
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "sync/directories.h"
 #include "sync/journal.h"
 #include "sync/plan.h"
 #include "sync/target.h"
@@ -36,7 +37,7 @@ class Changes : public Target {
   Result<> make_large_files() override;
   Result<> finish(const std::set<std::uint32_t>& lost) override;
   /// After finish(). Once it is decided upon, the plan must not fail for good: Code::denied names what would have to
-  /// change, and is immutable or append-only. Nothing else shows that it is.
+  /// change and cannot (obstacles.h), and says what to do about it.
   Result<> check_changeable() const;
   bool changes_nothing() const override { return changes_nothing_; }
   bool overwrites() const override { return overwrites_; }
@@ -64,6 +65,7 @@ class Changes : public Target {
   Step decide(std::uint32_t index);
   Step decide_file(std::uint32_t index);
   bool same_link(std::uint32_t index) const;
+  bool is_sealed(std::uint32_t old);
   std::uint32_t inode_of(std::uint32_t old_entry) const;
   std::optional<Digest> equal_content(std::uint32_t index, std::uint32_t old) const;
   const Origin* origin_of(std::uint32_t index) const;
@@ -103,6 +105,7 @@ class Changes : public Target {
   bool changes_nothing_ = false;
   bool overwrites_ = false;
   OldTree old_;
+  Directories old_directories_;
   std::vector<FileExtent> wants_;
   std::vector<std::uint32_t> large_;
   Room room_;
