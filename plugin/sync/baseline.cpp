@@ -90,7 +90,7 @@ bool are_links_untouched(const Baseline& baseline, int root) {
 
 /// Its ctime tells nothing: a new volume's has changed by the rename that made it one.
 bool is_root_untouched(const std::vector<Entry>& entries, int root) {
-  const auto found = Inspector(true).inspect(root, "");
+  const auto found = Inspector(true, 0).inspect(root, "");
   if (!found || !same_metadata(entries[0], found->entry)) return false;
   const auto names = names_in(root);
   std::vector<std::string> expected;

@@ -180,7 +180,7 @@ Result<> Inspector::add_size(Entry& entry, const struct stat& info, int director
   constexpr std::uint64_t block = 512;  // unit of st_blocks, stat(2)
   entry.size = static_cast<std::uint64_t>(info.st_size);
   std::uint64_t data = std::min(entry.size, static_cast<std::uint64_t>(info.st_blocks) * block);
-  if (data < entry.size && !blocks_tell_) {
+  if (data < entry.size && !(blocks_tell_ && info.st_dev == device_)) {
     auto counted = count_data(directory, name, entry.size);
     if (!counted && is_another(directory, name, info.st_ino)) return fail(Code::not_found, "it is another file now");
     if (!counted) return pass(counted);

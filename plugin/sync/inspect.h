@@ -22,8 +22,8 @@ struct Inspected {
 /// file is data, it opens each file that may have holes and asks for them. Thread-safe.
 class Inspector {
  public:
-  /// Of the tree's file system.
-  explicit Inspector(bool blocks_tell) : blocks_tell_(blocks_tell) {}
+  /// Of the tree's file system, whose files have that st_dev. Of what is mounted in it nothing is known.
+  Inspector(bool blocks_tell, std::uint64_t device) : blocks_tell_(blocks_tell), device_(device) {}
 
   /// `name` in an open directory, or with an empty name that directory itself; faster if that is the calling thread's
   /// working directory. Code::not_found: it is not there (any more), or became something else meanwhile.
@@ -33,6 +33,7 @@ class Inspector {
   Result<> add_size(Entry& entry, const struct stat& info, int directory, const std::string& name) const;
 
   bool blocks_tell_;
+  std::uint64_t device_;
 };
 
 /// Makes an open directory the working directory of the calling thread and of no other one; false: the system does not

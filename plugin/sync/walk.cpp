@@ -1,6 +1,7 @@
 #include "sync/walk.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -22,6 +23,9 @@ constexpr std::size_t batch_names = 256;
 constexpr std::size_t batch_parts = 16;  // each keeps a directory open
 constexpr std::size_t most_batches = 6;
 constexpr unsigned threads = 2;
+
+/// Newer than any moment: see is_stable().
+constexpr std::uint64_t ctime_that_proves_nothing = UINT64_MAX;
 
 bool has_gone(const Error& error) { return error.code == Code::not_found; }
 
@@ -69,7 +73,10 @@ Result<> ManifestSource::begin(std::string& out) {
   if (::syncfs(root_) != 0) return fail_errno("sync the source's file system");
   struct statfs file_system {};
   if (::fstatfs(root_, &file_system) != 0) return fail_errno("statfs");
-  inspector_ = Inspector(counts_data_in_blocks(file_system.f_type));
+  struct stat root_info {};
+  if (::fstat(root_, &root_info) != 0) return fail_errno("stat the source's root");
+  root_device_ = root_info.st_dev;
+  inspector_ = Inspector(counts_data_in_blocks(file_system.f_type), root_device_);
   info_.stable_before_ns = stable_before(now, file_system.f_type);
   append_header(out, info_);
   auto root = inspector_.inspect(root_, "");
@@ -181,14 +188,29 @@ void ManifestSource::keep(Inspected found, const std::string& name, std::string&
     }
   }
   entry.name = tree_.names.add(name);
-  append_entry(out, entry);
+  const bool synced = found.device == root_device_ || is_synced(found.device, entry.parent, name);
+  append_entry(out, entry, {entry.data(), entry.inode, synced ? entry.ctime_ns : ctime_that_proves_nothing});
   const bool is_file = entry.type == Type::regular;
   if (entry.type == Type::directory) pending_.push_back(index);
   if (keep_ == Keep::no_extras) entry.set_extra({});
   entries_.push_back(std::move(entry));
   if (!baseline_) return;
   copied_from_.push_back(index == 0 ? 0 : copied_->find(copied_from_[entries_[index].parent], entries_[index].name));
-  if (is_file) add_origin(index, out);
+  if (is_file && synced) add_origin(index, out);
+}
+
+/// Whether a file of another device than the root's is nevertheless of its file system, as Btrfs' subvolumes are: what
+/// is not mounted there (statx(2), before Linux 5.8 that does not tell).
+bool ManifestSource::is_synced(std::uint64_t device, std::uint32_t parent, const std::string& name) {
+  const auto [known, is_new] = synced_.try_emplace(device, false);
+  if (!is_new) return known->second;
+  struct statx here {};
+  struct statx root {};
+  const auto directory = directories_.open(parent);
+  known->second = directory && ::statx(*directory, name.c_str(), AT_SYMLINK_NOFOLLOW, STATX_MNT_ID, &here) == 0 &&
+                  ::statx(root_, "", AT_EMPTY_PATH, STATX_MNT_ID, &root) == 0 &&
+                  (here.stx_mask & root.stx_mask & STATX_MNT_ID) != 0 && here.stx_mnt_id == root.stx_mnt_id;
+  return known->second;
 }
 
 /// Tells of which file it is a copy, if it has not been written to since.

@@ -22,7 +22,8 @@ namespace ferry::sync {
 
 /// Walks a tree breadth-first and encodes its manifest; see Inspector for how it looks at each name. The names are
 /// looked at by several threads ahead of the encoding. Starts with syncfs(2): a write through mmap changes a file's
-/// ctime only when its page was clean, so only after a writeback does an old ctime mean that nothing was written. Not
+/// ctime only when its page was clean, so only after a writeback does an old ctime mean that nothing was written. That
+/// is of the root's file system: of what is mounted below it the manifest has ctimes that prove nothing. Not
 /// thread-safe.
 class ManifestSource : public ByteSource {
  public:
@@ -67,6 +68,7 @@ class ManifestSource : public ByteSource {
   static std::vector<Found> inspect(Batch batch, const Inspector& inspector);
   Result<> add(Found& found, std::string& out);
   void keep(Inspected found, const std::string& name, std::string& out);
+  bool is_synced(std::uint64_t device, std::uint32_t parent, const std::string& name);
 
   void add_origin(std::uint32_t index, std::string& out);
 
@@ -78,7 +80,9 @@ class ManifestSource : public ByteSource {
   std::optional<TreeIndex> copied_;         // names of the baseline
   std::vector<std::uint32_t> copied_from_;  // by entry: that of the baseline, or none
   Directories directories_;
-  Inspector inspector_{false};
+  Inspector inspector_{false, 0};
+  std::uint64_t root_device_ = 0;
+  std::map<std::uint64_t, bool> synced_;                                     // by device: it is the root's file system
   std::deque<std::uint32_t> pending_;                                        // directories still to be read
   Part rest_;                                                                // the last one,
   std::size_t rest_at_ = 0;                                                  // of whose names the ones before are taken

@@ -200,5 +200,47 @@ TEST_F(ChangeRuleInMemory, OnOverlayfsOverTmpfs) {
   expect_write_to_dirty_page_arrives();
 }
 
+/// What is mounted in the tree is not synced with it, and may be of a kind that shows nothing.
+class ChangeRuleOfMounts : public ChangeRule {
+ protected:
+  void expect_write_in_mount_arrives() {
+    write(source_ / "still", std::string(100'000, 's'));
+    write(source_ / "inner" / "file", std::string(MappedPage::size, '0'));
+    MappedPage page(source_ / "inner" / "file");
+    page.write('1');
+    let_ctimes_settle();
+    receive_all();
+    page.write('2');
+    let_ctimes_settle();
+    receive_all();
+    EXPECT_EQ(read_file(staging_ / "inner" / "file")->front(), '2');
+    EXPECT_LT(sent(), 20'000U) << "what is not in the mount";
+  }
+
+  const test::PrivateMount own_ = test::PrivateMount::ext4(directory_ / "image", source_);
+};
+
+TEST_F(ChangeRuleOfMounts, OfTmpfs) {
+  const auto inner = test::PrivateMount::tmpfs(source_ / "inner", "size=1m");
+  expect_write_in_mount_arrives();
+}
+
+TEST_F(ChangeRuleOfMounts, OfAnotherDisk) {
+  const auto inner = test::PrivateMount::ext4(directory_ / "image2", source_ / "inner");
+  expect_write_in_mount_arrives();
+}
+
+// A subvolume has another st_dev, but is synced and shows what is written as the rest does.
+TEST_F(ChangeRule, SubvolumesOfBtrfsAreOfItsFileSystem) {
+  const auto own = test::PrivateMount::made_by("mkfs.btrfs -q", "128M", directory_ / "image", source_);
+  const std::string command = "btrfs -q subvolume create '" + (source_ / "inner").string() + "' >/dev/null";
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  write(source_ / "inner" / "file", std::string(100'000, 'x'));
+  let_ctimes_settle();
+  receive_all();
+  receive_all();
+  EXPECT_LT(sent(), 20'000U);
+}
+
 }  // namespace
 }  // namespace ferry::sync
