@@ -185,6 +185,11 @@ std::optional<OldFile> Changes::old_file(std::uint32_t index) const {
 Result<> Changes::want(std::uint32_t index) {
   const Entry& entry = entries_[index];
   const std::string path = Directories::path(entries_, index);
+  if (!old_file(index)) {
+    FERRY_ASSIGN(const bool confirmed,
+                 confirm_claim(journal_, path, entry, content_, Places::flat_name(entries_, index)));
+    if (confirmed) return {};
+  }
   const auto known = journal_.find(path);
   if (is_worth_comparing_received(index)) unverified_.insert(index);
   if (known && known->same_version(entry) && known->stable && known->old == old_file(index)) {

@@ -172,6 +172,13 @@ class Journal::Loader {
   }
 
   void lose() {
+    for (const auto& [key, progress] : unsettled_) {
+      const auto* file = std::get_if<FileProgress>(&progress);
+      if (file != nullptr && file->complete && extent_count(file->size) == 1)
+        journal_.claims_[key] = Journal::compact(*file);
+      else
+        journal_.claims_.erase(key);
+    }
     unsettled_.clear();
     lost_in_ = boot_;
   }
@@ -239,6 +246,23 @@ std::optional<FileProgress> Journal::find(std::string_view path) const {
   return get(key, it->second);
 }
 
+std::optional<FileProgress> Journal::claimed(std::string_view path) const {
+  const std::lock_guard guard(mutex_);
+  if (claims_.empty()) return std::nullopt;
+  const Digest key = digest_of(path);
+  const auto it = claims_.find(key);
+  if (it == claims_.end()) return std::nullopt;
+  FileProgress progress = get(key, it->second);
+  progress.old.reset();
+  progress.extents.clear();
+  return progress;
+}
+
+bool Journal::has_claims() const {
+  const std::lock_guard guard(mutex_);
+  return !claims_.empty();
+}
+
 FileProgress Journal::get(const Digest& key, const Compact& file) const {
   FileProgress progress;
   progress.inode = file.inode;
@@ -255,8 +279,8 @@ FileProgress Journal::get(const Digest& key, const Compact& file) const {
   return progress;
 }
 
-void Journal::set(const Digest& key, FileProgress progress) {
-  Compact& file = files_[key];
+Journal::Compact Journal::compact(const FileProgress& progress) {
+  Compact file;
   file.inode = progress.inode;
   file.ctime_ns = progress.ctime_ns;
   file.size = progress.size & longest_file;
@@ -264,6 +288,12 @@ void Journal::set(const Digest& key, FileProgress progress) {
   file.complete = progress.complete ? 1 : 0;
   file.stable = progress.stable ? 1 : 0;
   file.digest = progress.digest;
+  return file;
+}
+
+void Journal::set(const Digest& key, FileProgress progress) {
+  files_[key] = compact(progress);
+  claims_.erase(key);
   if (progress.old || !progress.extents.empty())
     partial_[key] = {progress.old, std::move(progress.extents)};
   else

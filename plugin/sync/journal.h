@@ -68,6 +68,11 @@ class Journal {
   static Result<std::unique_ptr<Journal>> open(const std::filesystem::path& path, Begin begin = Begin::anew);
 
   std::optional<FileProgress> find(std::string_view path) const;
+
+  /// What a record told that does not count, of a file of one extent that was complete: it may be there. Whoever finds
+  /// that the disk has content of that digest may record() it. None once something else is recorded of the file.
+  std::optional<FileProgress> claimed(std::string_view path) const;
+  bool has_claims() const;
   bool empty() const;
 
   /// Counts at once, but is written together with others.
@@ -130,6 +135,7 @@ class Journal {
   Result<> load(const std::string& content, Begin begin);
   FileProgress get(const Digest& key, const Compact& file) const;  // with mutex_ held, as the following
   void set(const Digest& key, FileProgress progress);
+  static Compact compact(const FileProgress& progress);
   void add_extent(const Digest& key, const ExtentProgress& extent);
   Result<> append(std::string_view body);
   Result<> write_pending();
@@ -143,6 +149,7 @@ class Journal {
   mutable std::mutex mutex_;
   std::unordered_map<Digest, Compact, KeyHash> files_;    // protected by mutex_
   std::unordered_map<Digest, Partial, KeyHash> partial_;  // protected by mutex_: what else is known of some of them
+  std::unordered_map<Digest, Compact, KeyHash> claims_;   // protected by mutex_
   std::uint64_t position_ = 0;                            // protected by mutex_
   std::uint64_t length_ = 0;                              // protected by mutex_: of the file
   std::string pending_;                                   // protected by mutex_: records to be written

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -29,10 +30,15 @@ constexpr std::size_t batch_files = 4096;
 constexpr std::size_t batch_held = 1024;  // each has a descriptor
 
 /// What has come is made durable when one of these is reached, all the while, so that a disk is busy from the start, no
-/// great amount is left for the end, and a machine that goes down loses little.
+/// great amount is left for the end, and a machine that goes down loses little. If less comes in all: a tenth of that,
+/// but so much at least that it is worth it.
 constexpr std::chrono::seconds durable_interval{5};
 constexpr std::uint64_t durable_bytes = 64U << 20;
+constexpr std::uint64_t least_durable_bytes = 8U << 20;
 constexpr std::uint64_t durable_files = 4096;
+constexpr std::uint64_t least_durable_files = 512;
+/// How long who is cancelled may take to make durable what has come: the plugin has 10 s to stop.
+constexpr std::chrono::seconds longest_last_sync{2};
 /// Twice what stable_before() takes off.
 constexpr std::chrono::milliseconds settling{40};
 constexpr std::chrono::milliseconds durable_check{100};
@@ -92,11 +98,16 @@ class Batches {
 /// Tells when it is time to make durable what has come. Not thread-safe.
 class DurabilityClock {
  public:
-  explicit DurabilityClock(const Progress& progress) : progress_(progress) { restart(); }
+  explicit DurabilityClock(const Progress& progress)
+      : progress_(progress),
+        most_bytes_(std::clamp(progress.bytes_total / 10, least_durable_bytes, durable_bytes)),
+        most_files_(std::clamp(progress.files_total / 10, least_durable_files, durable_files)) {
+    restart();
+  }
 
   bool is_due() const {
-    return SteadyClock::now() >= due_ || progress_.bytes_done - bytes_ >= durable_bytes ||
-           progress_.files_done - files_ >= durable_files;
+    return SteadyClock::now() >= due_ || progress_.bytes_done - bytes_ >= most_bytes_ ||
+           progress_.files_done - files_ >= most_files_;
   }
 
   /// To be called before it is done.
@@ -108,6 +119,8 @@ class DurabilityClock {
 
  private:
   const Progress& progress_;
+  const std::uint64_t most_bytes_;
+  const std::uint64_t most_files_;
   Deadline due_;
   std::uint64_t bytes_ = 0;
   std::uint64_t files_ = 0;
@@ -158,7 +171,8 @@ Result<Receipt> Receiver::run() {
   FERRY_ASSIGN(const auto journal,
                Journal::open(journal_, names.empty() ? Journal::Begin::anew : Journal::Begin::again));
   cache_ = journal->trusts_cache() ? Target::Cache::reliable : Target::Cache::may_lie;
-  if (options_.update)  // while the sender walks
+  if (journal->has_claims()) (void)::syncfs(root_.get());  // what cannot be written is found not to be there
+  if (options_.update)                                     // while the sender walks
     looking_ = std::async(std::launch::async | std::launch::deferred, [this] {
       return Version::look(options_.update->data, options_.baseline, options_.update->host);
     });
@@ -387,14 +401,36 @@ Result<> Receiver::fetch_batch(std::span<const FileExtent> batch, FileWriter& wr
 
 /// Linux tells a writeback error once (syncfs(2)): the next call would succeed over lost pages.
 Result<> Receiver::make_durable(Journal& journal, Last last) const {
-  FERRY_TRY(check_cancelled());
+  if (last == Last::no) FERRY_TRY(check_cancelled());
   const std::uint64_t position = journal.position();
-  if (::syncfs(root_.get()) != 0) {
-    const auto failed = fail_errno("sync " + staging_.string());
+  const auto error = sync_staging();
+  if (!error) return check_cancelled();
+  if (*error != 0) {
+    const auto failed = fail_errno("sync " + staging_.string(), *error);
     journal.distrust(failed.value());
     return failed;
   }
   return last == Last::yes ? journal.end() : journal.mark_durable(position);
+}
+
+/// syncfs(2), which nothing can interrupt: 0 or its errno. None if it was cancelled before and takes too long; then it
+/// goes on without anybody, also when this object is gone.
+std::optional<int> Receiver::sync_staging() const {
+  if (!cancelled_) return ::syncfs(root_.get()) == 0 ? 0 : errno;
+  struct Shared {
+    Fd root;
+    std::promise<int> error;
+  };
+  const auto shared = std::make_shared<Shared>();
+  shared->root = Fd(::fcntl(root_.get(), F_DUPFD_CLOEXEC, 0));
+  auto error = shared->error.get_future();
+  try {
+    std::thread([shared] { shared->error.set_value(::syncfs(shared->root.get()) == 0 ? 0 : errno); }).detach();
+  } catch (const std::system_error&) {
+    return std::nullopt;  // the system has no thread
+  }
+  if (error.wait_for(longest_last_sync) != std::future_status::ready) return std::nullopt;
+  return error.get();
 }
 
 /// What the user should know of the last round, the most important first.

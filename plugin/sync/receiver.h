@@ -99,8 +99,9 @@ class Receiver {
   Receiver(Source& source, std::filesystem::path staging, std::filesystem::path journal, ReceiverOptions options,
            Progress& progress, const std::atomic<bool>& cancelled);
 
-  /// When it returns, everything is verified and durable. Code::busy: the source kept changing (Writers::none). That
-  /// something could not be made durable is told before any other error.
+  /// When it returns, everything is verified and durable. Once it is cancelled it only makes durable what has come, for
+  /// 2 s at most, so that the next attempt carries on from there. Code::busy: the source kept changing (Writers::none).
+  /// That something could not be made durable is told before any other error.
   Result<Receipt> run();
 
  private:
@@ -130,6 +131,7 @@ class Receiver {
   static Receipt receipt(const Round& round, std::uint64_t rounds);
   enum class Last { no, yes };  ///< whether nothing more will be written
   Result<> make_durable(Journal& journal, Last last = Last::no) const;
+  std::optional<int> sync_staging() const;
   void count_received(std::size_t bytes);
   Result<> check_cancelled() const;
 

@@ -136,12 +136,15 @@ Result<> Staging::prepare_new_file(std::uint32_t index) {
 
 Result<> Staging::prepare_used_file(int directory, std::uint32_t index, const struct stat& info) {
   const Entry& entry = entries_[index];
-  const auto known = journal_.find(Directories::path(entries_, index));
+  const std::string path = Directories::path(entries_, index);
+  const auto known = journal_.find(path);
   const bool same = known && known->same_version(entry) && static_cast<std::uint64_t>(info.st_size) == entry.size;
   if (same && known->complete && known->stable) {
     FERRY_ASSIGN(const Fd file, open_at(directory, entry.name.str(), O_RDWR | O_NOFOLLOW));
     return apply_metadata(file.get(), entry);
   }
+  FERRY_ASSIGN(const bool confirmed, confirm_claim(journal_, path, entry, directory, entry.name.str()));
+  if (confirmed) return {};
   constexpr std::int64_t block = 512;  // unit of st_blocks, stat(2)
   const auto size = static_cast<std::uint64_t>(info.st_size);
   const bool compared =

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 
 #include "base/files.h"
 #include "sync/blocks.h"
+#include "sync/metadata.h"
 
 namespace ferry::sync {
 
@@ -26,6 +28,30 @@ bool is_cached(int file, const Extent& range) {
   const bool known = ::mincore(mapped, length, pages.data()) == 0;
   ::munmap(mapped, length);
   return !known || std::any_of(pages.begin(), pages.end(), [](unsigned char each) { return (each & 1) != 0; });
+}
+
+/// Makes reads of an open file come from the disk; false if pages stay, because they are dirty for example.
+bool drop_clean(int file, std::uint64_t size) {
+  constexpr std::uint64_t window = 64U << 20;
+  if (::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED) != 0) return false;
+  for (std::uint64_t at = 0; at < size; at += window)
+    if (is_cached(file, {at, std::min(size, at + window)})) return false;
+  return true;
+}
+
+/// Its ContentDigest; an error if it cannot be read, or is shorter.
+Result<Digest> digest_of_content(int file, std::uint64_t size) {
+  ContentDigest digest;
+  std::string buffer;
+  for (std::uint64_t at = 0; at < size;) {
+    buffer.resize(static_cast<std::size_t>(std::min(block_size, size - at)));
+    const ssize_t count = ::pread(file, buffer.data(), buffer.size(), static_cast<off_t>(at));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return fail_errno("read what came");
+    digest.add(at, std::string_view(buffer).substr(0, static_cast<std::size_t>(count)));
+    at += static_cast<std::uint64_t>(count);
+  }
+  return digest.finish();
 }
 
 }  // namespace
@@ -58,12 +84,22 @@ bool is_worth_comparing(const Entry& entry, std::uint64_t size) {
 }
 
 bool drop_cached(int directory, const std::string& name, std::uint64_t size) {
-  constexpr std::uint64_t window = 64U << 20;
   const auto file = open_at(directory, name, O_RDONLY | O_NOFOLLOW);
-  if (!file || ::fdatasync(file->get()) != 0 || ::posix_fadvise(file->get(), 0, 0, POSIX_FADV_DONTNEED) != 0)
-    return false;
-  for (std::uint64_t at = 0; at < size; at += window)
-    if (is_cached(file->get(), {at, std::min(size, at + window)})) return false;
+  return file && ::fdatasync(file->get()) == 0 && drop_clean(file->get(), size);
+}
+
+Result<bool> confirm_claim(Journal& journal, const std::string& path, const Entry& entry, int directory,
+                           const std::string& name) {
+  const auto claim = journal.claimed(path);
+  if (!claim || !claim->same_version(entry) || !claim->stable) return false;
+  const auto file = open_at(directory, name, O_RDWR | O_NOFOLLOW);
+  struct stat info {};
+  if (!file || ::fstat(file->get(), &info) != 0 || static_cast<std::uint64_t>(info.st_size) != entry.size) return false;
+  if (!drop_clean(file->get(), entry.size)) return false;
+  const auto digest = digest_of_content(file->get(), entry.size);
+  if (!digest || *digest != claim->digest) return false;
+  FERRY_TRY(apply_metadata(file->get(), entry));
+  FERRY_TRY(journal.record(path, *claim));
   return true;
 }
 

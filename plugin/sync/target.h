@@ -90,6 +90,12 @@ bool is_worth_comparing(const Entry& entry, std::uint64_t size);
 /// still, as in a file system that is nowhere else.
 bool drop_cached(int directory, const std::string& name, std::uint64_t size);
 
+/// Whether the disk has, under a name in an open directory, the content that a record of the journal tells of which
+/// does not count (Journal::claimed), of the version of `entry`. Then it has its metadata, too, and the record counts
+/// from the next mark_durable on. What is to be found was written back (syncfs) before.
+Result<bool> confirm_claim(Journal& journal, const std::string& path, const Entry& entry, int directory,
+                           const std::string& name);
+
 /// Calls `want` for each extent that is not there of a file of which some are. Unless it is to be compared, what has
 /// come of those goes away.
 enum class Unverified { compare, drop };

@@ -135,5 +135,88 @@ TEST_F(LosingDisk, WhatAKilledAttemptHasWrittenIsNotSentAgain) {
   expect_arrived();
 }
 
+/// What has come when an attempt ends at 60 %, however it does, need not come again, also of small files.
+class EndsAtSixtyPercent : public LosingDisk {
+ protected:
+  void SetUp() override {
+    LosingDisk::SetUp();
+    for (int i = 0; i < files; ++i) write(source_ / std::to_string(i), random_.bytes(16'000));
+    let_ctimes_settle();
+  }
+
+  /// An attempt that is cancelled then; returns how long it takes to end.
+  SteadyClock::duration receive_and_be_stopped() {
+    auto source = open_source();
+    std::atomic<std::uint64_t> sent{0};
+    SteadyClock::time_point stopped;
+    source.on_content = [&](std::string& piece) -> Result<> {
+      if ((sent += piece.size()) <= all * 60 / 100 || cancelled_.exchange(true)) return {};
+      stopped = SteadyClock::now();
+      return {};
+    };
+    const auto receipt = receive(source);
+    cancelled_ = false;
+    EXPECT_EQ(receipt ? Code::io : receipt.error().code, Code::cancelled);
+    return SteadyClock::now() - stopped;
+  }
+
+  void expect_rest() {
+    receive_all();
+    EXPECT_LE(sent(), all * 45 / 100);
+    expect_arrived();
+  }
+
+  static constexpr int files = 3000;
+  static constexpr std::uint64_t all = std::uint64_t{files} * 16'000;
+  test::SeededRandom random_;
+};
+
+TEST_F(EndsAtSixtyPercent, AKilledAttempt) {
+  receive_and_be_killed(all * 60 / 100);
+  expect_rest();
+}
+
+TEST_F(EndsAtSixtyPercent, AStoppedAttempt) {
+  EXPECT_LT(receive_and_be_stopped(), std::chrono::seconds(5));
+  expect_rest();
+}
+
+TEST_F(EndsAtSixtyPercent, AStoppedAttemptWhoseDiskTakesForEver) {
+  std::atomic<int> running{0};
+  std::atomic<bool> released{false};
+  {
+    const test::InterceptedCalls calls([&](const test::Call& call) {
+      if (call.name != "syncfs" || call.place != staging_ || !cancelled_) return 0;
+      ++running;
+      while (!released) ::usleep(1000);
+      --running;
+      return 0;
+    });
+    EXPECT_LT(receive_and_be_stopped(), std::chrono::seconds(8));
+    EXPECT_GE(running, 1);
+    released = true;
+    while (running != 0) ::usleep(1000);
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));  // it does the call itself
+  }
+  expect_rest();
+}
+
+// Before 64 MiB have come, too, but not all the while.
+TEST_F(EndsAtSixtyPercent, WhatComesIsMadeDurableInAFewPieces) {
+  std::atomic<int> synced{0};
+  const test::InterceptedCalls calls([&](const test::Call& call) {
+    if (call.name == "syncfs" && call.place == staging_) ++synced;
+    return 0;
+  });
+  auto source = open_source();
+  source.on_content = [](std::string&) -> Result<> {
+    ::usleep(10'000);
+    return {};
+  };
+  ASSERT_TRUE(receive(source));
+  EXPECT_GE(synced, 4);
+  EXPECT_LE(synced, 12);
+}
+
 }  // namespace
 }  // namespace ferry::sync
