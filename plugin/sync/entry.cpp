@@ -36,9 +36,13 @@ void Entry::change_rest(const Change& change) {
 
 void Entry::set_data(std::uint64_t bytes) {
   const std::uint64_t holes = size - bytes;
-  const bool fits = holes < holes_elsewhere;
-  holes_ = fits ? static_cast<std::uint8_t>(holes) : holes_elsewhere;
-  change_rest([&](Rest& rest) { rest.holes = fits ? 0 : holes; });
+  const std::uint64_t blocks = bytes <= size && bytes % block == 0 ? size / block - bytes / block : UINT64_MAX;
+  holes_ = holes_elsewhere;
+  if (holes < holes_in_blocks)
+    holes_ = holes & (holes_in_blocks - 1);
+  else if (blocks < holes_elsewhere - holes_in_blocks)
+    holes_ = (holes_in_blocks + blocks) & holes_elsewhere;
+  change_rest([&](Rest& rest) { rest.holes = holes_ == holes_elsewhere ? holes : 0; });
 }
 
 Timestamp Entry::mtime() const {

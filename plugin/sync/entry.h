@@ -99,11 +99,14 @@ class Entry {
     std::uint32_t link;  ///< hard links only, which have no owner, mode and times of their own
   };
   std::uint32_t gid = 0;
-  std::uint16_t mode = 0;  ///< permission bits with suid, sgid and sticky (07777)
-  Type type = Type::regular;
+  std::uint16_t mode : 12 = 0;  ///< permission bits with suid, sgid and sticky (07777)
+  Type type : 3 = Type::regular;
 
   /// Allocated bytes, `size` at most: what has to be sent and stored. `size` has to be set before.
-  std::uint64_t data() const { return size - (holes_ == holes_elsewhere ? rest_->holes : holes_); }
+  std::uint64_t data() const {
+    if (holes_ < holes_in_blocks) return size - holes_;
+    return holes_ < holes_elsewhere ? (size / block - (holes_ - holes_in_blocks)) * block : size - rest_->holes;
+  }
   void set_data(std::uint64_t bytes);
 
   /// Of modification.
@@ -123,13 +126,15 @@ class Entry {
     std::uint64_t holes = 0;  // bytes
     bool operator==(const Rest&) const = default;
   };
-  static constexpr std::uint8_t holes_elsewhere = UINT8_MAX;
+  static constexpr std::uint64_t block = 512;  // of which data mostly is a multiple, as st_blocks has it
+  static constexpr std::uint32_t holes_in_blocks = 1U << 16;
+  static constexpr std::uint32_t holes_elsewhere = (1U << 17) - 1;
   static constexpr std::int64_t mtime_elsewhere = INT64_MIN;
   template <class Change>
   void change_rest(const Change& change);
 
-  std::uint8_t holes_ = 0;
-  std::int64_t mtime_ns_ = 0;  // since the epoch: from 1677 to 2262
+  std::uint32_t holes_ : 17 = 0;  // bytes or, from holes_in_blocks on, blocks; beside `mode` and `type`
+  std::int64_t mtime_ns_ = 0;     // since the epoch: from 1677 to 2262
   Rare<Rest> rest_;
 };
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "base/files.h"
 #include "base/log.h"
@@ -110,16 +111,16 @@ bool is_another(int directory, const std::string& name, ino_t inode) {
 
 bool is_device(Type type) { return type == Type::character_device || type == Type::block_device; }
 
-/// False for what has no type in a manifest.
-bool read_type(mode_t mode, Type& type) {
+/// None of what has no type in a manifest.
+std::optional<Type> type_of(mode_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFDIR: type = Type::directory; return true;
-    case S_IFREG: type = Type::regular; return true;
-    case S_IFLNK: type = Type::symlink; return true;
-    case S_IFIFO: type = Type::fifo; return true;
-    case S_IFCHR: type = Type::character_device; return true;
-    case S_IFBLK: type = Type::block_device; return true;
-    default: return false;
+    case S_IFDIR: return Type::directory;
+    case S_IFREG: return Type::regular;
+    case S_IFLNK: return Type::symlink;
+    case S_IFIFO: return Type::fifo;
+    case S_IFCHR: return Type::character_device;
+    case S_IFBLK: return Type::block_device;
+    default: return std::nullopt;
   }
 }
 
@@ -157,8 +158,10 @@ Result<Inspected> Inspector::inspect(int directory, const std::string& name, boo
   found.device = info.st_dev;
   found.shared = !S_ISDIR(info.st_mode) && info.st_nlink > 1;
   Entry& entry = found.entry;
-  found.left_out = !read_type(info.st_mode, entry.type);
-  if (found.left_out) return found;
+  const auto type = type_of(info.st_mode);
+  found.left_out = !type;
+  if (!type) return found;
+  entry.type = *type;
   entry.mode = info.st_mode & 07777;
   entry.uid = info.st_uid;
   entry.gid = info.st_gid;

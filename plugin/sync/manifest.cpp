@@ -194,7 +194,7 @@ Result<> ManifestDecoder::entry(Reader& reader) {
   } else {
     const std::uint32_t mode = reader.number32();
     fits = fits && mode <= 07777;
-    entry.mode = static_cast<std::uint16_t>(mode);
+    entry.mode = mode & 07777;
     entry.uid = reader.number32();
     entry.gid = reader.number32();
     const std::int64_t mtime_s = reader.signed_number();

@@ -30,8 +30,11 @@ TEST(Entry, HoldsAnyAmountOfData) {
   Entry entry;
   EXPECT_EQ(entry.data(), 0U);
   for (const std::uint64_t size :
-       {std::uint64_t{0}, std::uint64_t{7}, std::uint64_t{1} << 20, std::uint64_t{1} << 62}) {
-    for (const std::uint64_t data : {size, size - 1, size - 254, size - 255, size - 256, std::uint64_t{0}, size + 1}) {
+       {std::uint64_t{0}, std::uint64_t{7}, std::uint64_t{512}, std::uint64_t{1} << 20, (std::uint64_t{1} << 20) + 511,
+        (std::uint64_t{1} << 20) + 513, (std::uint64_t{1} << 26) + 7, std::uint64_t{1} << 62}) {
+    for (const std::uint64_t data : {size, size - 1, size - 254, size - 255, size - 256, size - 511, size - 512,
+                                     size - 65'535, size - 65'536, size - (32U << 20) + 512, size - (32U << 20),
+                                     size - (32U << 20) - 512, size / 2, std::uint64_t{0}, size + 1, size + 512}) {
       entry.size = size;
       entry.set_data(data);
       EXPECT_EQ(entry.data(), data) << "of " << size;
@@ -39,9 +42,18 @@ TEST(Entry, HoldsAnyAmountOfData) {
   }
 }
 
+TEST(Entry, TakesNoMemoryElsewhereForHoles) {
+  Entry entry;
+  entry.size = (20 << 20) + 7;
+  for (const std::uint64_t data : {std::uint64_t{0}, std::uint64_t{4096}, entry.size - 60'000, entry.size}) {
+    entry.set_data(data);
+    EXPECT_EQ(entry.memory_elsewhere(), 0U) << data;
+  }
+}
+
 TEST(Entry, TakesMemoryElsewhereForWhatIsRareOnly) {
   Entry entry;
-  entry.size = 1 << 20;
+  entry.size = 1 << 30;
   entry.set_data(entry.size - 100);
   entry.set_mtime({1'700'000'000, 999'999'999});
   entry.set_extra({});

@@ -178,7 +178,6 @@ TEST(ManifestDecoder, FieldsAreChecked) {
     return refusal({made});
   };
   EXPECT_EQ(with([](Entry&) {}), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.mode = 010000; }), "accepted");
   EXPECT_NE(with([](Entry& e) { e.uid = 0xffffffff; }), "accepted");
   EXPECT_NE(with([](Entry& e) { e.gid = 0xffffffff; }), "accepted");
   EXPECT_NE(with([](Entry& e) { e.set_mtime({0, 1'000'000'000}); }), "accepted");
@@ -198,7 +197,6 @@ TEST(ManifestDecoder, FieldsAreChecked) {
             }),
             "accepted");
   EXPECT_NE(with([](Entry& e) { e.type = static_cast<Type>(0); }), "accepted");
-  EXPECT_NE(with([](Entry& e) { e.type = static_cast<Type>(8); }), "accepted");
   EXPECT_NE(with([](Entry& e) { e.type = Type::fifo; }), "accepted");  // with a size
   Entry link = entry("a", 0, Type::symlink);
   link.set_extra({.target = std::string("x\0y", 3)});
@@ -207,6 +205,23 @@ TEST(ManifestDecoder, FieldsAreChecked) {
   EXPECT_NE(refusal({link}), "accepted");
   link.set_extra({});
   EXPECT_NE(refusal({link}), "accepted");
+}
+
+TEST(ManifestDecoder, FieldsThatNoEntryHoldsAreRefused) {
+  Entry made = file("a", 0, 100);
+  made.mode = 07777;
+  const std::string good = manifest_of({entry("", 0, Type::directory), made});
+  const std::string fields("\1\2\0\1a\xff\x1f", 7);  // a record's kind, type, parent, name and mode
+  const std::size_t at = good.find(fields);
+  ASSERT_NE(at, std::string::npos);
+  const auto with = [&](std::size_t field, const std::string& bytes) {
+    return std::string(good).replace(at + field, bytes.size(), bytes);
+  };
+  EXPECT_TRUE(decode(good));
+  EXPECT_TRUE(decode(with(5, "\x80\x10")));   // a mode of 04000
+  EXPECT_FALSE(decode(with(5, "\x80\x20")));  // 010000
+  EXPECT_FALSE(decode(with(1, "\x08")));
+  EXPECT_FALSE(decode(with(1, "\x0a")));  // Type::regular and a bit more
 }
 
 TEST(ManifestDecoder, WhatIsRareComesUnchanged) {
