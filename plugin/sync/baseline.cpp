@@ -103,8 +103,10 @@ bool same_extra(const Extra& source, const Extra& copy) {
   const bool labelled_here = std::any_of(copy.xattrs.begin(), copy.xattrs.end(), is_label) &&
                              std::none_of(source.xattrs.begin(), source.xattrs.end(), is_label);
   if (!labelled_here) return source == copy;
+  std::vector<Xattr> others(copy.xattrs.begin(), copy.xattrs.end());
+  std::erase_if(others, is_label);
   Extra arrived = copy;
-  std::erase_if(arrived.xattrs, is_label);
+  arrived.xattrs = Xattrs(std::move(others));
   return source == arrived;
 }
 

@@ -22,6 +22,12 @@ tl::unexpected<Error> refuse(const Entry& entry, const std::string& why) {
 
 bool is_copied(std::string_view xattr) { return xattr != "trusted.SGI_ACL_FILE" && xattr != "trusted.SGI_ACL_DEFAULT"; }
 
+std::uint64_t Xattrs::memory() const {
+  std::uint64_t bytes = 0;
+  for (const auto& xattr : *all_) bytes += 2 * sizeof(Xattr) + xattr.name.capacity() + xattr.value.capacity();
+  return bytes;
+}
+
 bool is_stable(std::uint64_t ctime_ns, std::uint64_t stable_before_ns) {
   const std::uint64_t granularity = ctime_ns % second == 0 ? 2 * second : 0;
   return ctime_ns < stable_before_ns && stable_before_ns - ctime_ns > granularity;
@@ -29,7 +35,7 @@ bool is_stable(std::uint64_t ctime_ns, std::uint64_t stable_before_ns) {
 
 template <class Change>
 void Entry::change_rest(const Change& change) {
-  Rest rest = rest_.take();
+  Rest rest = *rest_;
   change(rest);
   rest_.set(std::move(rest));
 }
@@ -64,9 +70,13 @@ void Entry::set_extra(Extra extra) {
 
 std::uint64_t Entry::memory_elsewhere() const {
   if (rest_.empty()) return 0;
-  std::uint64_t bytes = sizeof(Rest) + extra().target.capacity();
-  for (const auto& xattr : extra().xattrs) bytes += 2 * sizeof(Xattr) + xattr.name.capacity() + xattr.value.capacity();
-  return bytes;
+  return sizeof(Rest) + extra().target.capacity() + extra().xattrs.memory();
+}
+
+bool Entry::share_elsewhere(const Entry& other) {
+  if (rest_ != other.rest_) return false;
+  rest_ = other.rest_;
+  return true;
 }
 
 Result<> EntryChecker::check(const Entry& entry) {

@@ -1,7 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
-#include <memory>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,42 +37,69 @@ bool is_copied(std::string_view xattr);
 /// The xattr that SELinux gives every file by its policy. It can be replaced, but not removed.
 constexpr std::string_view host_label = "security.selinux";
 
-/// A value that is mostly T{}, and then takes no more than a pointer.
+/// A value that is mostly T{}, and then takes no more than a pointer. Copies share what they hold, which never changes;
+/// each may be used by another thread.
 template <class T>
 class Rare {
  public:
   Rare() = default;
-  Rare(const Rare& other) : value_(other.value_ ? std::make_unique<T>(*other.value_) : nullptr) {}
-  Rare(Rare&&) noexcept = default;
+  Rare(const Rare& other) noexcept : held_(other.held_) {
+    if (held_ != nullptr) held_->owners.fetch_add(1, std::memory_order_relaxed);
+  }
+  Rare(Rare&& other) noexcept : held_(std::exchange(other.held_, nullptr)) {}
   Rare& operator=(Rare other) noexcept {
-    value_ = std::move(other.value_);
+    std::swap(held_, other.held_);
     return *this;
   }
-  ~Rare() = default;
+  ~Rare() {
+    if (held_ != nullptr && held_->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete held_;
+  }
 
-  bool empty() const { return value_ == nullptr; }
-  void set(T value) { value_ = value == T{} ? nullptr : std::make_unique<T>(std::move(value)); }
+  bool empty() const { return held_ == nullptr; }
+  void set(T value) {
+    Rare other;
+    if (!(value == T{})) other.held_ = new Held{std::move(value)};
+    *this = std::move(other);
+  }
   const T& operator*() const {
     static const T nothing{};
-    return value_ ? *value_ : nothing;
+    return held_ != nullptr ? held_->value : nothing;
   }
   const T* operator->() const { return &**this; }
-  /// It is T{} afterwards.
-  T take() {
-    T value = value_ ? std::move(*value_) : T{};
-    value_.reset();
-    return value;
-  }
+  bool operator==(const Rare& other) const { return held_ == other.held_ || **this == *other; }
 
  private:
-  std::unique_ptr<T> value_;
+  struct Held {
+    const T value;
+    std::atomic<std::uint32_t> owners{1};
+  };
+  Held* held_ = nullptr;
 };
 
-/// What few entries have.
+/// Sorted by name. Copies share them.
+class Xattrs {
+ public:
+  Xattrs() = default;
+  Xattrs(std::initializer_list<Xattr> all) : Xattrs(std::vector<Xattr>(all)) {}
+  explicit Xattrs(std::vector<Xattr> all) { all_.set(std::move(all)); }
+
+  bool empty() const { return all_.empty(); }
+  std::size_t size() const { return all_->size(); }
+  auto begin() const { return all_->begin(); }
+  auto end() const { return all_->end(); }
+  bool operator==(const Xattrs&) const = default;
+  /// Bytes that they take beside the object.
+  std::uint64_t memory() const;
+
+ private:
+  Rare<std::vector<Xattr>> all_;
+};
+
+/// What few entries have, or many have in common.
 struct Extra {
-  std::uint64_t device = 0;        ///< st_rdev; device nodes only
-  std::string target = {};         ///< symlinks only
-  std::vector<Xattr> xattrs = {};  ///< sorted by name
+  std::uint64_t device = 0;  ///< st_rdev; device nodes only
+  std::string target = {};   ///< symlinks only
+  Xattrs xattrs = {};
   bool operator==(const Extra&) const = default;
 };
 
@@ -116,8 +144,10 @@ class Entry {
   const Extra& extra() const { return rest_->extra; }
   void set_extra(Extra extra);
 
-  /// Bytes of memory that it takes beside those of the object and its name.
+  /// Bytes of memory that it takes beside those of the object and its name, if it shares none.
   std::uint64_t memory_elsewhere() const;
+  /// Shares them with another entry that has the same there. False: it has something else.
+  bool share_elsewhere(const Entry& other);
 
  private:
   struct Rest {

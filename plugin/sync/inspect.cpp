@@ -60,7 +60,7 @@ Result<std::string> list_xattrs(const std::string& path) {
   }
 }
 
-Result<std::vector<Xattr>> read_xattrs(const std::string& path) {
+Result<Xattrs> read_xattrs(const std::string& path) {
   FERRY_ASSIGN(const std::string list, list_xattrs(path));
   std::vector<Xattr> xattrs;
   for (std::size_t at = 0; at < list.size();) {
@@ -78,7 +78,7 @@ Result<std::vector<Xattr>> read_xattrs(const std::string& path) {
     return fail(Code::unsupported, "its xattrs take " + std::to_string(bytes) + " bytes together, and Ferry carries " +
                                        std::to_string(most_xattr_bytes) + " for a file at most");
   std::sort(xattrs.begin(), xattrs.end(), [](const Xattr& a, const Xattr& b) { return a.name < b.name; });
-  return xattrs;
+  return Xattrs(std::move(xattrs));
 }
 
 Result<std::string> read_link(int directory, const std::string& name) {

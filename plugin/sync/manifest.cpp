@@ -44,7 +44,7 @@ Type read_type(Reader& reader, bool& known) {
   return static_cast<Type>(value);
 }
 
-void write_xattrs(Writer& writer, const std::vector<Xattr>& xattrs) {
+void write_xattrs(Writer& writer, const Xattrs& xattrs) {
   writer.number(xattrs.size());
   for (const auto& xattr : xattrs) {
     writer.string(xattr.name);
@@ -52,24 +52,26 @@ void write_xattrs(Writer& writer, const std::vector<Xattr>& xattrs) {
   }
 }
 
-bool read_xattrs(Reader& reader, std::vector<Xattr>& xattrs) {
+bool read_xattrs(Reader& reader, Xattrs& all) {
   const std::uint64_t count = reader.number();
   if (count > most_xattrs) return false;
+  std::vector<Xattr> xattrs;
   for (std::uint64_t i = 0; i < count && reader.ok(); ++i) {
     Xattr xattr{std::string(reader.string(longest_name)), std::string(reader.string(longest_xattr))};
     if (xattr.name.empty() || xattr.name.find('\0') != std::string::npos) return false;
     if (!xattrs.empty() && xattr.name <= xattrs.back().name) return false;
     xattrs.push_back(std::move(xattr));
   }
+  if (!xattrs.empty()) all = Xattrs(std::move(xattrs));
   return reader.ok();
 }
 
-/// Bytes of memory that an entry takes, with its extents if it has several: each may be wanted, and noted in the
-/// journal. What is in a vector counts twice, since one that grows has room for twice as much.
-std::uint64_t memory_of(const Entry& entry) {
+/// Bytes of memory that an entry takes, of which some are `elsewhere`, with its extents if it has several: each may be
+/// wanted, and noted in the journal. What is in a vector counts twice, since one that grows has room for twice as much.
+std::uint64_t memory_of(const Entry& entry, std::uint64_t elsewhere) {
   constexpr std::size_t around_name = 3;    // see Name
   constexpr std::size_t noted_extent = 80;  // a map's node with a number and a string
-  std::uint64_t bytes = 2 * sizeof(Entry) + around_name + entry.name.size() + entry.memory_elsewhere();
+  std::uint64_t bytes = 2 * sizeof(Entry) + around_name + entry.name.size() + elsewhere;
   if (const std::uint32_t extents = extent_count(entry.size); extents > 1)
     bytes += extents * (2 * sizeof(FileExtent) + noted_extent);
   return bytes;
@@ -220,7 +222,8 @@ Result<> ManifestDecoder::keep(Entry entry) {
   if (entry.data() > static_cast<std::uint64_t>(INT64_MAX) - data_)
     return fail(Code::corrupt, "the peer's manifest has more bytes than any file system");
   data_ += entry.data();
-  used_ += memory_of(entry);
+  const std::uint64_t elsewhere = xattr_sets_.share(entry);
+  used_ += memory_of(entry, elsewhere);
   if (used_ > memory_)
     return fail(Code::unsupported, "the source has too many files for this host: the list of the first " +
                                        std::to_string(manifest_.entries.size()) + " takes " + std::to_string(memory_) +

@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "sync/entry.h"
 #include "sync/wire.h"
+#include "sync/xattr_sets.h"
 
 /// The manifest on the wire: records of kind header, entry, origin and trailer; grammar in docs/protocol.md.
 namespace ferry::sync {
@@ -74,6 +75,7 @@ class ManifestDecoder {
   const std::uint64_t memory_;
   RecordDecoder records_;
   EntryChecker checker_;
+  XattrSets xattr_sets_;
   Manifest manifest_;
   std::uint64_t data_ = 0;  // sum over the entries
   std::uint64_t used_ = 0;  // bytes of memory that they take

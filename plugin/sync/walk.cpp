@@ -192,7 +192,10 @@ void ManifestSource::keep(Inspected found, const std::string& name, std::string&
   append_entry(out, entry, {entry.data(), entry.inode, synced ? entry.ctime_ns : ctime_that_proves_nothing});
   const bool is_file = entry.type == Type::regular;
   if (entry.type == Type::directory) pending_.push_back(index);
-  if (keep_ == Keep::no_extras) entry.set_extra({});
+  if (keep_ == Keep::no_extras)
+    entry.set_extra({});
+  else
+    xattr_sets_.share(entry);
   entries_.push_back(std::move(entry));
   if (!baseline_) return;
   copied_from_.push_back(index == 0 ? 0 : copied_->find(copied_from_[entries_[index].parent], entries_[index].name));

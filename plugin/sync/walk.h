@@ -17,6 +17,7 @@
 #include "sync/inspect.h"
 #include "sync/stream.h"
 #include "sync/tree_index.h"
+#include "sync/xattr_sets.h"
 
 namespace ferry::sync {
 
@@ -87,6 +88,7 @@ class ManifestSource : public ByteSource {
   Part rest_;                                                                // the last one,
   std::size_t rest_at_ = 0;                                                  // of whose names the ones before are taken
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> linked_;  // (device, inode) with several names
+  XattrSets xattr_sets_;
   std::vector<LeftOut> left_out_;
   ManifestInfo info_;
   Step step_ = Step::begin;

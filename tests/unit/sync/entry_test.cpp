@@ -75,7 +75,7 @@ TEST(Entry, TakesMemoryElsewhereForWhatIsRareOnly) {
   EXPECT_EQ(copy.data(), 0U);
   EXPECT_EQ(copy.mtime(), (Timestamp{most, 0}));
   ASSERT_EQ(copy.extra().xattrs.size(), 1U);
-  EXPECT_EQ(copy.extra().xattrs[0].name, "user.a");
+  EXPECT_EQ(copy.extra().xattrs.begin()->name, "user.a");
 }
 
 }  // namespace

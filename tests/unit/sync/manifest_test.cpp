@@ -252,7 +252,7 @@ TEST(ManifestDecoder, LongEntriesFillTheMemoryEarlierThanMany) {
   std::vector<Entry> entries = {entry("", 0, Type::directory)};
   for (int i = 0; i < 20; ++i) {
     entries.push_back(file(std::string(1, static_cast<char>('a' + i)), 0, 1));
-    entries.back().set_extra({.xattrs = {{"user.a", std::string(60'000, 'x')}}});
+    entries.back().set_extra({.xattrs = {{"user.a", std::string(60'000, static_cast<char>('a' + i))}}});
   }
   EXPECT_TRUE(decode(manifest_of(entries), 1 << 20, 1000, 1'300'000));
   const auto refused = decode(manifest_of(entries), 1 << 20, 1000, 1'000'000);
@@ -269,6 +269,19 @@ TEST(ManifestDecoder, LongEntriesFillTheMemoryEarlierThanMany) {
   EXPECT_TRUE(decode(manifest_of(entries), 1 << 20, 1000, 80'000));
   EXPECT_FALSE(decode(manifest_of(entries), 1 << 20, 1000, 20 * sizeof(Entry)));
   EXPECT_GT(memory_for_manifests(), 100U << 20);
+}
+
+TEST(ManifestDecoder, XattrsThatManyHaveFillTheMemoryOnce) {
+  std::vector<Entry> entries = {entry("", 0, Type::directory)};
+  for (int i = 0; i < 20; ++i) {
+    const Type type = i % 2 == 0 ? Type::fifo : Type::symlink;
+    entries.push_back(entry(std::string(1, static_cast<char>('a' + i)), 0, type));
+    entries.back().set_extra(
+        {.target = type == Type::symlink ? "t" : "", .xattrs = {{"user.a", std::string(60'000, 'x')}}});
+  }
+  const auto manifest = decode(manifest_of(entries), 1 << 20, 1000, 100'000);
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  EXPECT_EQ(encode(*manifest), manifest_of(entries));
 }
 
 // Each extent of a hole of an exbibyte may be wanted, and costs a peer nothing.
