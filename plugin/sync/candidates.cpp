@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <climits>
-#include <unordered_map>
 
 #include "base/files.h"
 #include "base/log.h"
@@ -26,8 +25,9 @@ constexpr std::uint8_t kind_begin = 1;
 constexpr std::uint8_t kind_file = 2;
 constexpr std::uint64_t format = 1;
 
-/// For one wanted file, whatever is alike on this host.
-constexpr std::uint8_t most_candidates = 4;
+/// For one wanted file, whatever is alike on this host, and one of its own path: the first that is there still is
+/// taken.
+constexpr std::uint8_t most_candidates = 2;
 
 std::uint64_t number_of(std::string_view bytes) { return page_digest(0, bytes); }
 
@@ -39,14 +39,25 @@ std::size_t Candidates::add_root(Fd root) {
 }
 
 void Candidates::add(std::uint32_t entry, std::size_t root, std::string_view path, bool is_own_path) {
+  if (texts_.size() + path.size() + 2 > UINT32_MAX) return;
+  const std::size_t begin_of_name = path.rfind('/') + 1;
+  const std::string_view directory = path.substr(0, begin_of_name);
+  const std::string_view name = path.substr(begin_of_name);
+  if (directory != texts_.c_str() + directory_) directory_ = directory.empty() ? 0 : add_text(directory);
   Item item;
   item.entry = entry;
   item.root = static_cast<std::uint32_t>(root) & 0x7fffffff;
   item.is_other_path = is_own_path ? 0 : 1;
-  item.path = paths_.size();
+  item.directory = directory_;
+  item.name = name == entries_[entry].name ? 0 : add_text(name);
   items_.push_back(item);
-  paths_.append(path);
-  paths_ += '\0';
+}
+
+std::uint32_t Candidates::add_text(std::string_view text) {
+  const auto begin = static_cast<std::uint32_t>(texts_.size());
+  texts_.append(text);
+  texts_ += '\0';
+  return begin;
 }
 
 void Candidates::sort() {
@@ -72,12 +83,13 @@ Result<Fd> Candidates::open(std::uint32_t entry) const {
 }
 
 Result<Fd> Candidates::open(const Item& item) const {
+  const std::string path = std::string(texts_.c_str() + item.directory) +
+                           (item.name == 0 ? entries_[item.entry].name.c_str() : texts_.c_str() + item.name);
   open_how how{};
   // O_NONBLOCK: what was a regular file may be a FIFO by now, which opening would wait on.
   how.flags = O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK | O_CLOEXEC;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  Fd file(
-      static_cast<int>(::syscall(SYS_openat2, roots_[item.root].get(), paths_.c_str() + item.path, &how, sizeof how)));
+  Fd file(static_cast<int>(::syscall(SYS_openat2, roots_[item.root].get(), path.c_str(), &how, sizeof how)));
   if (!file) return fail_errno("open a candidate");
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return fail_errno("stat");
@@ -114,51 +126,70 @@ Result<> write_index(const fs::path& path, const std::vector<Entry>& entries,
 }
 
 Search::Search(const std::vector<FileExtent>& wants, const std::vector<Entry>& entries, const OldTree* old,
-               std::uint64_t least, Candidates& found)
+               std::uint64_t least, By by, Candidates& found)
     : entries_(entries), found_(found) {
-  std::uint32_t last = UINT32_MAX;
-  for (const auto& want : wants) {
-    const Entry& file = entries_[want.entry];
-    const bool is_patched = old != nullptr && old->patched[want.entry];
-    if (want.entry == std::exchange(last, want.entry) || is_patched || file.size < least || file.data() == 0 ||
-        extent_size(file.size) > largest_held_extent)
-      continue;
-    add(likeness(file), want.entry);
-    times_.insert(time_of(file));
-  }
-}
-
-void Search::add(std::uint64_t likeness, std::uint32_t entry) {
-  const auto [it, is_first] = wishes_.try_emplace(likeness, Wish{entry, 0, false});
-  if (is_first) return;
-  const auto add_path = [&](std::uint32_t index) {
-    of_path_.emplace(likeness_of_path(likeness, Directories::path(entries_, index)), index);
+  const auto for_each_file = [&](const auto& call) {
+    std::uint32_t last = UINT32_MAX;
+    for (const auto& want : wants) {
+      const Entry& file = entries_[want.entry];
+      const bool is_patched = old != nullptr && old->patched[want.entry];
+      if (want.entry == std::exchange(last, want.entry) || is_patched || file.size < least || file.data() == 0 ||
+          extent_size(file.size) > largest_held_extent)
+        continue;
+      call(want.entry, file);
+    }
   };
-  if (!std::exchange(it->second.is_one_of_many, true)) add_path(it->second.entry);
-  add_path(entry);
+  std::size_t count = 0;
+  for_each_file([&](std::uint32_t, const Entry&) { ++count; });
+  times_.reserve(count);
+  wishes_.reserve(by == By::name_and_inode ? 2 * count : count);
+  for_each_file([&](std::uint32_t index, const Entry& file) {
+    times_.push_back(time_of(file));
+    wishes_.push_back({likeness(file), index});
+    if (by == By::name_and_inode) wishes_.push_back({likeness_of_inode(file, file.inode), index});
+  });
+  std::sort(times_.begin(), times_.end());
+  sort();
 }
 
-void Search::by_inode() {
-  std::vector<std::uint32_t> wanted;
-  for (const auto& [likeness, wish] : wishes_)
-    if (!wish.is_one_of_many) wanted.push_back(wish.entry);
-  for (const auto& [likeness, entry] : of_path_) wanted.push_back(entry);
-  for (const auto entry : wanted) add(likeness_of_inode(entries_[entry], entries_[entry].inode), entry);
+/// Of those that are alike each gets a likeness with its path, and one wish that has none tells that they are many.
+void Search::sort() {
+  const auto is_less = [](const Wish& a, const Wish& b) { return a.likeness < b.likeness; };
+  std::sort(wishes_.begin(), wishes_.end(), is_less);
+  const std::size_t count = wishes_.size();
+  for (std::size_t begin = 0, end = 0; begin < count; begin = end) {
+    const std::uint64_t likeness = wishes_[begin].likeness;
+    for (end = begin; end < count && wishes_[end].likeness == likeness;) ++end;
+    if (end - begin == 1) continue;
+    for (std::size_t i = begin; i < end; ++i)
+      wishes_[i].likeness = likeness_of_path(likeness, Directories::path(entries_, wishes_[i].entry));
+    Wish many;
+    many.likeness = likeness;
+    many.is_many = true;
+    wishes_.push_back(many);
+  }
+  if (wishes_.size() != count) std::sort(wishes_.begin(), wishes_.end(), is_less);
+}
+
+Search::Wish* Search::find(std::uint64_t likeness) {
+  const auto found = std::lower_bound(wishes_.begin(), wishes_.end(), likeness,
+                                      [](const Wish& wish, std::uint64_t wanted) { return wish.likeness < wanted; });
+  return found != wishes_.end() && found->likeness == likeness ? &*found : nullptr;
+}
+
+bool Search::is_of_interest(const Entry& file) const {
+  return std::binary_search(times_.begin(), times_.end(), time_of(file));
 }
 
 void Search::offer(std::uint64_t likeness, std::size_t root, std::string_view path) {
-  const auto it = wishes_.find(likeness);
-  if (it == wishes_.end()) return;
-  Wish& wish = it->second;
-  if (wish.is_one_of_many) {
-    const auto same = of_path_.find(likeness_of_path(likeness, path));
-    if (same != of_path_.end()) found_.add(same->second, root, path, true);
-    return;
-  }
-  const bool is_own_path = Directories::path(entries_, wish.entry) == path;
-  if (!is_own_path && wish.found >= most_candidates) return;
-  ++wish.found;
-  found_.add(wish.entry, root, path, is_own_path);
+  Wish* wish = find(likeness);
+  if (wish != nullptr && wish->is_many) wish = find(likeness_of_path(likeness, path));
+  if (wish == nullptr || wish->is_many) return;
+  const bool is_own_path = Directories::path(entries_, wish->entry) == path;
+  if (wish->found >= most_candidates && (!is_own_path || wish->found_own_path)) return;
+  ++wish->found;
+  wish->found_own_path = wish->found_own_path || is_own_path;
+  found_.add(wish->entry, root, path, is_own_path);
 }
 
 std::uint64_t Search::time_of(const Entry& file) {
@@ -207,7 +238,7 @@ void Search::look_in(const Neighbour& neighbour) {
         return {};
       case kind_file: {
         const std::uint64_t likeness = reader.fixed64();
-        if (!wishes_.contains(likeness)) return {};
+        if (find(likeness) == nullptr) return {};
         if (!root) {
           FERRY_ASSIGN(Fd opened, open_at(AT_FDCWD, neighbour.data.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
           root = found_.add_root(std::move(opened));

@@ -160,10 +160,10 @@ const Origin* Changes::origin_of(std::uint32_t index) const {
 }
 
 void Changes::suggest(const std::vector<FileExtent>& wants, Candidates& candidates) const {
-  Search search(wants, entries_, &old_, page_size, candidates);
-  if (search.empty()) return;
   const bool has_inodes = version_.copy && version_.copy->host == manifest_.info.host;
-  if (has_inodes) search.by_inode();
+  const auto by = has_inodes ? Search::By::name_and_inode : Search::By::name;
+  Search search(wants, entries_, &old_, page_size, by, candidates);
+  if (search.empty()) return;
   const std::size_t root = candidates.add_root(Fd(::fcntl(version_.root.get(), F_DUPFD_CLOEXEC, 0)));
   for (std::uint32_t old = 1; old < old_entries_.size(); ++old) {
     const Entry& file = old_entries_[old];

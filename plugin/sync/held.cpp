@@ -46,13 +46,15 @@ class HeldExtent::DataFinder {
 };
 
 Result<HeldExtent> HeldExtent::read(Fd old, const Extent& extent, std::uint64_t seed, Fd received) {
+  thread_local std::string buffer;  // the same for many: between what they keep, each would leave a gap of its size
   HeldExtent held(std::move(old), std::move(received), extent);
+  held.buffer_.swap(buffer);
   DataFinder old_data(held.old_.get(), extent);
   DataFinder received_data(held.received_.get(), extent);
   for (std::uint64_t begin = extent.begin; begin < extent.end; begin += block_size)
     FERRY_TRY(held.add_block(begin, seed, old_data, received_data));
   while (!held.pages_.empty() && held.pages_.back() == 0) held.pages_.pop_back();
-  held.buffer_ = std::string();  // there may be many
+  held.buffer_.swap(buffer);
   return held;
 }
 

@@ -277,13 +277,15 @@ Result<Receiver::Round> Receiver::round(Journal& journal) {
 }
 
 void Receiver::find_candidates(Round& round, const std::vector<FileExtent>& wants) const {
-  round.target->suggest(wants, round.candidates);
+  round.candidates.emplace(round.manifest->entries);
+  round.target->suggest(wants, *round.candidates);
   if (!options_.neighbours.empty()) {
-    Search search(wants, round.manifest->entries, round.target->old(), least_indexed, round.candidates);
+    Search search(wants, round.manifest->entries, round.target->old(), least_indexed, Search::By::name,
+                  *round.candidates);
     for (const auto& neighbour : options_.neighbours)
       if (!search.empty() && !cancelled_) search.look_in(neighbour);
   }
-  round.candidates.sort();
+  round.candidates->sort();
 }
 
 /// It may have waited long for the peer.
@@ -351,10 +353,10 @@ Result<> Receiver::fetch(Journal& journal, Round& round, const std::vector<FileE
   collect_known(round, journal, wants, assembly);
   FERRY_TRY(check_cancelled());
   const Target& target = *round.target;
-  const FileWriter::Shared shared{*round.manifest,     target.shape(),   target.root(),    target.old(),
-                                  target.unverified(), round.candidates, options_.writers, journal,
-                                  progress_,           cancelled_,       assembly};
-  Batches batches(wants, round.manifest->entries, target, round.candidates);
+  const FileWriter::Shared shared{*round.manifest,     target.shape(),    target.root(),    target.old(),
+                                  target.unverified(), *round.candidates, options_.writers, journal,
+                                  progress_,           cancelled_,        assembly};
+  Batches batches(wants, round.manifest->entries, target, *round.candidates);
   std::mutex mutex;
   Result<> outcome;  // protected by mutex: the first error
   const auto failed = [&](Result<> reason) {

@@ -113,7 +113,7 @@ class Receiver {
     Digest digest{};                     // of the whole tree
     Seal seal;
     std::unique_ptr<Target> target;
-    Candidates candidates;
+    std::optional<Candidates> candidates;  // once it is known what is wanted
   };
   Result<Receipt> receive(Journal& journal);
   Result<Round> round(Journal& journal);

@@ -35,6 +35,12 @@ class CandidatesTest : public MigrationTest {
     options_.neighbours = {{neighbour(), index_of(directory_ / "neighbour" / "baseline")}};
   }
 
+  /// One more.
+  void copy_neighbour(const std::string& name) {
+    fs::copy(directory_ / "neighbour", directory_ / name, fs::copy_options::recursive);
+    options_.neighbours.push_back({directory_ / name / "data", index_of(directory_ / name / "baseline")});
+  }
+
   fs::path neighbour() const { return directory_ / "neighbour" / "data"; }
   fs::path candidate(const std::string& name) const { return neighbour() / "directory" / name; }
 
@@ -140,6 +146,24 @@ TEST_F(CandidatesTest, AnIndexThatIsDamagedIsOfNoUse) {
   }
   fs::remove(options_.neighbours[0].index);
   receive_all();
+}
+
+TEST_F(CandidatesTest, AFileIsFoundInAnotherDirectory) {
+  fs::create_directory(source_ / "elsewhere");
+  fs::rename(source_ / "directory", source_ / "elsewhere" / "directory");
+  fs::rename(source_ / "elsewhere" / "directory" / "1", source_ / "1");
+  fs::rename(source_ / "elsewhere" / "directory" / "2", source_ / "elsewhere" / "2");
+  let_ctimes_settle();
+  receive_all();
+  EXPECT_LT(sent(), 10'000U);
+}
+
+TEST_F(CandidatesTest, AFileIsFoundWhereverItIsStill) {
+  copy_neighbour("second");
+  copy_neighbour("third");
+  fs::remove_all(neighbour() / "directory");
+  receive_all();
+  EXPECT_LT(sent(), 10'000U);
 }
 
 TEST_F(CandidatesTest, AnInterruptionLosesNothing) {

@@ -167,6 +167,7 @@ class Memory : public TwoHosts {
   enum class Kind {
     small,
     labelled,  ///< small, on a host with SELinux
+    indexed,   ///< worth to be looked for in other volumes; most of each is a hole
   };
 
   void SetUp() override {
@@ -181,15 +182,16 @@ class Memory : public TwoHosts {
     files_ = files;
     const std::string image = std::to_string(files);
     // Content of a few bytes stays in the inode.
+    const std::uint64_t kib_of_file = kind_ == Kind::indexed ? 20 : 7;  // with its copies
     const auto disk = test::PrivateMount::made_by(
         "mkfs.ext4 -q -b 4096 -I 256 -O inline_data,^has_journal -N " + std::to_string(files * 7 / 2 + 10'000),
-        std::to_string(7 * files + 200'000) + "K", images_ / image, images_ / ("mounted-" + image));
+        std::to_string(kib_of_file * files + 200'000) + "K", images_ / image, images_ / ("mounted-" + image));
     for (Host* host : {&a_, &b_, &c_}) {
       host->volume = disk.path() / host->uuid;
       fs::create_directories(host->data());
     }
     make_source();
-    return migrate();
+    return kind_ == Kind::indexed ? import_beside_a_copy() : migrate();
   }
 
   PeaksOf migrate() {
@@ -207,6 +209,15 @@ class Memory : public TwoHosts {
     return peaks;
   }
 
+  PeaksOf import_beside_a_copy() {
+    PeaksOf peaks;
+    peaks["an import of larger files"] = attempt(b_, Way::import);
+    options_.neighbours = {{b_.data(), index_of(b_.baseline())}};
+    peaks["an import beside a copy"] = attempt(c_, Way::import);
+    options_.neighbours.clear();
+    return peaks;
+  }
+
   void make_source() const {
     for (std::uint64_t i = 0; i < files_; ++i) {
       const fs::path directory = a_.data() / ("directory-" + std::to_string(i / 1000));
@@ -215,6 +226,9 @@ class Memory : public TwoHosts {
       ASSERT_EQ(::write(file.get(), "content", 7), 7);
       if (kind_ == Kind::labelled) {
         ASSERT_EQ(::fsetxattr(file.get(), host_label.data(), label, sizeof label, 0), 0);
+      }
+      if (kind_ == Kind::indexed) {
+        ASSERT_EQ(::ftruncate(file.get(), 100 + least_indexed), 0);
       }
     }
     let_ctimes_settle();
@@ -308,6 +322,8 @@ class Memory : public TwoHosts {
 TEST_F(Memory, IsBoundedByTheNumberOfFiles) { try_all(Kind::small); }
 
 TEST_F(Memory, IsBoundedWhereEachFileHasALabel) { try_all(Kind::labelled); }
+
+TEST_F(Memory, IsBoundedWhereThereIsAnotherCopyOfEachFile) { try_all(Kind::indexed); }
 
 }  // namespace
 }  // namespace ferry::sync
