@@ -195,7 +195,7 @@ class Applier {
     while (next_patch_ < plan_.patches.size() && plan_.patches[next_patch_].entry < index) ++next_patch_;
     for (; next_patch_ < plan_.patches.size() && plan_.patches[next_patch_].entry == index; ++next_patch_) {
       const auto& of_extent = plan_.patches[next_patch_];
-      FERRY_ASSIGN(const Patch patch, Patch::decode(of_extent.patch, extent_of(entry.size, of_extent.extent)));
+      FERRY_ASSIGN(const Patch patch, Patch::decode(*of_extent.patch, extent_of(entry.size, of_extent.extent)));
       for (const auto& change : patch.changes()) FERRY_TRY(apply(change, received.get(), file));
     }
     return {};

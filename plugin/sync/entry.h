@@ -43,6 +43,7 @@ template <class T>
 class Rare {
  public:
   Rare() = default;
+  explicit Rare(T value) { set(std::move(value)); }
   Rare(const Rare& other) noexcept : held_(other.held_) {
     if (held_ != nullptr) held_->owners.fetch_add(1, std::memory_order_relaxed);
   }

@@ -301,7 +301,9 @@ void Journal::set(const Digest& key, FileProgress progress) {
 }
 
 void Journal::add_extent(const Digest& key, const ExtentProgress& extent) {
-  if (!partial_[key].extents.emplace(extent.number, extent.patch).second) return;
+  const auto [it, is_new] = partial_[key].extents.try_emplace(extent.number);
+  if (!is_new) return;
+  it->second.set(extent.patch);
   Compact& file = files_[key];
   file.digest = add(file.digest, extent.digest);
   file.bytes = (file.bytes + extent.bytes) & longest_file;

@@ -33,7 +33,8 @@ struct FileProgress {
   std::uint64_t bytes = 0;     ///< of what is there, without holes: that came, or were on this host
   std::optional<OldFile> old;  ///< only what differs from this one is there
   /// Those that are there (blocks.h), each with its patch if there is an `old` one; none of a file that is complete.
-  std::map<std::uint32_t, std::string> extents;
+  /// The patches of a file may take 100 MiB, which copies share.
+  std::map<std::uint32_t, Rare<std::string>> extents;
 
   bool operator==(const FileProgress&) const = default;
   bool same_version(const Entry& entry) const {
@@ -119,7 +120,7 @@ class Journal {
   /// What only few files have at a time.
   struct Partial {
     std::optional<OldFile> old;
-    std::map<std::uint32_t, std::string> extents;
+    std::map<std::uint32_t, Rare<std::string>> extents;
   };
   /// The rest of a FileProgress: there may be millions.
   struct Compact {

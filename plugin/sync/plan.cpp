@@ -45,7 +45,7 @@ std::string record_of(const Plan::FilePatch& patch) {
   writer.byte(kind_patch);
   writer.number(patch.entry);
   writer.number(patch.extent);
-  writer.string(patch.patch);
+  writer.string(*patch.patch);
   return body;
 }
 
@@ -64,7 +64,8 @@ class PlanReader {
         plan_.removals.push_back({reader.number32(), std::string(reader.string(longest_name))});
         return check(reader.at_end());
       case kind_patch:
-        plan_.patches.push_back({reader.number32(), reader.number32(), std::string(reader.string(longest_patch))});
+        plan_.patches.push_back(
+            {reader.number32(), reader.number32(), Rare<std::string>(std::string(reader.string(longest_patch)))});
         return check(reader.at_end());
       default: return manifest_.record(body);
     }

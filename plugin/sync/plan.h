@@ -40,7 +40,7 @@ struct Plan {
   struct FilePatch {
     std::uint32_t entry = 0;
     std::uint32_t extent = 0;
-    std::string patch;  ///< Patch::encode()
+    Rare<std::string> patch;  ///< Patch::encode()
   };
 
   Manifest manifest;

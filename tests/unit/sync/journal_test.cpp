@@ -318,13 +318,23 @@ TEST_F(JournalTest, ExtentsAddUp) {
     ASSERT_TRUE(journal->record_extent(name(1), {0, digest_of("a"), 10, false, ""}));  // once more
     ASSERT_TRUE(journal->mark_durable(journal->position()));
   }
-  expected.extents = {{0, ""}, {2, "patch"}};
+  expected.extents = {{0, {}}, {2, Rare<std::string>("patch")}};
   expected.digest = add(digest_of("a"), digest_of("b"));
   expected.bytes = 30;
   EXPECT_EQ(open()->find(name(1)), expected);
   const auto journal = open();
   ASSERT_TRUE(journal->record_extent(name(1), {1, {}, 0, true, ""}));
   EXPECT_FALSE(journal->find(name(1))->stable);
+}
+
+TEST_F(JournalTest, PatchesThatAreFoundAreNotCopied) {
+  const auto journal = open();
+  ASSERT_TRUE(journal->record(name(1), progress(1, false)));
+  ASSERT_TRUE(journal->record_extent(name(1), {0, {}, 10, false, std::string(100'000, 'x')}));
+  const auto found = journal->find(name(1));
+  EXPECT_EQ(found->extents.at(0)->data(), journal->find(name(1))->extents.at(0)->data());
+  ASSERT_TRUE(journal->record(name(1), progress(2, false)));
+  EXPECT_EQ(*found->extents.at(0), std::string(100'000, 'x'));
 }
 
 TEST_F(JournalTest, OneOfAVersionWithoutExtentsIsStartedAnew) {
