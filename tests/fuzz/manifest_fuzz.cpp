@@ -12,7 +12,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!manifest) return 0;
   for (std::size_t i = 1; i < manifest->entries.size(); ++i) {
     const Entry& entry = manifest->entries[i];
-    if (entry.name.empty() || entry.name == "." || entry.name == ".." || entry.name.find('/') != std::string::npos)
+    if (entry.name.empty() || entry.name == "." || entry.name == ".." ||
+        entry.name.view().find('/') != std::string_view::npos)
       std::abort();
     if (entry.parent >= i || manifest->entries[entry.parent].type != Type::directory) std::abort();
     if (entry.type == Type::hard_link && (entry.link >= i || manifest->entries[entry.link].type == Type::directory))
