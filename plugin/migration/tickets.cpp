@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "migration/exports.h"
 #include "migration/label_keeper.h"
+#include "volumes/names.h"
 
 namespace ferry::migration {
 
@@ -92,18 +93,32 @@ Result<engine::Mounted> Tickets::is_mounted(const std::string& volume) const {
   return mounted ? engine::Mounted::yes : engine::Mounted::no;
 }
 
+/// The name that the Engine has for Ferry. Of a ticket that was made through the Engine it is answered once that has
+/// ended its own Create. Of another one it must not be asked: it would note a volume without a name, for ever, and look
+/// for that at each start (moby, volume/service/store.go, getVolume and restore).
+Result<std::string> Tickets::driver_of(const std::string& ticket) const {
+  if (!ticket.starts_with(volumes::arrival_prefix)) {
+    FERRY_ASSIGN(const engine::Volume known, parts_.client.volume(ticket));
+    return known.driver;
+  }
+  FERRY_ASSIGN(const auto listed, parts_.client.volumes());
+  for (const auto& volume : listed)
+    if (volume.name == ticket) return volume.driver;
+  return fail(Code::not_found, "the Docker Engine does not list " + ticket);
+}
+
 /// Through the Engine, which then knows labels and options from the first moment on: a volume that it learns of by
 /// looking has none, and a later POST does not change that. Without an Engine LabelKeeper catches up.
 Result<> Tickets::create_volume(const std::string& ticket, volumes::VolumeRecord record) {
   const std::string name = record.name;
-  const auto known = parts_.client.volume(ticket);  // answered once the Engine has ended its own Create of the ticket
-  if (!known) return parts_.catalogue.create(std::move(record));
+  const auto driver = driver_of(ticket);
+  if (!driver) return parts_.catalogue.create(std::move(record));
   {
     const std::lock_guard guard(mutex_);
     expected_[name] = record;
   }
   const auto created =
-      parts_.client.create_volume(name, known->driver, LabelKeeper::wanted_options(record, {}), record.labels);
+      parts_.client.create_volume(name, *driver, LabelKeeper::wanted_options(record, {}), record.labels);
   {
     const std::lock_guard guard(mutex_);
     expected_.erase(name);

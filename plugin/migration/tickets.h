@@ -69,6 +69,7 @@ class Tickets {
   Result<> check_room(const TicketPlan& plan) const;
   nlohmann::json retry_status(const volumes::VolumeRecord& ticket) const;
   void start(const std::string& name, TicketPlan plan);
+  Result<std::string> driver_of(const std::string& ticket) const;
   Result<> create_volume(const std::string& ticket, volumes::VolumeRecord record);
 
   const Parts parts_;
