@@ -64,14 +64,21 @@ def nothing_left(host, before):
     wait_until(lambda: volumes.names(host) == before, 20, lambda: f"nothing is left: {volumes.names(host) ^ before}")
 
 
+def nameless(host):
+    """Volumes that the Engine has noted without a name, because it was asked for one that it had not made."""
+    with open(host.path("var/lib/docker/volumes/metadata.db"), "rb") as file:
+        return file.read().count(b'"Name":""')
+
+
 # --- what works ------------------------------------------------------------------------------------
 
 
 def test_several_volumes_arrive_with_all_that_they_have(no_way_back, a, b, scratch, source):
     first = source(labels=LABELS, options={"mode": "ro"})
     second, other = source(files={"file": os.urandom(3 * MIB)}), scratch.name(b)
-    before = volumes.names(b)
+    before, noted = volumes.names(b), nameless(b)
     status = export(a, b, scratch, f"volume={first},{second}", f"rename={second}:{other}")
+    assert nameless(b) == noted
     assert set(tickets.entries(status)) == {first, other}
     assert volumes.names(b) == before | {first, other}, "the destination's own ticket is forgotten"
     assert volumes.labels(b, first) == LABELS and volumes.options(b, first) == {"mode": "ro"}
