@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "base/random.h"
 #include "base/time.h"
+#include "migration/migration_record.h"
 
 namespace ferry::migration {
 
@@ -26,9 +26,8 @@ nlohmann::json first_volumes(const ExportPlan& plan) {
 }
 
 nlohmann::json first_status(const volumes::Catalogue& catalogue, const std::string& name, const ExportPlan& plan) {
-  const auto record = catalogue.find(name);
-  if (record && record->migration.is_object() && record->migration.contains("migration")) return record->migration;
-  return new_export_status(plan);
+  auto stored = stored_status(catalogue, name, "migration");
+  return stored.is_null() ? new_export_status(plan) : stored;
 }
 
 }  // namespace
@@ -64,21 +63,10 @@ Result<ExportPlan> export_plan(const nlohmann::json& json) {
 }
 
 nlohmann::json new_export_status(const ExportPlan& plan) {
-  const nlohmann::json migration = {{"id", random_uuid()},
-                                    {"role", "export"},
-                                    {"peer", plan.request.peer.text()},
-                                    {"phase", "connecting"},
-                                    {"dirty_bytes", nullptr},
-                                    {"predicted_downtime_ms", nullptr},
-                                    {"downtime_ms", nullptr},
-                                    {"started", now_rfc3339()},
-                                    {"finished", nullptr},
-                                    {"verified", false},
-                                    {"consistency", nullptr},
-                                    {"digest", nullptr},
-                                    {"error", nullptr},
-                                    {"warnings", nlohmann::json::array()}};
-  return {{"state", "exporting"}, {"migration", migration}, {"volumes", first_volumes(plan)}};
+  auto migration = new_migration_status("export", plan.request.peer);
+  migration["phase"] = "connecting";
+  migration["error"] = nullptr;
+  return {{"state", "exporting"}, {"migration", std::move(migration)}, {"volumes", first_volumes(plan)}};
 }
 
 ExportJob::ExportJob(volumes::Catalogue& catalogue, std::string name, ExportPlan plan,

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/time.h"
+#include "migration/migration_record.h"
 
 namespace ferry::migration {
 
@@ -58,14 +59,7 @@ Result<> Exports::begin(const std::string& name, const TicketRequest& request) {
   ExportPlan plan{request, random_hex(16)};
   auto destination = peers_.destination(request.peer, plan.id, sources_of(request));
   // First: an export that the destination has taken on must be known here.
-  volumes::VolumeRecord record;
-  record.name = name;
-  record.kind = volumes::Kind::ticket;
-  record.created = now_rfc3339();
-  record.state = volumes::State::importing;
-  record.import = to_json(plan);
-  record.migration = new_export_status(plan);  // a restart keeps its id
-  FERRY_TRY(catalogue_.create(std::move(record)));
+  FERRY_TRY(catalogue_.create(new_ticket(name, to_json(plan), new_export_status(plan))));
   auto begun = destination->begin(request, left_until(deadline) - end_time);
   if (begun) {
     plan.begun = true;

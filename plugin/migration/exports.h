@@ -42,7 +42,6 @@ class Exports {
   using Job = std::shared_ptr<ExportJob>;
   Job find(const std::string& name) const;
   Result<> check_volumes(const TicketRequest& request) const;
-  Result<> ask(const std::string& name, ExportPlan& plan, Destination& destination);
   void start(const std::string& name, ExportPlan plan, std::shared_ptr<Destination> destination);
 
   volumes::Catalogue& catalogue_;

@@ -1,35 +1,23 @@
 #include "migration/import_job.h"
 
 #include "base/log.h"
-#include "base/random.h"
+#include "migration/migration_record.h"
 
 namespace ferry::migration {
 
 namespace {
 
-/// The status of the record, so that an import that a restart interrupted keeps its id and start.
 nlohmann::json kept_status(const volumes::Catalogue& catalogue, const std::string& name, const ImportRequest& request) {
-  const auto record = catalogue.find(name);
-  if (record && record->migration.is_object() && record->migration.contains("id")) return record->migration;
-  return new_import_status(request);
+  auto stored = stored_status(catalogue, name, "id");
+  return stored.is_null() ? new_import_status(request) : stored;
 }
 
 }  // namespace
 
 nlohmann::json new_import_status(const ImportRequest& request) {
-  return {{"id", random_uuid()},
-          {"role", "import"},
-          {"peer", request.peer.text()},
-          {"volume", request.volume},
-          {"dirty_bytes", nullptr},
-          {"predicted_downtime_ms", nullptr},
-          {"downtime_ms", nullptr},
-          {"started", now_rfc3339()},
-          {"finished", nullptr},
-          {"verified", false},
-          {"consistency", nullptr},
-          {"digest", nullptr},
-          {"warnings", nlohmann::json::array()}};
+  auto status = new_migration_status("import", request.peer);
+  status["volume"] = request.volume;
+  return status;
 }
 
 nlohmann::json to_json(const ImportRequest& request) {

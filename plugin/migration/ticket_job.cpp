@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "migration/import_job.h"
+#include "migration/migration_record.h"
 #include "sync/estimate.h"
 #include "sync/plan.h"
 
@@ -20,10 +21,8 @@ constexpr std::chrono::seconds mount_time{2};
 constexpr unsigned most_attempts = 4;
 
 nlohmann::json base_status(const volumes::Catalogue& catalogue, const std::string& name, const TicketPlan& plan) {
-  const auto record = catalogue.find(name);
-  if (record && record->migration.is_object() && record->migration.contains("migration"))
-    return record->migration["migration"];
-  return new_ticket_status(plan);
+  const auto stored = stored_status(catalogue, name, "migration");
+  return stored.is_null() ? new_ticket_status(plan) : stored["migration"];
 }
 
 tl::unexpected<Error> about(const TicketVolume& volume, const Error& error) {

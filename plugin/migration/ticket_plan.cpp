@@ -1,6 +1,7 @@
 #include "migration/ticket_plan.h"
 
 #include "migration/import_job.h"
+#include "migration/migration_record.h"
 
 namespace ferry::migration {
 
@@ -79,11 +80,7 @@ Result<TicketPlan> ticket_plan(const nlohmann::json& json) {
   }
 }
 
-nlohmann::json new_ticket_status(const TicketPlan& plan) {
-  auto status = new_import_status({plan.request.peer, "", plan.request.terms});
-  status.erase("volume");
-  return status;
-}
+nlohmann::json new_ticket_status(const TicketPlan& plan) { return new_migration_status("import", plan.request.peer); }
 
 nlohmann::json import_of(const TicketPlan& plan, const TicketVolume& volume, const std::string& ticket) {
   auto import = to_json(request_of(plan, volume));

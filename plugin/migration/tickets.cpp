@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "migration/exports.h"
 #include "migration/label_keeper.h"
+#include "migration/migration_record.h"
 #include "volumes/names.h"
 
 namespace ferry::migration {
@@ -149,14 +150,8 @@ Result<> Tickets::begin(const std::string& name, const TicketRequest& request) {
     if (volume.action != "update" && volume.source.lineage.empty()) volume.source.lineage = random_uuid();
   }
   FERRY_TRY(check_room(plan));
-  volumes::VolumeRecord record;
-  record.name = name;
-  record.kind = volumes::Kind::ticket;
-  record.created = now_rfc3339();
-  record.state = volumes::State::importing;
-  record.import = to_json(plan);
-  record.migration = {{"state", "importing"}, {"migration", new_ticket_status(plan)}};  // a restart keeps its id
-  FERRY_TRY(parts_.catalogue.create(std::move(record)));
+  FERRY_TRY(parts_.catalogue.create(
+      new_ticket(name, to_json(plan), {{"state", "importing"}, {"migration", new_ticket_status(plan)}})));
   start(name, std::move(plan));
   return {};
 }
@@ -258,12 +253,8 @@ Result<> Tickets::check_room(const TicketPlan& plan) const {
 Result<> Tickets::begin_retry(const std::string& name, const std::string& volume) {
   if (parts_.catalogue.find(name)) return fail(Code::already_exists, "volume " + name + " exists already");
   FERRY_TRY(parts_.imports.restart(volume));
-  volumes::VolumeRecord record;
-  record.name = name;
-  record.kind = volumes::Kind::ticket;
-  record.created = now_rfc3339();
+  volumes::VolumeRecord record = new_ticket(name, nlohmann::json::object({{"retry", volume}}), nullptr);
   record.state = volumes::State::done;  // the import is the volume's own
-  record.import = {{"retry", volume}};
   return parts_.catalogue.create(std::move(record));
 }
 

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "transport/peer_address.h"
+#include "volumes/catalogue.h"
+
+namespace ferry::migration {
+
+/// What Status shows under `migration` of one that has just been asked for; `role` as in docs/status.md.
+nlohmann::json new_migration_status(const char* role, const transport::PeerAddress& peer);
+
+/// The status that the record of a volume or ticket has, so that a migration that a restart interrupted keeps its id
+/// and start. Null: it has none with that member.
+nlohmann::json stored_status(const volumes::Catalogue& catalogue, const std::string& name, const char* member);
+
+/// The record of a ticket that is to begin: `import` is its request, `status` its whole Status.
+volumes::VolumeRecord new_ticket(const std::string& name, nlohmann::json import, nlohmann::json status);
+
+}  // namespace ferry::migration
