@@ -163,35 +163,38 @@ Result<> ExportJob::begin(Destination& destination) {
   return store([this](volumes::VolumeRecord& record) { record.import = to_json(plan_); });
 }
 
+/// Repeats what the destination is asked for, for as long as that is away.
+Result<> ExportJob::until_answered(const std::function<Result<>()>& ask) {
+  while (!stopping_) {
+    auto answered = ask();
+    if (answered || answered.error().code != Code::unavailable) return answered;
+    note(answered.error());
+    if (!pause(first_pause)) break;
+  }
+  return fail(Code::cancelled, "cancelled");
+}
+
 /// Until the destination says that it is done. It may go away and come back meanwhile, as may this process.
 Result<> ExportJob::follow(Destination& destination) {
-  bool begun = false;
-  while (!stopping_) {
-    const auto there = begun ? destination.status(ask_time) : Result<nlohmann::json>();
-    const auto outcome = begun ? Result<>() : begin(destination);
-    const Error* error = !outcome ? &outcome.error() : !there ? &there.error() : nullptr;
-    if (error != nullptr && error->code == Code::unavailable) {
-      note(*error);
-      if (!pause(first_pause)) break;
-      continue;
-    }
-    if (error != nullptr && begun && error->code == Code::not_found)
-      return fail(Code::cancelled, "it was cancelled at " + plan_.request.peer.text());
-    if (error != nullptr) return tl::unexpected(*error);
-    if (!begun) {
-      begun = true;
-      continue;
-    }
-    show(*there);
-    const std::string state = (*there)["state"];
-    if (state == "done") return {};
-    if (state == "failed") {
-      const auto& why = (*there)["migration"].value("error", nlohmann::json());
+  FERRY_TRY(until_answered([&] { return begin(destination); }));
+  const std::string peer = plan_.request.peer.text();
+  do {
+    nlohmann::json there;
+    auto answered = until_answered([&]() -> Result<> {
+      FERRY_ASSIGN(there, destination.status(ask_time));
+      return {};
+    });
+    if (!answered && answered.error().code == Code::not_found)
+      return fail(Code::cancelled, "it was cancelled at " + peer);
+    if (!answered) return answered;
+    show(there);
+    if (there["state"] == "done") return {};
+    if (there["state"] == "failed") {
+      const auto& why = there["migration"].value("error", nlohmann::json());
       return fail(Code::io,
-                  this->there() + (why.is_string() ? why.get<std::string>() : "it does not say why it failed"));
+                  "peer " + peer + ": " + (why.is_string() ? why.get<std::string>() : "it does not say why it failed"));
     }
-    if (!pause(ask_pause)) break;
-  }
+  } while (pause(ask_pause));
   return fail(Code::cancelled, "cancelled");
 }
 

@@ -56,6 +56,7 @@ class ExportJob {
  private:
   void run();
   Result<> follow(Destination& destination);
+  Result<> until_answered(const std::function<Result<>()>& ask);
   Result<> begin(Destination& destination);
   void end(const Result<>& done);
   bool tell_end(Destination& destination);
@@ -64,7 +65,6 @@ class ExportJob {
   void show(const nlohmann::json& there);
   Result<> store(const std::function<void(volumes::VolumeRecord&)>& change);
   std::shared_ptr<Destination> destination() const;
-  std::string there() const { return "peer " + plan_.request.peer.text() + ": "; }
 
   volumes::Catalogue& catalogue_;
   const std::string name_;
