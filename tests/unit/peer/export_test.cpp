@@ -3,6 +3,7 @@
 #include <fstream>
 #include <thread>
 
+#include "host.h"
 #include "migration/arrivals.h"
 #include "migration/exports.h"
 #include "peer/client.h"
@@ -20,18 +21,14 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::HasSubstr;
 
-/// Both ends of exports, with the network between them, but without a Docker Engine.
-class Host {
+/// Either end of exports, with a network between them.
+class Host : public BareHost {
  public:
   Host(const fs::path& root, const transport::KeyFile& keys)
-      : catalogue(std::move(*volumes::Catalogue::open(volumes::Layout(root)))),
-        client_(root / "no-engine.sock"),
-        tracker_(client_, [] {}),
-        mounts_(root / "propagated", root / "scratch"),
-        sources(*catalogue, mounts_, client_, tracker_, root, root / "propagated"),
+      : BareHost(root),
         peers_(make_peer_factory(keys, "", ExportEnds{sources, catalogue->uuid(), links_})),
         imports_(*catalogue, *peers_),
-        tickets({*catalogue, *peers_, imports_, mounts_, client_, [] {}}),
+        tickets({*catalogue, *peers_, imports_, mounts, client, [] {}}),
         exports(*catalogue, *peers_, sources),
         arrivals_(*catalogue, tickets,
                   {[this](const std::string& name, const migration::TicketRequest& asked) {
@@ -69,18 +66,8 @@ class Host {
   }
   std::uint16_t port() const { return tls_.port(); }
 
-  const std::unique_ptr<volumes::Catalogue> catalogue;
-
  private:
-  engine::Client client_;
-  engine::Tracker tracker_;
-  volumes::Mounts mounts_;
   TurnedLinks links_;
-
- public:
-  const migration::Sources sources;
-
- private:
   const std::unique_ptr<migration::PeerFactory> peers_;
   migration::Imports imports_;
 

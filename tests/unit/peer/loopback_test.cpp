@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include "host.h"
 #include "migration/imports.h"
 #include "peer/client.h"
 #include "peer/connection.h"
@@ -20,18 +21,12 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::HasSubstr;
 
-/// A host: catalogue, sources and peer server, without a Docker Engine.
-class Host {
+/// A host with a peer server.
+class Host : public BareHost {
  public:
   Host(const fs::path& root, const transport::KeyFile& keys, std::uint16_t port, std::set<Permission> allowed,
        const ServerTimes& times)
-      : catalogue(std::move(*volumes::Catalogue::open(volumes::Layout(root)))),
-        client_(root / "no-engine.sock"),
-        tracker_(client_, [] {}),
-        mounts_(root / "propagated", root / "scratch"),
-        sources_(*catalogue, mounts_, client_, tracker_, root, root / "propagated"),
-        server_(sources_, catalogue->uuid(), std::move(allowed), times),
-        tls_(keys, port, "127.0.0.1") {
+      : BareHost(root), server_(sources, catalogue->uuid(), std::move(allowed), times), tls_(keys, port, "127.0.0.1") {
     server_.add_routes(tls_.routes());
     const auto started = tls_.start();
     EXPECT_TRUE(started) << started.error().message;
@@ -39,13 +34,7 @@ class Host {
   std::uint16_t port() const { return tls_.port(); }
   std::size_t open_sources() const { return server_.open_sources(); }
 
-  const std::unique_ptr<volumes::Catalogue> catalogue;
-
  private:
-  engine::Client client_;
-  engine::Tracker tracker_;
-  volumes::Mounts mounts_;
-  migration::Sources sources_;
   Server server_;
   transport::TlsServer tls_;
 };

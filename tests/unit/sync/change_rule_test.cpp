@@ -78,16 +78,16 @@ class ChangeRule : public MigrationTest {
   }
 
   /// A page that is dirty before the first attempt is written to once more, through the same map, before the second.
-  void expect_write_to_dirty_page_arrives() {
-    write(source_ / "file", std::string(MappedPage::size, '0'));
-    MappedPage page(source_ / "file");
+  void expect_write_to_dirty_page_arrives(const fs::path& file = "file") {
+    write(source_ / file, std::string(MappedPage::size, '0'));
+    MappedPage page(source_ / file);
     page.write('1');
     let_ctimes_settle();
     receive_all();
     page.write('2');
     let_ctimes_settle();
     receive_all();
-    EXPECT_EQ(read_file(staging_ / "file")->front(), '2');
+    EXPECT_EQ(read_file(staging_ / file)->front(), '2');
   }
 
   /// Such a round until one succeeds, and another attempt, which has to find what was written unseen.
@@ -205,15 +205,7 @@ class ChangeRuleOfMounts : public ChangeRule {
  protected:
   void expect_write_in_mount_arrives() {
     write(source_ / "still", std::string(100'000, 's'));
-    write(source_ / "inner" / "file", std::string(MappedPage::size, '0'));
-    MappedPage page(source_ / "inner" / "file");
-    page.write('1');
-    let_ctimes_settle();
-    receive_all();
-    page.write('2');
-    let_ctimes_settle();
-    receive_all();
-    EXPECT_EQ(read_file(staging_ / "inner" / "file")->front(), '2');
+    expect_write_to_dirty_page_arrives("inner/file");
     EXPECT_LT(sent(), 20'000U) << "what is not in the mount";
   }
 

@@ -161,6 +161,21 @@ class UpdateTest : public TwoHosts {
     for (const auto& path : {paths.content, paths.gone}) fs::create_directories(path);
   }
 
+  /// After an update in which calls failed: its source is what it was, and the volume the old version or, once the
+  /// update was received again if need be, the new one.
+  void expect_old_or_new(const test::TreeSnapshot& source, const test::TreeSnapshot& old, Result<Receipt> receipt) {
+    EXPECT_EQ(source.difference(test::TreeSnapshot(a_.data())), "");
+    if (!receipt) {
+      EXPECT_EQ(old.difference(test::TreeSnapshot(b_.data())), "");
+      auto again = open(a_);
+      receipt = receive_update(again, b_);
+      ASSERT_TRUE(receipt) << receipt.error().message;
+    }
+    const auto applied = apply(b_);
+    ASSERT_TRUE(applied) << applied.error().message;
+    ASSERT_EQ(source.difference(test::TreeSnapshot(b_.data())), "");
+  }
+
   const test::MemoryDisk disk_;
 };
 
