@@ -15,6 +15,8 @@
 #include "engine/tracker.h"
 #include "migration/arrivals.h"
 #include "migration/exports.h"
+#include "migration/forced_reclaims.h"
+#include "migration/hand_offs.h"
 #include "migration/imports.h"
 #include "migration/label_keeper.h"
 #include "migration/sources.h"
@@ -112,18 +114,28 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
     complete = complete || complete_marker(client, marker);
   });
   const migration::Sources sources(catalogue, mounts, client, tracker, data_root, propagated);
+  const auto remove = [&](const std::string& name) { return marker.remove([&] { return catalogue.remove(name); }); };
+  const auto mark = [&] {
+    if (auto marked = marker.update(); !marked) spdlog::error("{}", marked.error().message);
+  };
+  migration::HandOffs hand_offs({catalogue, mounts, client, tracker, sources, mark, remove});
   peer::TurnedLinks links;
-  const auto peers = peer::make_peer_factory(keys, host_ssh, peer::ExportEnds{sources, catalogue.uuid(), links});
+  const auto peers =
+      peer::make_peer_factory(keys, host_ssh, peer::ExportEnds{sources, catalogue.uuid(), links, hand_offs});
   migration::Imports imports(catalogue, *peers);
-  migration::Tickets tickets({catalogue, *peers, imports, mounts, client, [&] {
+  migration::Tickets tickets({catalogue, *peers, imports, mounts, client, hand_offs, settings.port, [&] {
                                 labels.wake();
                                 trash.wake();
                               }});
+  hand_offs.resume([&](const std::string& volume) { return tickets.holder(volume); });
   tickets.resume();  // before a volume that one of them holds can be mounted
-  migration::Exports exports(catalogue, *peers, sources);
+  migration::Exports exports(catalogue, *peers, sources, hand_offs);
   exports.resume();
+  migration::ForcedReclaims forced({catalogue, *peers, hand_offs, tickets, settings.port});
+  forced.start();
 
-  driver::VolumeService service({catalogue, mounts, trash, imports, tickets, exports, labels, tracker, marker});
+  driver::VolumeService service(
+      {catalogue, mounts, trash, imports, tickets, exports, hand_offs, forced, labels, tracker, marker});
   migration::Arrivals arrivals(catalogue, tickets,
                                {[&](const std::string& name, const migration::TicketRequest& asked) {
                                   return service.create_ticket(name, asked);
@@ -136,12 +148,14 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   imports.resume();
   peer::Server peer_server(sources, catalogue.uuid(), settings.allow);
   peer_server.receive(arrivals, links);
+  peer_server.hand_over(hand_offs);
   peer::Listeners listeners(keys, peer_server, settings.port, host_run, host_run / settings.engine_socket);
   listeners.start();
 
   wait_for_termination();
   client.stop();
   links.stop();
+  forced.stop();
   listeners.stop();
   exports.abandon_all();
   imports.abandon_all();

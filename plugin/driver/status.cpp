@@ -37,6 +37,9 @@ nlohmann::json status_of(const volumes::VolumeRecord& record, const nlohmann::js
     status["unknown"] =
         "the Docker Engine cannot be asked now (see the plugin's mount `run`): labels, and which containers "
         "mount the volume, are not known";
+  if (record.state == volumes::State::handed_off)
+    for (const char* member : {"to", "volume", "epoch", "when"})
+      status["handed_off"][member] = record.hand_off.value(member, nlohmann::json());
   const nlohmann::json& shown = migration.is_null() ? record.migration : migration;
   if (!shown.is_null()) status["migration"] = shown;
   return status;

@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "base/time.h"
 #include "driver/status.h"
+#include "migration/handed_off.h"
 #include "volumes/names.h"
 
 namespace ferry::driver {
@@ -18,6 +19,7 @@ Error explain(const volumes::VolumeRecord& record) {
   const auto why = record.migration.is_object() ? record.migration.value("error", nlohmann::json()) : nlohmann::json();
   const std::string reason = why.is_string() ? why.get<std::string>() : "the reason is not known";
   if (record.state == volumes::State::quarantined) return {Code::corrupt, reason};
+  if (record.state == volumes::State::handed_off) return migration::explain_handed_off(record);
   return {Code::io, "the import of volume " + record.name + " failed: " + reason +
                         "; start it again with a ticket: -o retry=" + record.name + ", or remove the volume"};
 }
@@ -56,6 +58,8 @@ Result<> VolumeService::begin(const std::string& name, const migration::CreateRe
   if (request.import) return parts_.imports.begin(name, request);
   if (request.ticket) return parts_.tickets.begin(name, *request.ticket);
   if (request.exported) return parts_.exports.begin(name, *request.exported);
+  if (request.reclaim && request.reclaim->force) return parts_.forced.begin(name, *request.reclaim);
+  if (request.reclaim) return parts_.tickets.begin_reclaim(name, *request.reclaim);
   if (!request.retry.empty()) return parts_.tickets.begin_retry(name, request.retry);
   if (parts_.labels.is_own_create(name))
     return fail(Code::busy, "volume " + name + " has just been removed; create it again");
@@ -83,6 +87,11 @@ Result<> VolumeService::remove(const std::string& name) {
     return {};
   }
   if (record->kind == volumes::Kind::ticket) return remove_ticket(*record);
+  if (const std::string ticket = parts_.hand_offs.holder(name); !ticket.empty())
+    return fail(Code::busy, "volume " + name +
+                                " is being handed off, and the other host has not confirmed yet that it has "
+                                "it; see ticket " +
+                                ticket);
   if (const std::string ticket = parts_.tickets.holder(name); !ticket.empty())
     return fail(Code::busy, "volume " + name + " is being made or changed by ticket " + ticket +
                                 "; `docker volume rm " + ticket + "` cancels that");
@@ -97,6 +106,13 @@ Result<> VolumeService::remove(const std::string& name) {
 /// Its new volumes go before it does: see MarkerKeeper::remove.
 Result<> VolumeService::remove_ticket(const volumes::VolumeRecord& record) {
   const std::string& name = record.name;
+  if (migration::HandOffs::is_one(record)) {
+    parts_.tickets.confirm_hand_off(name);
+    if (parts_.catalogue.find(name)) FERRY_TRY(parts_.hand_offs.cancel(name));
+    parts_.trash.wake();
+    return {};
+  }
+  parts_.forced.cancel(name);
   FERRY_TRY(migration::Exports::is_one(record) ? parts_.exports.cancel(name) : parts_.tickets.cancel(name));
   FERRY_TRY(parts_.marker.remove([&] { return parts_.catalogue.remove(name); }));
   parts_.trash.wake();
@@ -125,6 +141,7 @@ Result<std::string> VolumeService::mount(const std::string& name, const std::str
     return fail(Code::invalid_argument,
                 name + " is a ticket: it stands for a migration and has no content; mount the volumes that it brings");
   FERRY_TRY(wait_for_content(name));
+  FERRY_TRY(parts_.hand_offs.check_mountable(name));
   FERRY_ASSIGN(record, find(name));
   if (record->state == volumes::State::importing)
     return fail(Code::busy, "the import of volume " + name + " is being stopped");
@@ -135,6 +152,13 @@ Result<std::string> VolumeService::mount(const std::string& name, const std::str
   if (const std::string ticket = parts_.tickets.holder(name); !ticket.empty()) {
     FERRY_TRY(parts_.mounts.unmount(name, id));
     return fail(Code::busy, "volume " + name + " is being changed by ticket " + ticket + "; try again then");
+  }
+  auto mountable = parts_.hand_offs.check_mountable(name);
+  if (const auto now = parts_.catalogue.find(name); mountable && (!now || now->state != volumes::State::ready))
+    mountable = now ? tl::unexpected(explain(*now)) : fail(Code::not_found, "volume " + name + " has been removed");
+  if (!mountable) {
+    FERRY_TRY(parts_.mounts.unmount(name, id));
+    return pass(mountable);
   }
   return mountpoint;
 }
@@ -160,8 +184,10 @@ Result<VolumeInfo> VolumeService::get(const std::string& name) {
   FERRY_ASSIGN(const auto record, find(name));
   VolumeInfo found = info(*record);
   if (record->kind == volumes::Kind::ticket) {
-    found.status =
-        migration::Exports::is_one(*record) ? parts_.exports.status(*record) : parts_.tickets.status(*record);
+    found.status = migration::Exports::is_one(*record)          ? parts_.exports.status(*record)
+                   : migration::HandOffs::is_one(*record)       ? parts_.hand_offs.status(*record)
+                   : migration::ForcedReclaims::is_one(*record) ? parts_.forced.status(*record)
+                                                                : parts_.tickets.status(*record);
     return found;
   }
   auto migration = parts_.tickets.volume_status(name);

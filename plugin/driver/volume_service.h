@@ -5,6 +5,7 @@
 #include "driver/rpc_driver.h"
 #include "engine/tracker.h"
 #include "migration/exports.h"
+#include "migration/forced_reclaims.h"
 #include "migration/imports.h"
 #include "migration/label_keeper.h"
 #include "migration/tickets.h"
@@ -26,6 +27,8 @@ class VolumeService : public VolumeDriver {
     migration::Imports& imports;
     migration::Tickets& tickets;
     migration::Exports& exports;
+    migration::HandOffs& hand_offs;
+    migration::ForcedReclaims& forced;
     migration::LabelKeeper& labels;
     const engine::Tracker& tracker;
     volumes::MarkerKeeper& marker;

@@ -38,7 +38,7 @@ nlohmann::json to_json(const ExportPlan& plan) {
     volumes.push_back({{"source", volume.source}, {"target", volume.target}});
   nlohmann::json json = {
       {"export", plan.id},   {"volumes", volumes}, {"replace", plan.request.replace}, {"dry_run", plan.request.dry_run},
-      {"begun", plan.begun}, {"told", plan.told}};
+      {"begun", plan.begun}, {"told", plan.told},  {"move", plan.request.move}};
   add_to_json(json, plan.request.peer);
   add_to_json(json, plan.request.terms);
   return json;
@@ -54,6 +54,7 @@ Result<ExportPlan> export_plan(const nlohmann::json& json) {
     plan.request.dry_run = json.at("dry_run").get<bool>();
     plan.begun = json.at("begun").get<bool>();
     plan.told = json.at("told").get<bool>();
+    plan.request.move = json.value("move", false);
     for (const auto& volume : json.at("volumes"))
       plan.request.volumes.push_back({volume.at("source").get<std::string>(), volume.at("target").get<std::string>()});
     return plan;
@@ -70,10 +71,11 @@ nlohmann::json new_export_status(const ExportPlan& plan) {
 }
 
 ExportJob::ExportJob(volumes::Catalogue& catalogue, std::string name, ExportPlan plan,
-                     std::shared_ptr<Destination> destination)
+                     std::shared_ptr<Destination> destination, HandOff hand_off)
     : catalogue_(catalogue),
       name_(std::move(name)),
       plan_(std::move(plan)),
+      hand_off_(std::move(hand_off)),
       first_(first_status(catalogue, name_, plan_)),
       destination_(std::move(destination)),
       has_outcome_(first_["state"] != "exporting"),
@@ -110,6 +112,13 @@ Result<> ExportJob::withdraw() {
   auto ended = destination->end(end_time);
   const std::lock_guard guard(mutex_);
   if (!ended && ended.error().code == Code::busy && !has_outcome_) return ended;
+  if (!ended && is_move() && !has_outcome_) {
+    given_up_ = true;
+    changed_.notify_all();
+    return fail(Code::busy, "the volumes are this host's again, but " + plan_.request.peer.text() +
+                                " has not been told yet; ticket " + name_ +
+                                " stays until it has, and removing it once more gives that up");
+  }
   if (!ended)
     spdlog::warn("ticket {} is removed here, and at the destination once it has not heard of this host for a day: {}",
                  name_, ended.error().message);
@@ -119,7 +128,7 @@ Result<> ExportJob::withdraw() {
 /// False if it is to end.
 bool ExportJob::pause(std::chrono::milliseconds duration) {
   std::unique_lock lock(mutex_);
-  return !changed_.wait_for(lock, duration, [this] { return stopping_.load(); });
+  return !changed_.wait_for(lock, duration, [this] { return stopping_ || given_up_; });
 }
 
 void ExportJob::note(const Error& error) {
@@ -128,19 +137,24 @@ void ExportJob::note(const Error& error) {
   trouble_ = error.message;
 }
 
+bool ExportJob::has_outcome() const {
+  const std::lock_guard guard(mutex_);
+  return has_outcome_;
+}
+
 void ExportJob::run() {
   const auto destination = this->destination();
-  const bool has_outcome = [&] {
-    const std::lock_guard guard(mutex_);
-    return has_outcome_;
-  }();
-  if (!has_outcome) {
+  if (!has_outcome()) {
     const auto done = follow(*destination);
     if (stopping_) return;
+    if (!done && is_move()) hand_off_.take_back();
     end(done);
+  } else if (is_move()) {
+    if (auto offered = destination->offer(); !offered) note(offered.error());
   }
+  given_up_ = false;
   if (stopping_) return;
-  destination->abort();
+  if (!is_move()) destination->abort();  // else it may still have to ask how the hand-off stands
   if (!tell_end(*destination)) return;
   const std::lock_guard guard(mutex_);
   destination_.reset();  // the last but the one above, which ends without the lock held
@@ -160,14 +174,17 @@ Result<> ExportJob::begin(Destination& destination) {
   if (plan_.begun) return destination.offer();
   FERRY_TRY(destination.begin(plan_.request, begin_time));
   plan_.begun = true;
-  return store([this](volumes::VolumeRecord& record) { record.import = to_json(plan_); });
+  return store([](volumes::VolumeRecord& record) { record.import["begun"] = true; });
 }
 
 /// Repeats what the destination is asked for, for as long as that is away.
 Result<> ExportJob::until_answered(const std::function<Result<>()>& ask) {
-  while (!stopping_) {
+  while (!stopping_ && !given_up_) {
     auto answered = ask();
-    if (answered || answered.error().code != Code::unavailable) return answered;
+    // Whatever the destination of a hand-off says, but that it knows none, it may have everything and wait for this
+    // host.
+    const bool passes = !answered && is_move() && plan_.begun && answered.error().code != Code::not_found;
+    if (answered || (answered.error().code != Code::unavailable && !passes)) return answered;
     note(answered.error());
     if (!pause(first_pause)) break;
   }
@@ -184,10 +201,15 @@ Result<> ExportJob::follow(Destination& destination) {
       FERRY_ASSIGN(there, destination.status(ask_time));
       return {};
     });
+    if (!answered && answered.error().code == Code::not_found && is_move() && hand_off_.is_given()) return {};
     if (!answered && answered.error().code == Code::not_found)
       return fail(Code::cancelled, "it was cancelled at " + peer);
     if (!answered) return answered;
     show(there);
+    if (there["state"] == "done" && is_move() && !hand_off_.is_given())
+      return fail(Code::unsupported, "peer " + peer +
+                                         ": it has made a copy, and nothing was handed off; does it run an earlier "
+                                         "version of Ferry?");
     if (there["state"] == "done") return {};
     if (there["state"] == "failed") {
       const auto& why = there["migration"].value("error", nlohmann::json());
@@ -245,14 +267,14 @@ bool ExportJob::tell_end(Destination& destination) {
   auto interval = first_pause;
   while (true) {
     const auto told = destination.end(end_time);
-    if (!told && told.error().code != Code::unavailable)
-      spdlog::warn("ticket {}: the destination keeps its own: {}", name_, told.error().message);
-    if (told || told.error().code != Code::unavailable) break;
+    const bool again = !told && (told.error().code == Code::unavailable || is_move());
+    if (!told && !again) spdlog::warn("ticket {}: the destination keeps its own: {}", name_, told.error().message);
+    if (!again) break;
     if (!pause(interval)) return false;
     interval = std::min(interval * 2, longest_pause);
   }
   plan_.told = true;
-  return store([this](volumes::VolumeRecord& record) { record.import = to_json(plan_); }).has_value();
+  return store([](volumes::VolumeRecord& record) { record.import["told"] = true; }).has_value();
 }
 
 nlohmann::json ExportJob::status() const {

@@ -33,9 +33,16 @@ nlohmann::json new_export_status(const ExportPlan& plan);
 /// that says that it is done or has failed; then has it forget the export. Thread-safe.
 class ExportJob {
  public:
+  /// This host's end of a hand-off, which is what counts.
+  struct HandOff {
+    std::function<bool()> is_given;   ///< whether the volumes are the destination's
+    std::function<void()> take_back;  ///< they are this host's, if they are not
+  };
+
   /// The ticket's record must be in the catalogue, which must outlive this object. If that has an outcome, it only has
   /// to be forgotten at the destination.
-  ExportJob(volumes::Catalogue& catalogue, std::string name, ExportPlan plan, std::shared_ptr<Destination> destination);
+  ExportJob(volumes::Catalogue& catalogue, std::string name, ExportPlan plan, std::shared_ptr<Destination> destination,
+            HandOff hand_off);
   ExportJob(const ExportJob&) = delete;
   ExportJob& operator=(const ExportJob&) = delete;
   ~ExportJob() { abandon(); }
@@ -47,8 +54,12 @@ class ExportJob {
   void stop_soon();
   void abandon();
 
-  /// After abandon(): ends it at the destination, too. One that cannot be reached gives it up a day after it has last
-  /// heard of this host. Code::busy: it cannot be cancelled any more.
+  bool has_outcome() const;
+  const ExportPlan& plan() const { return plan_; }  ///< as it was asked for
+
+  /// Before abandon(): ends it at the destination. One that cannot be reached gives it up a day after it has last
+  /// heard of this host; but of a hand-off the ticket is to stay until it has, since nobody else can tell it.
+  /// Code::busy: so it is, or it cannot be cancelled any more.
   Result<> withdraw();
 
   nlohmann::json status() const;  ///< all of the ticket's Status
@@ -60,6 +71,7 @@ class ExportJob {
   Result<> begin(Destination& destination);
   void end(const Result<>& done);
   bool tell_end(Destination& destination);
+  bool is_move() const { return plan_.request.move && !plan_.request.dry_run; }
   bool pause(std::chrono::milliseconds duration);
   void note(const Error& error);
   void show(const nlohmann::json& there);
@@ -68,9 +80,11 @@ class ExportJob {
 
   volumes::Catalogue& catalogue_;
   const std::string name_;
-  ExportPlan plan_;             // of the thread, but for what is constant of it
+  ExportPlan plan_;  // of the thread, but for what is constant of it
+  const HandOff hand_off_;
   const nlohmann::json first_;  // Status before the destination has said anything
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> given_up_{false};  // by the user, but the destination has to be told
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<Destination> destination_;  // protected by mutex_; none once nothing is to be said to it any more

@@ -15,12 +15,6 @@ constexpr std::chrono::milliseconds begin_time{4500};
 constexpr std::chrono::milliseconds end_time{700};
 constexpr std::uint64_t most_bytes = INT64_MAX;
 
-std::vector<std::string> sources_of(const TicketRequest& request) {
-  std::vector<std::string> names;
-  for (const auto& volume : request.volumes) names.push_back(volume.source);
-  return names;
-}
-
 }  // namespace
 
 bool Exports::is_one(const volumes::VolumeRecord& ticket) {
@@ -37,7 +31,7 @@ void Exports::resume() {
     }
     if (plan->told) continue;
     spdlog::info("carrying on ticket {} to {}", record->name, plan->request.peer.text());
-    auto destination = peers_.destination(plan->request.peer, plan->id, sources_of(plan->request));
+    auto destination = peers_.destination(plan->request, plan->id);
     start(record->name, std::move(*plan), std::move(destination));
   }
 }
@@ -57,15 +51,16 @@ Result<> Exports::begin(const std::string& name, const TicketRequest& request) {
   const Deadline deadline = after(begin_time);
   FERRY_TRY(check_volumes(request));
   ExportPlan plan{request, random_hex(16)};
-  auto destination = peers_.destination(request.peer, plan.id, sources_of(request));
+  auto destination = peers_.destination(request, plan.id);
   // First: an export that the destination has taken on must be known here.
   FERRY_TRY(catalogue_.create(new_ticket(name, to_json(plan), new_export_status(plan))));
   auto begun = destination->begin(request, left_until(deadline) - end_time);
   if (begun) {
     plan.begun = true;
-    begun = catalogue_.update(name, [&](volumes::VolumeRecord& next) { next.import = to_json(plan); });
+    begun = catalogue_.update(name, [](volumes::VolumeRecord& next) { next.import["begun"] = true; });
   }
   if (!begun) {
+    if (auto taken = take_back(plan); !taken) spdlog::error("{}", taken.error().message);
     if (auto ended = destination->end(end_time); !ended)
       spdlog::warn("{} may have begun an export that was given up: {}", request.peer.text(), ended.error().message);
     if (auto removed = catalogue_.remove(name); !removed) spdlog::error("{}", removed.error().message);
@@ -76,7 +71,10 @@ Result<> Exports::begin(const std::string& name, const TicketRequest& request) {
 }
 
 void Exports::start(const std::string& name, ExportPlan plan, std::shared_ptr<Destination> destination) {
-  const auto job = std::make_shared<ExportJob>(catalogue_, name, std::move(plan), std::move(destination));
+  const auto job = std::make_shared<ExportJob>(
+      catalogue_, name, std::move(plan), std::move(destination),
+      ExportJob::HandOff{[this, id = plan.id] { return hand_offs_.is_given(id); },
+                         [this, id = plan.id] { (void)hand_offs_.ask(id, hand_off::Request::cancel); }});
   {
     const std::lock_guard guard(mutex_);
     if (stopping_) return;
@@ -91,18 +89,23 @@ Exports::Job Exports::find(const std::string& name) const {
   return it == jobs_.end() ? nullptr : it->second;
 }
 
+/// Of a hand-off: the volumes are this host's again, whatever the destination says. Code::busy: they are its own.
+Result<> Exports::take_back(const ExportPlan& plan) {
+  if (!plan.request.move || plan.request.dry_run) return {};
+  FERRY_ASSIGN(const hand_off::Answer answer, hand_offs_.ask(plan.id, hand_off::Request::cancel));
+  if (answer == hand_off::Answer::gone || answer == hand_off::Answer::reclaimed) return {};
+  return fail(Code::busy, "the volumes are handed off to " + plan.request.peer.text() +
+                              " already; the ticket ends as soon as that host has confirmed it");
+}
+
+/// The destination is told while it can still reach this host.
 Result<> Exports::cancel(const std::string& name) {
   const auto one_at_a_time = names_.lock(name);
   const Job job = find(name);
   if (!job) return {};
+  if (!job->has_outcome()) FERRY_TRY(take_back(job->plan()));
+  FERRY_TRY(job->withdraw());
   job->abandon();
-  if (auto withdrawn = job->withdraw(); !withdrawn) {  // it goes on
-    const auto record = catalogue_.find(name);
-    FERRY_ASSIGN(ExportPlan plan, export_plan(record ? record->import : nlohmann::json()));
-    auto destination = peers_.destination(plan.request.peer, plan.id, sources_of(plan.request));
-    start(name, std::move(plan), std::move(destination));
-    return withdrawn;
-  }
   const std::lock_guard guard(mutex_);
   jobs_.erase(name);
   return {};

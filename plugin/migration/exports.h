@@ -8,6 +8,7 @@
 
 #include "base/keyed_mutex.h"
 #include "migration/export_job.h"
+#include "migration/hand_offs.h"
 #include "migration/peer.h"
 #include "migration/sources.h"
 #include "volumes/catalogue.h"
@@ -19,8 +20,8 @@ namespace ferry::migration {
 class Exports {
  public:
   /// The references must outlive this object.
-  Exports(volumes::Catalogue& catalogue, PeerFactory& peers, const Sources& sources)
-      : catalogue_(catalogue), peers_(peers), sources_(sources) {}
+  Exports(volumes::Catalogue& catalogue, PeerFactory& peers, const Sources& sources, HandOffs& hand_offs)
+      : catalogue_(catalogue), peers_(peers), sources_(sources), hand_offs_(hand_offs) {}
 
   /// Whether the ticket is an export's.
   static bool is_one(const volumes::VolumeRecord& ticket);
@@ -42,11 +43,13 @@ class Exports {
   using Job = std::shared_ptr<ExportJob>;
   Job find(const std::string& name) const;
   Result<> check_volumes(const TicketRequest& request) const;
+  Result<> take_back(const ExportPlan& plan);
   void start(const std::string& name, ExportPlan plan, std::shared_ptr<Destination> destination);
 
   volumes::Catalogue& catalogue_;
   PeerFactory& peers_;
   const Sources& sources_;
+  HandOffs& hand_offs_;
   KeyedMutex names_;  // held while one is cancelled
   mutable std::mutex mutex_;
   bool stopping_ = false;            // protected by mutex_

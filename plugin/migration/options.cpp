@@ -12,20 +12,21 @@ namespace ferry::migration {
 
 namespace {
 
-constexpr std::array<std::string_view, 12> options_known = {
-    "mode", "from", "to", "freeze", "limit", "compress", "volume", "as", "rename", "replace", "dry-run", "retry"};
+constexpr std::array<std::string_view, 15> options_known = {"mode",     "from",    "to",    "freeze",  "limit",
+                                                            "compress", "volume",  "as",    "rename",  "replace",
+                                                            "move",     "reclaim", "force", "dry-run", "retry"};
 constexpr std::string_view known =
-    "mode, from, to, freeze, limit, compress, volume, as, rename, replace, dry-run, retry";
+    "mode, from, to, freeze, limit, compress, volume, as, rename, replace, move, reclaim, force, dry-run, retry";
 
-constexpr std::array<std::string_view, 15> of_later_versions = {
-    "container", "move",   "reclaim", "force", "max-freeze", "rounds",  "max-downtime", "strict",
-    "layer",     "memory", "start",   "binds", "shared",     "exclude", "rest"};
+constexpr std::array<std::string_view, 12> of_later_versions = {"container", "max-freeze", "rounds",  "max-downtime",
+                                                                "strict",    "layer",      "memory",  "start",
+                                                                "binds",     "shared",     "exclude", "rest"};
 
 constexpr std::array<std::pair<const char*, sync::Compression>, 3> compressions = {
     {{"auto", sync::Compression::automatic}, {"zstd", sync::Compression::zstd}, {"none", sync::Compression::none}}};
 
 /// Options that only a ticket has, beside volume.
-constexpr std::array<const char*, 4> of_tickets = {"as", "rename", "replace", "dry-run"};
+constexpr std::array<const char*, 5> of_tickets = {"as", "rename", "replace", "move", "dry-run"};
 
 constexpr std::array<std::string_view, 2> schemes_of_later_versions = {"sftp", "file"};
 
@@ -202,6 +203,13 @@ Result<TicketRequest> parse_ticket(const std::string& name, const volumes::Strin
   if (const auto replace = options.find("replace"); replace != options.end()) {
     FERRY_ASSIGN(ticket.replace, parse_flag("replace", replace->second));
   }
+  if (const auto move = options.find("move"); move != options.end()) {
+    FERRY_ASSIGN(ticket.move, parse_flag("move", move->second));
+    if (ticket.move && options.contains("freeze"))
+      return refuse(
+          "option move: the volumes must not be mounted at the source, so there is nothing to freeze; leave out "
+          "option freeze");
+  }
   if (const auto dry_run = options.find("dry-run"); dry_run != options.end()) {
     FERRY_ASSIGN(ticket.dry_run, parse_flag("dry-run", dry_run->second));
   }
@@ -250,6 +258,36 @@ Result<> parse_terms(const volumes::StringMap& options, Terms* into) {
     into->compression = value;
   }
   return {};
+}
+
+Result<CreateRequest> parse_reclaim(const std::string& name, const volumes::StringMap& options) {
+  CreateRequest request;
+  auto& reclaim = request.reclaim.emplace();
+  reclaim.volume = options.at("reclaim");
+  FERRY_TRY(check_volume("reclaim", reclaim.volume));
+  if (reclaim.volume == name)
+    return refuse("option reclaim: the ticket needs a name of its own, other than the volume's");
+  if (const auto force = options.find("force"); force != options.end()) {
+    FERRY_ASSIGN(reclaim.force, parse_flag("force", force->second));
+  }
+  if (const auto replace = options.find("replace"); replace != options.end()) {
+    FERRY_ASSIGN(reclaim.replace, parse_flag("replace", replace->second));
+  }
+  for (const auto& [key, value] : options) {
+    const bool fits = key == "reclaim" || key == "from" || key == "force";
+    const bool copies = key == "limit" || key == "compress" || key == "replace";
+    if (copies && reclaim.force)
+      return refuse("option " + key + " does not go with option force, with which no content is copied");
+    if (!fits && !copies)
+      return refuse("option " + key +
+                    " does not go with option reclaim, beside which there can be from=HOST[:PORT], force, "
+                    "replace, limit and compress");
+  }
+  if (options.contains("from")) {
+    FERRY_ASSIGN(reclaim.peer, parse_peer("from", options.at("from")));
+  }
+  FERRY_TRY(parse_terms(options, &reclaim.terms));
+  return request;
 }
 
 Result<CreateRequest> parse_retry(const std::string& name, const volumes::StringMap& options) {
@@ -304,6 +342,9 @@ Result<CreateRequest> parse_options(const std::string& name, const volumes::Stri
   FERRY_TRY(volumes::check_not_reserved(name));
   for (const auto& [key, value] : options) FERRY_TRY(check_option(key));
   if (options.contains("retry")) return parse_retry(name, options);
+  if (options.contains("reclaim")) return parse_reclaim(name, options);
+  if (options.contains("force"))
+    return refuse("option force belongs to a ticket that takes a volume back: add reclaim=VOLUME, or leave it out");
   CreateRequest request;
   if (options.contains("from") && options.contains("to"))
     return refuse("option to: it excludes from=; a ticket imports to this host, or exports from it");

@@ -42,19 +42,31 @@ struct TicketRequest {
   Terms terms;
   bool replace = false;  ///< changes at the destination may be lost
   bool dry_run = false;
+  bool move = false;        ///< the volumes become the destination's, see hand_off.h
+  std::uint64_t epoch = 0;  ///< that they must have at the source; 0: any
+};
+
+/// A volume that was handed off and is to come back.
+struct ReclaimRequest {
+  std::string volume;
+  std::optional<transport::PeerAddress> peer;  ///< where it is; none: as this host knows
+  Terms terms;
+  bool replace = false;  ///< what was written here before it was fenced by force may be lost
+  bool force = false;    ///< without that host's word
 };
 
 /// What the options of one `docker volume create` ask for.
-/// A plain volume, or one of `import`, `ticket`, `exported` and `retry`.
+/// A plain volume, or one of `import`, `ticket`, `exported`, `reclaim` and `retry`.
 struct CreateRequest {
   std::optional<volumes::Mode> mode;  ///< as given
   volumes::StringMap own_options;     ///< those that belong to the volume, not to the migration
   std::optional<ImportRequest> import;
   std::optional<TicketRequest> ticket;
   std::optional<TicketRequest> exported;  ///< a ticket, too
+  std::optional<ReclaimRequest> reclaim;  ///< a ticket, too
   std::string retry;                      ///< a volume of which the import failed; empty: none
 
-  bool is_plain() const { return !import && !ticket && !exported && retry.empty(); }
+  bool is_plain() const { return !import && !ticket && !exported && !reclaim && retry.empty(); }
 };
 
 /// Terms and a peer as a record keeps them, in an object with other members.

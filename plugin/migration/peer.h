@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "engine/types.h"
+#include "migration/hand_off.h"
 #include "migration/options.h"
 #include "sync/receiver.h"
 #include "transport/peer_address.h"
@@ -27,7 +29,49 @@ struct VolumeDescription {
   volumes::StringMap options;
   bool labels_known = true;  ///< false: that host has no Docker Engine to ask
   std::uint64_t bytes = 0;   ///< a lower bound of its content, 0 unless it may matter (see Peer::describe)
+  bool owner = true;         ///< it is no copy, or was handed off to that host
   std::string instance{};    ///< of a local volume: no other of its name has it; empty: it is not known
+};
+
+/// What the destination of a hand-off wants to have.
+struct HandOffRequest {
+  struct Volume {
+    std::string source;       ///< name at the source
+    std::string target;       ///< name at the destination
+    std::uint64_t epoch = 1;  ///< that it is known to have; the destination's will be one more
+    std::string lineage;      ///< that it is known to have; empty: of a local volume
+    bool local = false;       ///< it belongs to the `local` driver: it has no epoch, and cannot be held
+  };
+  std::vector<Volume> volumes;                 ///< at least one, different sources
+  std::string uuid;                            ///< of the destination's catalogue
+  std::string host;                            ///< the destination, for people; at the source
+  std::optional<transport::PeerAddress> peer;  ///< where it can be reached, if that is known; at the source
+  std::uint16_t port = 0;                      ///< on which it listens; 0: on none
+};
+
+/// That a host has taken a volume over by force from the one that is told so.
+struct FenceRequest {
+  std::string volume;                          ///< its name at the host that is told
+  std::string lineage;                         ///< that it has
+  std::uint64_t epoch = 1;                     ///< that it has at the other host now
+  std::string target;                          ///< its name there
+  std::string id;                              ///< 32 hex digits; of a repeated request the same
+  std::uint16_t port = 0;                      ///< on which the other host listens; 0: on none
+  std::string host;                            ///< that one, for people; at the host that is told
+  std::optional<transport::PeerAddress> peer;  ///< where that can be reached, if it is known; at the host that is told
+};
+
+struct FenceAnswer {
+  enum class Stand {
+    fenced,  ///< it cannot be mounted any more
+    gone,    ///< that host has no such volume, or a copy only
+    newer,   ///< it keeps the volume, since that has this epoch or a later one
+    left,    ///< it had handed the volume off already, to another host
+  };
+  Stand stand = Stand::gone;
+  std::uint64_t epoch = 0;  ///< of `newer`, and that of `left` has at the other host
+  bool mounted = false;     ///< of `fenced`: a running container there has it mounted still
+  std::string to;           ///< of `left`: that host, for people
 };
 
 /// A source volume that a peer has opened for this host.
@@ -46,6 +90,12 @@ class Peer {
   virtual Result<VolumeDescription> describe(const ImportRequest& request, std::uint64_t room,
                                              std::chrono::milliseconds timeout) = 0;
   virtual Result<std::unique_ptr<OpenSource>> open(const ImportRequest& request) = 0;
+  /// How the hand-off of that ID stands at the source after `request`, one that a destination makes. Before an answer
+  /// has come it may have been carried out or not. `wanted` counts with Request::hold only.
+  virtual Result<hand_off::Answer> hand_off(const std::string& id, hand_off::Request request,
+                                            const HandOffRequest& wanted, std::chrono::milliseconds timeout) = 0;
+  /// Has the host fence a volume that this one has taken over. Before an answer has come it may have happened or not.
+  virtual Result<FenceAnswer> fence(const FenceRequest& request, std::chrono::milliseconds timeout) = 0;
   /// Makes every call that is under way, of the opened sources too, and every later one, fail soon: after 5 s at most,
   /// while a connection is made. From any thread.
   virtual void abort() = 0;
@@ -78,8 +128,7 @@ class PeerFactory {
   virtual ~PeerFactory() = default;
   virtual std::shared_ptr<Peer> peer(const transport::PeerAddress& address) = 0;
   /// For the export of that ID (32 hex digits), of volumes of this host.
-  virtual std::shared_ptr<Destination> destination(const transport::PeerAddress& address, const std::string& id,
-                                                   const std::vector<std::string>& volumes) = 0;
+  virtual std::shared_ptr<Destination> destination(const TicketRequest& request, const std::string& id) = 0;
 };
 
 }  // namespace ferry::migration

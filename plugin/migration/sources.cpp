@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "migration/handed_off.h"
 #include "migration/label_keeper.h"
 #include "sync/measure.h"
 #include "volumes/mount_table.h"
@@ -55,6 +56,7 @@ Result<Sources::Located> Sources::locate(const std::string& volume) const {
   if (!record) return locate_local(volume);
   if (record->kind == volumes::Kind::ticket)
     return fail(Code::not_found, volume + " is a ticket, which has no content; name the volumes that it brought");
+  if (record->state == volumes::State::handed_off) return tl::unexpected(explain_handed_off(*record));
   if (record->state != volumes::State::ready)
     return fail(Code::busy, "volume " + volume + " cannot be migrated: it is " + std::string(to_string(record->state)));
   Located located;
@@ -65,6 +67,7 @@ Result<Sources::Located> Sources::locate(const std::string& volume) const {
   description.lineage = record->lineage;
   description.epoch = record->epoch;
   description.mode = record->mode;
+  description.owner = is_owner(*record);
   describe_registration(*record, description);
   return located;
 }

@@ -1,7 +1,10 @@
 #include "migration/ticket_commit.h"
 
+#include <algorithm>
+
 #include "base/files.h"
 #include "base/time.h"
+#include "migration/handed_off.h"
 #include "sync/plan.h"
 
 namespace ferry::migration {
@@ -14,7 +17,10 @@ constexpr const char* applied_member = "applied";
 }  // namespace
 
 Result<> TicketCommit::prepare(const TicketVolume& volume) {
-  if (volume.is_update()) return catalogue_.prepare_update(volume.target);
+  if (volume.is_update()) {
+    if (const auto record = catalogue_.find(volume.target)) FERRY_TRY(check_ours(*record, volume));
+    return catalogue_.prepare_update(volume.target);
+  }
   if (const auto record = catalogue_.find(volume.target)) {
     if (record->import.is_object() && record->import.value("ticket", "") == ticket_) return {};
     return fail(Code::already_exists, "there is another volume of that name here now");
@@ -25,7 +31,8 @@ Result<> TicketCommit::prepare(const TicketVolume& volume) {
   record.mode = volume.source.mode;
   record.state = volumes::State::importing;
   record.lineage = volume.source.lineage;
-  record.epoch = volume.source.epoch;
+  record.epoch = epoch_of(volume);
+  if (plan_.is_move()) record.hand_off = {{"received", plan_.hand_off}};
   record.options = volume.source.options;
   record.labels = volume.source.labels;
   record.labels_pending = true;
@@ -33,17 +40,69 @@ Result<> TicketCommit::prepare(const TicketVolume& volume) {
   return create_(std::move(record));
 }
 
+Result<std::vector<bool>> TicketCommit::planned() const {
+  std::vector<bool> all;
+  for (const auto& volume : plan_.volumes) {
+    FERRY_ASSIGN(const bool planned, ferry::exists(plan_of(volume)));
+    all.push_back(volume.is_update() && planned);
+  }
+  return all;
+}
+
+Result<> TicketCommit::be_prepared(nlohmann::json outcomes) {
+  TicketPlan next = plan_;
+  next.prepared = std::move(outcomes);
+  FERRY_ASSIGN(next.planned, planned());
+  uncertain_ = true;
+  FERRY_TRY(store(next));
+  uncertain_ = false;
+  plan_.prepared = std::move(next.prepared);
+  plan_.planned = std::move(next.planned);
+  return {};
+}
+
+Result<> TicketCommit::check_prepared() const {
+  for (std::size_t i = 0; i < plan_.volumes.size(); ++i) {
+    const auto& volume = plan_.volumes[i];
+    const auto record = catalogue_.find(volume.target);
+    const auto& layout = catalogue_.layout();
+    const bool is_ours =
+        record && (volume.is_update() || (record->import.is_object() && record->import.value("ticket", "") == ticket_));
+    const auto place = volume.is_update() ? plan_of(volume) : layout.staging(volume.target);
+    const bool expected = !volume.is_update() || (i < plan_.planned.size() && plan_.planned[i]);
+    FERRY_ASSIGN(const bool there, ferry::exists(place));
+    if (!is_ours || (expected && !there))
+      return fail(Code::corrupt, "volume " + volume.target + ": what has come is not there any more: " +
+                                     place.string() + "; remove the ticket to leave the volumes where they are");
+  }
+  return {};
+}
+
+Result<> TicketCommit::be_owner() {
+  TicketPlan next = plan_;
+  next.owned = true;
+  FERRY_TRY(store(next));
+  plan_.owned = true;
+  return {};
+}
+
+/// The epoch that a volume has here once it is what has come.
+std::uint64_t TicketCommit::epoch_of(const TicketVolume& volume) const {
+  return volume.source.epoch + (plan_.is_move() ? 1 : 0);
+}
+
 Result<> TicketCommit::decide(nlohmann::json outcomes) {
   TicketPlan decided = plan_;
   decided.committing = std::move(outcomes);
-  for (const auto& volume : plan_.volumes) {
-    FERRY_ASSIGN(const bool planned, ferry::exists(plan_of(volume)));
-    decided.planned.push_back(volume.is_update() && planned);
+  decided.prepared = nullptr;
+  if (plan_.prepared.is_null()) {
+    FERRY_ASSIGN(decided.planned, planned());
   }
   uncertain_ = true;  // what replaces the record may fail after its rename
   FERRY_TRY(store(decided));
   uncertain_ = false;
   plan_.committing = std::move(decided.committing);  // other threads read the rest
+  plan_.prepared = nullptr;
   plan_.planned = std::move(decided.planned);
   return {};
 }
@@ -103,6 +162,7 @@ Result<> TicketCommit::commit_update(std::size_t number) {
 
 Result<> TicketCommit::apply(const TicketVolume& volume) {
   const auto& layout = catalogue_.layout();
+  if (const auto record = catalogue_.find(volume.target)) FERRY_TRY(check_ours(*record, volume));
   FERRY_TRY(catalogue_.update(volume.target, [&](volumes::VolumeRecord& record) {
     record.state = volumes::State::importing;
     record.import = import_of(plan_, volume, ticket_);  // or it would be taken for an import of its own
@@ -119,14 +179,28 @@ bool TicketCommit::is_applied(const TicketVolume& volume) const {
          record->import.value(applied_member, "") == ticket_;
 }
 
+/// What was handed off meanwhile is nobody's to change but who takes it over, from the one that has it.
+Result<> TicketCommit::check_ours(const volumes::VolumeRecord& record, const TicketVolume& volume) const {
+  if (record.state != volumes::State::handed_off) return {};
+  if (plan_.is_move() && volume.source.epoch >= record.hand_off.value("epoch", std::uint64_t{0})) return {};
+  return tl::unexpected(explain_handed_off(record));
+}
+
 Result<> TicketCommit::finish_update(const TicketVolume& volume, const nlohmann::json& status) {
   const auto current = catalogue_.find(volume.target);
   if (!current || (current->state == volumes::State::ready && current->migration == status)) return {};
+  FERRY_TRY(check_ours(*current, volume));
   return catalogue_.update(volume.target, [&](volumes::VolumeRecord& record) {
     const auto& source = volume.source;
     record.state = volumes::State::ready;
     record.mode = source.mode;
-    record.epoch = source.epoch;
+    // A copy changes no ownership, so it must not make an owner older. But another volume's place has no history.
+    const bool is_other = volume.action == "replace";
+    record.epoch = plan_.is_move() ? epoch_of(volume) : is_other ? source.epoch : std::max(record.epoch, source.epoch);
+    if (plan_.is_move())
+      record.hand_off = {{"received", plan_.hand_off}};
+    else if (is_other)
+      record.hand_off = nullptr;
     if (!source.lineage.empty()) record.lineage = source.lineage;
     if (source.labels_known) {  // whatever was given when it was made was for that version
       record.superseded = volumes::Superseded{{}, {}, true};

@@ -25,12 +25,22 @@ class TicketCommit {
   /// A directory for what comes of a volume, or what a process that was killed has made of it.
   Result<> prepare(const TicketVolume& volume);
 
+  /// Of a hand-off, before the source is asked to give: all of it is here, durably. After an error it may be on disk
+  /// nevertheless, until take_back() has succeeded.
+  Result<> be_prepared(nlohmann::json outcomes);
+
+  /// Whether that is still so.
+  Result<> check_prepared() const;
+
   /// The one write that counts. Until it is durable nothing has happened to any volume. `outcomes`: see
   /// TicketPlan::committing. After an error it may be on disk nevertheless, until take_back() has succeeded.
   Result<> decide(nlohmann::json outcomes);
 
   /// After an error of decide(): makes durable that nothing is decided.
   Result<> take_back();
+
+  /// Of a hand-off, once every volume is what has come.
+  Result<> be_owner();
 
   /// Of a decision that an earlier process has made: it may not be durable, if that was killed meanwhile.
   Result<> confirm();
@@ -43,10 +53,13 @@ class TicketCommit {
 
  private:
   Result<> store(const TicketPlan& plan);
+  Result<std::vector<bool>> planned() const;
+  std::uint64_t epoch_of(const TicketVolume& volume) const;
   std::filesystem::path plan_of(const TicketVolume& volume) const;
   Result<> commit_new(const TicketVolume& volume, const nlohmann::json& status);
   Result<> commit_update(std::size_t number);
   Result<> apply(const TicketVolume& volume);
+  Result<> check_ours(const volumes::VolumeRecord& record, const TicketVolume& volume) const;
   bool is_applied(const TicketVolume& volume) const;
   Result<> finish_update(const TicketVolume& volume, const nlohmann::json& status);
 

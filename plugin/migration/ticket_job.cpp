@@ -15,10 +15,30 @@ namespace ferry::migration {
 
 namespace {
 
-constexpr std::chrono::seconds trouble_pause{5};
 /// A Mount that finds its volume held is taken back at once.
 constexpr std::chrono::seconds mount_time{2};
 constexpr unsigned most_attempts = 4;
+constexpr std::chrono::milliseconds ask_time{10'000};
+constexpr std::chrono::milliseconds withdraw_time{4000};
+
+hand_off::Destination first_stand(const TicketPlan& plan) {
+  using hand_off::Destination;
+  if (!plan.committing.is_null()) return Destination::owner;
+  return plan.prepared.is_null() ? Destination::asking : Destination::prepared;
+}
+
+/// None of a refusal, after which nothing is known.
+std::optional<hand_off::Event> event_of(hand_off::Answer answer) {
+  using hand_off::Answer;
+  switch (answer) {
+    case Answer::held: return hand_off::Event::held;
+    case Answer::given: return hand_off::Event::given;
+    case Answer::gone: return hand_off::Event::gone;
+    case Answer::reclaimed: return hand_off::Event::reclaimed;
+    case Answer::refused: break;
+  }
+  return std::nullopt;
+}
 
 nlohmann::json base_status(const volumes::Catalogue& catalogue, const std::string& name, const TicketPlan& plan) {
   const auto stored = stored_status(catalogue, name, "migration");
@@ -43,7 +63,10 @@ TicketJob::TicketJob(Environment environment, std::string name, TicketPlan ticke
       base_(base_status(environment_.catalogue, name_, plan())),
       peer_(std::move(peer)),
       resumed_(!plan().committing.is_null()),
-      decided_(resumed_) {
+      stands_(first_stand(plan())),
+      decided_(resumed_),
+      prepared_(!plan().prepared.is_null()),
+      owned_(plan().owned) {
   const auto& catalogue = environment_.catalogue;
   for (const auto& volume : plan().volumes) {
     Item& item = items_.emplace_back();
@@ -51,6 +74,10 @@ TicketJob::TicketJob(Environment environment, std::string name, TicketPlan ticke
     if (volume.is_update())
       item.update = sync::UpdateOf{catalogue.layout().data(volume.target), catalogue.uuid(),
                                    plan().request.replace ? sync::Replace::allowed : sync::Replace::refuse};
+    if (!plan().prepared.is_null()) {
+      item.outcome = plan().prepared[items_.size() - 1];
+      item.state = "prepared";
+    }
     item.transfer = std::make_unique<Transfer>(catalogue.layout(), volume.target, request_of(plan(), volume), peer_,
                                                sync::Identity{plan().peer_uuid, volume.source_lineage}, item.update);
   }
@@ -75,7 +102,10 @@ bool TicketJob::wait(Deadline deadline) const {
 }
 
 /// One of which the volumes are neither the old nor the new ones is, even when its thread was stopped.
-bool TicketJob::is_active() const { return !ended_ || ((decided_ || unclear_) && outcome_.is_null()); }
+bool TicketJob::is_active() const {
+  const bool is_between = decided_ || unclear_ || prepared_;
+  return !owned_ && (!ended_ || (is_between && outcome_.is_null()));
+}
 
 void TicketJob::cancel() {
   {
@@ -104,10 +134,11 @@ bool TicketJob::has_outcome() const {
 
 void TicketJob::run() {
   const Result<> done = plan().request.dry_run ? estimate_all() : bring();
-  if (done)
+  const Result<> told = done && plan().is_move() ? tell_owner() : Result<>();
+  if (done && told && !cancelled_)
     end("done", nullptr);
-  else if (!cancelled_ && !decided_)
-    end("failed", &done.error());
+  else if (!cancelled_ && (done || !decided_))
+    end("failed", done ? &told.error() : &done.error());
   {
     const std::lock_guard guard(mutex_);
     ended_ = true;
@@ -116,16 +147,179 @@ void TicketJob::run() {
 }
 
 Result<> TicketJob::bring() {
-  if (!decided_) FERRY_TRY(prepare_all());
-  for (unsigned attempt = 1; !decided_; ++attempt) {
+  if (owned_) return {};
+  const bool begins = !decided_ && !prepared_;
+  if (begins) FERRY_TRY(prepare_all());
+  if (begins && plan().is_move()) FERRY_TRY(hold_source());
+  for (unsigned attempt = 1; !decided_ && !prepared_; ++attempt) {
     FERRY_TRY(transfer_all());
     FERRY_TRY(check_unmounted());
     FERRY_ASSIGN(const bool stayed, has_stayed(attempt));
-    if (stayed) FERRY_TRY(decide());
+    if (!stayed) continue;
+    if (plan().is_move())
+      FERRY_TRY(be_prepared());
+    else
+      FERRY_TRY(decide(outcomes()));
   }
+  if (!decided_) FERRY_TRY(give());
   if (resumed_) FERRY_TRY(until_done([this] { return commit_.confirm(); }));
   // What is decided is carried out, however long a full disk may keep it from that.
-  return until_done([this] { return commit(); });
+  FERRY_TRY(until_done([this] { return commit(); }));
+  return plan().is_move() ? until_done([this] { return be_owner(); }) : Result<>();
+}
+
+/// From now on the volumes are nobody else's, and only the source has to be told.
+Result<> TicketJob::be_owner() {
+  FERRY_TRY(commit_.be_owner());
+  environment_.committed();
+  const std::lock_guard guard(mutex_);
+  owned_ = true;
+  changed_.notify_all();
+  return {};
+}
+
+Result<hand_off::Answer> TicketJob::ask(Peer& peer, hand_off::Request request, std::chrono::milliseconds timeout) {
+  return peer.hand_off(plan().hand_off, request,
+                       hand_off_request(plan(), environment_.catalogue.uuid(), environment_.port), timeout);
+}
+
+void TicketJob::advance(hand_off::Answer answer) {
+  if (const auto event = event_of(answer)) stands_ = hand_off::step(stands_, *event);
+}
+
+/// What it has to ask of the source where it stands, until the answer makes it stand elsewhere.
+Result<> TicketJob::ask_until_answered() {
+  const auto before = stands_.load();
+  while (stands_ == before) {
+    if (cancelled_) return fail(Code::cancelled, "cancelled");
+    if (forced_ && hand_off::step(before, hand_off::Event::force) != before) {
+      stands_ = hand_off::step(before, hand_off::Event::force);
+      break;
+    }
+    const auto answer = ask(*peer_, hand_off::asks(before).request, ask_time);
+    if (answer == hand_off::Answer::held && forced_ && !has_fenceable()) release_unfenced();
+    const bool final = !answer && answer.error().code != Code::unavailable;
+    if (final && before == hand_off::Destination::asking) return tl::unexpected(answer.error());
+    if (answer) advance(*answer);
+    if (stands_ != before) break;
+    const std::string why = answer ? "the source still holds the volumes" : answer.error().message;
+    std::unique_lock lock(mutex_);
+    if (trouble_ != why) spdlog::warn("ticket {} waits: {}", name_, why);
+    trouble_ = why;
+    changed_.wait_for(lock, environment_.pauses.question, [this, before] {
+      return cancelled_ || (forced_ && hand_off::step(before, hand_off::Event::force) != before);
+    });
+  }
+  const std::lock_guard guard(mutex_);
+  trouble_.clear();
+  return {};
+}
+
+/// From now on nobody can change the volumes there, until they are given or not.
+Result<> TicketJob::hold_source() {
+  FERRY_TRY(ask_until_answered());
+  if (stands_ == hand_off::Destination::receiving) return {};
+  return fail(Code::cancelled, "the hand-off was cancelled at the source, which has kept its volumes");
+}
+
+/// What is here becomes durable before the source is asked: once that has given, there is no way back.
+Result<> TicketJob::be_prepared() {
+  unclear_ = true;
+  auto prepared = commit_.be_prepared(outcomes());
+  if (!prepared) {
+    FERRY_TRY(until_done([this] { return commit_.take_back(); }));
+    unclear_ = false;
+    return prepared;
+  }
+  prepared_ = true;
+  unclear_ = false;
+  stands_ = hand_off::step(stands_, hand_off::Event::complete);
+  for (auto& item : items_) item.before.reset();
+  return {};
+}
+
+/// Nothing but the source's answer ends this: what is here may be all that there is.
+Result<> TicketJob::give() {
+  FERRY_TRY(until_done([this] { return commit_.check_prepared(); }));
+  FERRY_TRY(ask_until_answered());
+  if (stands_ != hand_off::Destination::owner)
+    return fail(Code::cancelled, "the hand-off was cancelled at the source, which has kept its volumes");
+  nlohmann::json given = plan().prepared;
+  return until_done([&] { return decide(given); });
+}
+
+/// The source may forget the hand-off, and its user the volumes. Or it has taken them back by force.
+Result<> TicketJob::tell_owner() {
+  if (!ask_until_answered()) return {};
+  if (stands_ != hand_off::Destination::fenced) return {};
+  for (const auto& volume : plan().volumes) FERRY_TRY(until_done([&] { return fence(volume); }));
+  return fail(Code::denied, "the volumes were taken back by force at " + peer_text_ +
+                                "; what is here is kept, and cannot be mounted any more");
+}
+
+Result<> TicketJob::fence(const TicketVolume& volume) {
+  const auto& source = volume.source;
+  FenceRequest request{
+      volume.target, source.lineage, source.epoch + 2, source.volume, plan().hand_off, 0, peer_text_, {}};
+  if (peer().way != transport::PeerAddress::Way::turned) request.peer = peer();
+  FERRY_TRY(environment_.fence(request));
+  return {};
+}
+
+bool TicketJob::has_fenceable() const {
+  return std::any_of(items_.begin(), items_.end(),
+                     [](const Item& item) { return item.volume.source.driver != "local"; });
+}
+
+/// Nobody can fence volumes of the local driver, so nothing else ends the source's hold of them.
+void TicketJob::release_unfenced() { (void)ask(*peer_, hand_off::Request::release, ask_time); }
+
+void TicketJob::confirm(Peer& peer) {
+  if (auto told = ask(peer, hand_off::Request::acknowledge, withdraw_time); !told)
+    spdlog::warn("ticket {} is removed before the source was told that the volumes have come: {}", name_,
+                 told.error().message);
+}
+
+std::string TicketJob::trouble() const {
+  const std::lock_guard guard(mutex_);
+  return trouble_;
+}
+
+std::vector<HandOffRequest::Volume> TicketJob::handed_off_volumes() const {
+  return hand_off_request(plan(), environment_.catalogue.uuid(), environment_.port).volumes;
+}
+
+void TicketJob::take_by_force() {
+  if (!waits_for_source()) return;
+  {
+    const std::lock_guard guard(mutex_);
+    forced_ = true;
+  }
+  changed_.notify_all();
+}
+
+Result<bool> TicketJob::withdraw(Peer& peer) {
+  using hand_off::Destination;
+  if (stands_ == Destination::owner) return false;
+  stands_ = hand_off::step(stands_, hand_off::Event::cancel);
+  const bool only_source_knows = stands_ == Destination::withdrawing;
+  const auto answer = ask(peer, hand_off::Request::release, withdraw_time);
+  if (answer) advance(*answer);
+  if (stands_ == Destination::owner) return false;
+  if (only_source_knows && stands_ != Destination::over)
+    return fail(Code::busy, "ticket " + name_ + " has everything, and only " + peer_text_ +
+                                " knows whether that was handed off already; try again when it can be reached" +
+                                (answer ? "" : ": " + answer.error().message));
+  return true;
+}
+
+/// After a failure: best effort, since a hold of which nothing is heard runs out.
+void TicketJob::drop() {
+  using hand_off::Destination;
+  if (!plan().is_move() || (stands_ != Destination::asking && stands_ != Destination::receiving)) return;
+  stands_ = hand_off::step(stands_, hand_off::Event::cancel);
+  if (auto told = ask(*peer_, hand_off::Request::release, withdraw_time); !told)
+    spdlog::warn("ticket {}: the source still holds its volumes: {}", name_, told.error().message);
 }
 
 Result<> TicketJob::until_done(const std::function<Result<>()>& action) {
@@ -141,7 +335,7 @@ Result<> TicketJob::wait_because(const Error& error) {
   std::unique_lock lock(mutex_);
   if (trouble_ != error.message) spdlog::error("ticket {}: {}; tried again every 5 s", name_, error.message);
   trouble_ = error.message;
-  if (changed_.wait_for(lock, trouble_pause, [this] { return cancelled_.load(); }))
+  if (changed_.wait_for(lock, environment_.pauses.trouble, [this] { return cancelled_.load(); }))
     return fail(Code::cancelled, "cancelled");
   return {};
 }
@@ -181,6 +375,9 @@ Result<nlohmann::json> TicketJob::estimate(Item& item) {
 
 /// From now on a Mount finds the volumes held.
 Result<> TicketJob::prepare_all() {
+  for (const auto& item : items_)
+    if (const std::string ticket = environment_.departing(item.volume.target); !ticket.empty())
+      return about(item.volume, {Code::busy, "it is being handed off, by ticket " + ticket});
   FERRY_TRY(check_unmounted());
   for (auto& item : items_) {
     if (cancelled_) return fail(Code::cancelled, "cancelled");
@@ -271,8 +468,8 @@ Result<bool> TicketJob::has_stayed(unsigned attempt) {
   return stayed;
 }
 
-Result<> TicketJob::decide() {
-  if (cancelled_) return fail(Code::cancelled, "cancelled");
+/// What Status says of each volume once it is what has come.
+nlohmann::json TicketJob::outcomes() const {
   auto outcomes = nlohmann::json::array();
   for (const auto& item : items_) {
     auto status = new_import_status(request_of(plan(), item.volume));
@@ -284,8 +481,15 @@ Result<> TicketJob::decide() {
           "while it was updated");
     status["phase"] = "done";
     status["finished"] = now_rfc3339();
+    if (plan().is_move() && item.volume.source.driver == "local")
+      status["warnings"].push_back("not fenced: local driver; the source's volume can still be mounted there");
     outcomes.push_back(std::move(status));
   }
+  return outcomes;
+}
+
+Result<> TicketJob::decide(nlohmann::json outcomes) {
+  if (cancelled_) return fail(Code::cancelled, "cancelled");
   unclear_ = true;
   auto decided = commit_.decide(std::move(outcomes));
   if (!decided) {  // what undo() takes away must not be what another process is going to carry out
@@ -316,6 +520,7 @@ Result<> TicketJob::undo() {
   if (decided_) return {};
   FERRY_TRY(commit_.undo());
   unclear_ = false;
+  prepared_ = false;
   return {};
 }
 
@@ -323,6 +528,7 @@ Result<> TicketJob::undo() {
 void TicketJob::end(const char* state, const Error* error) {
   if (error != nullptr) {
     spdlog::error("ticket {} from {} failed: {}", name_, peer_text_, error->message);
+    drop();
     if (auto undone = undo(); !undone) spdlog::error("ticket {}: {}", name_, undone.error().message);
   } else {
     spdlog::info("ticket {} from {} is done", name_, peer_text_);
@@ -344,6 +550,7 @@ void TicketJob::end(const char* state, const Error* error) {
   auto stored = environment_.catalogue.update(name_, [&](volumes::VolumeRecord& record) {
     record.state = error == nullptr ? volumes::State::done : volumes::State::failed;
     record.migration = status;
+    if (error != nullptr && plan().is_move()) record.import["prepared"] = nullptr;
   });
   if (!stored) spdlog::error("the outcome of ticket {} could not be stored: {}", name_, stored.error().message);
   {
@@ -396,6 +603,7 @@ nlohmann::json TicketJob::status_locked() const {
         if (!migration.contains(member) || std::string_view(item.state) == "importing") migration[member] = now[member];
     }
   }
+  if (owned_) migration["phase"] = "confirm";
   if (!trouble_.empty()) migration["error"] = trouble_;
   if (verified) {
     migration["consistency"] = live ? "live" : "idle";

@@ -19,6 +19,12 @@
 
 namespace ferry::migration {
 
+/// How long a ticket waits before it tries once more.
+struct TicketPauses {
+  std::chrono::milliseconds question{1000};  ///< to ask the source of a hand-off
+  std::chrono::milliseconds trouble{5000};   ///< because of something of this host, such as a full disk
+};
+
 /// Carries out a ticket: brings all of its volumes' content, one after the other, in a thread of its own, then decides
 /// by one durable write of the ticket's record that they become so, and makes them so, all or none. Thread-safe.
 class TicketJob {
@@ -31,6 +37,10 @@ class TicketJob {
     std::function<Result<engine::Mounted>(const std::string& volume)> mounted;
     std::function<Result<>(volumes::VolumeRecord record)> create;
     std::function<void()> committed;
+    std::function<std::string(const std::string& volume)> departing;  ///< the ticket of a hand-off of it; empty: none
+    std::function<Result<FenceAnswer>(const FenceRequest& request)> fence;  ///< of a volume of this host
+    std::uint16_t port = 0;                                                 ///< on which peers reach this host; 0: none
+    TicketPauses pauses{};
   };
 
   /// The ticket's record must be in the catalogue, in State::importing. From now on it holds its volumes.
@@ -41,18 +51,37 @@ class TicketJob {
   void start();
 
   const std::string& name() const { return name_; }
+  bool is_move() const { return plan().is_move(); }
+  const transport::PeerAddress& peer() const { return plan().request.peer; }
   /// Whether the volume is one that it makes or changes (a dry run does neither), and that is still to be done.
   bool holds(const std::string& volume) const;
   /// Until it has ended or the deadline has passed; true in the first case.
   bool wait(Deadline deadline) const;
   /// Whether the volumes become what has come, whatever happens.
   bool is_decided() const { return decided_; }
+  /// Of a hand-off: whether they are what has come, and only the source has to be told.
+  bool is_owner() const { return owned_; }
   /// Whether it has ended as done or failed.
   bool has_outcome() const;
+
+  /// Of a hand-off: whether everything is here, and only the source's word is missing.
+  bool waits_for_source() const { return prepared_ && !decided_; }
+  const std::string& hand_off() const { return plan().hand_off; }
+  const std::string& peer_uuid() const { return plan().peer_uuid; }
+  std::string trouble() const;  ///< what it waits for, beside the peer; empty: nothing
+  std::vector<HandOffRequest::Volume> handed_off_volumes() const;
+  /// If it waits so: does so no longer.
+  void take_by_force();
 
   /// Ends it without an outcome, so that a later process carries on. cancel() only begins to.
   void cancel();
   void abandon();
+
+  /// Of a hand-off that is not decided, after abandon(): tells the source that it is not wanted. False: it is decided
+  /// there, so it has to go on. Code::unavailable: only the source knows. `peer` is a new one.
+  Result<bool> withdraw(Peer& peer);
+  /// Of a hand-off, as the owner of its volumes and after abandon(): tells the source so, once.
+  void confirm(Peer& peer);
 
   /// Takes back what was done for volumes of which nothing is decided; to be called after abandon().
   Result<> undo();
@@ -82,8 +111,21 @@ class TicketJob {
   Result<> check_unmounted();
   Result<engine::Mounted> ask_mounted(const std::string& volume);
   Result<bool> has_stayed(unsigned attempt);
-  Result<> decide();
+  Result<> decide(nlohmann::json outcomes);
   Result<> commit();
+  Result<> hold_source();
+  Result<> be_prepared();
+  Result<> give();
+  Result<> ask_until_answered();
+  Result<hand_off::Answer> ask(Peer& peer, hand_off::Request request, std::chrono::milliseconds timeout);
+  Result<> be_owner();
+  Result<> tell_owner();
+  Result<> fence(const TicketVolume& volume);
+  void advance(hand_off::Answer answer);
+  void drop();
+  bool has_fenceable() const;
+  void release_unfenced();
+  nlohmann::json outcomes() const;
   Result<> until_done(const std::function<Result<>()>& action);
   Result<> wait_because(const Error& error);
   void end(const char* state, const Error* error);
@@ -100,8 +142,12 @@ class TicketJob {
   const std::shared_ptr<Peer> peer_;
   std::vector<Item> items_;
   std::atomic<bool> cancelled_{false};
-  const bool resumed_;  // decided by an earlier process
+  const bool resumed_;                         // decided by an earlier process
+  std::atomic<hand_off::Destination> stands_;  // of a hand-off
   std::atomic<bool> decided_;
+  std::atomic<bool> prepared_;        // of a hand-off: only the source knows whether it is decided
+  std::atomic<bool> owned_;           // of a hand-off: everything is in its place here, only the source has to be told
+  std::atomic<bool> forced_{false};   // of a hand-off: the source's word is not waited for
   std::atomic<bool> unclear_{false};  // its record on disk may say that it is decided
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;

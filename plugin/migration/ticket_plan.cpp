@@ -9,17 +9,12 @@ namespace {
 
 nlohmann::json to_json(const TicketVolume& volume) {
   const auto& source = volume.source;
-  return {{"source", source.volume},
-          {"target", volume.target},
-          {"action", volume.action},
-          {"mode", to_string(source.mode)},
-          {"lineage", source.lineage},
-          {"instance", source.instance},
-          {"epoch", source.epoch},
-          {"labels", source.labels},
-          {"options", source.options},
-          {"labels_known", source.labels_known},
-          {"source_lineage", volume.source_lineage}};
+  return {{"source", source.volume},   {"target", volume.target},
+          {"action", volume.action},   {"mode", to_string(source.mode)},
+          {"lineage", source.lineage}, {"instance", source.instance},
+          {"epoch", source.epoch},     {"labels", source.labels},
+          {"options", source.options}, {"labels_known", source.labels_known},
+          {"driver", source.driver},   {"source_lineage", volume.source_lineage}};
 }
 
 TicketVolume ticket_volume(const nlohmann::json& json) {
@@ -35,6 +30,7 @@ TicketVolume ticket_volume(const nlohmann::json& json) {
   source.labels = json.at("labels").get<volumes::StringMap>();
   source.options = json.at("options").get<volumes::StringMap>();
   source.labels_known = json.at("labels_known").get<bool>();
+  source.driver = json.value("driver", "");
   volume.source_lineage = json.at("source_lineage").get<std::string>();
   return volume;
 }
@@ -43,6 +39,16 @@ TicketVolume ticket_volume(const nlohmann::json& json) {
 
 ImportRequest request_of(const TicketPlan& plan, const TicketVolume& volume) {
   return {plan.request.peer, volume.source.volume, plan.request.terms};
+}
+
+HandOffRequest hand_off_request(const TicketPlan& plan, const std::string& uuid, std::uint16_t port) {
+  HandOffRequest request;
+  request.uuid = uuid;
+  request.port = port;
+  for (const auto& volume : plan.volumes)
+    request.volumes.push_back({volume.source.volume, volume.target, volume.source.epoch, volume.source_lineage,
+                               volume.source.driver == "local"});
+  return request;
 }
 
 nlohmann::json to_json(const TicketPlan& plan) {
@@ -55,6 +61,11 @@ nlohmann::json to_json(const TicketPlan& plan) {
                          {"committing", plan.committing}};
   add_to_json(json, plan.request.peer);
   if (!plan.planned.empty()) json["planned"] = plan.planned;
+  if (plan.is_move()) {
+    json["hand_off_from"] = plan.hand_off;
+    json["prepared"] = plan.prepared;
+    json["owned"] = plan.owned;
+  }
   add_to_json(json, plan.request.terms);
   return json;
 }
@@ -70,8 +81,16 @@ Result<TicketPlan> ticket_plan(const nlohmann::json& json) {
     for (const auto& volume : json.at("volumes")) plan.volumes.push_back(ticket_volume(volume));
     plan.committing = json.at("committing");
     if (json.contains("planned")) plan.planned = json["planned"].get<std::vector<bool>>();
-    const bool decided = !plan.committing.is_null();
-    if ((decided && plan.committing.size() != plan.volumes.size()) ||
+    if (json.contains("hand_off_from")) {
+      plan.hand_off = json["hand_off_from"].get<std::string>();
+      plan.prepared = json.at("prepared");
+      plan.owned = json.at("owned").get<bool>();
+      plan.request.move = true;
+    }
+    const auto adds_up = [&](const nlohmann::json& outcomes) {
+      return outcomes.is_null() || outcomes.size() == plan.volumes.size();
+    };
+    if (!adds_up(plan.committing) || !adds_up(plan.prepared) ||
         (!plan.planned.empty() && plan.planned.size() != plan.volumes.size()))
       return fail(Code::corrupt, "the stored ticket does not add up");
     return plan;

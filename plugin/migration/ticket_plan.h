@@ -28,12 +28,23 @@ struct TicketPlan {
   /// By volume, if it is decided: whether an update has a plan (sync/plan.h); without one nothing of it differs. Empty
   /// in a record of an earlier version, where a plan that is missing means that.
   std::vector<bool> planned{};
+  /// Of a hand-off, see hand_off.h. Its ID; empty: this is a copy.
+  std::string hand_off{};
+  /// Not null, and in place of `committing`: everything is here, and the source knows whether it is given.
+  nlohmann::json prepared = nullptr;
+  bool owned = false;  ///< what was given has been put into its place: only the source has to be told
+
+  bool is_move() const { return !hand_off.empty(); }
 };
 
 nlohmann::json to_json(const TicketPlan& plan);
 Result<TicketPlan> ticket_plan(const nlohmann::json& json);  ///< Code::corrupt unless to_json() made it
 
 ImportRequest request_of(const TicketPlan& plan, const TicketVolume& volume);
+
+/// What the source of a hand-off is asked to hold. `uuid` is this host's catalogue's, `port` that on which peers reach
+/// it.
+HandOffRequest hand_off_request(const TicketPlan& plan, const std::string& uuid, std::uint16_t port);
 
 /// What Status shows under `migration` of a ticket that has just been asked for.
 nlohmann::json new_ticket_status(const TicketPlan& plan);

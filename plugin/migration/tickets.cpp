@@ -9,6 +9,8 @@
 #include "base/random.h"
 #include "base/time.h"
 #include "migration/exports.h"
+#include "migration/forced_reclaims.h"
+#include "migration/handed_off.h"
 #include "migration/label_keeper.h"
 #include "migration/migration_record.h"
 #include "volumes/names.h"
@@ -23,12 +25,14 @@ constexpr std::chrono::milliseconds check_time_of_export{3500};
 constexpr std::chrono::milliseconds identify_time{3000};
 /// So many volumes are described at once: an exporting host has that many links for it (peer/offer.cpp).
 constexpr std::size_t describers = 3;
+constexpr std::chrono::milliseconds confirm_time{3000};
 /// A source may count for a second how much a volume has.
 constexpr std::chrono::milliseconds count_time{1500};
 constexpr std::uint64_t most_bytes = INT64_MAX;
 
 bool is_running(const volumes::VolumeRecord& record) {
-  return record.kind == volumes::Kind::ticket && record.state == volumes::State::importing && !Exports::is_one(record);
+  return record.kind == volumes::Kind::ticket && record.state == volumes::State::importing &&
+         !Exports::is_one(record) && !HandOffs::is_one(record) && !ForcedReclaims::is_one(record);
 }
 
 /// A copy of the volume that the peer has now, or of what it is a copy of.
@@ -41,6 +45,12 @@ bool same_lineage(const volumes::VolumeRecord& record, const TicketPlan& plan, c
     return false;
   const std::string before = import.value("instance", "");
   return before.empty() || volume.source.instance.empty() || before == volume.source.instance;
+}
+
+/// What was handed off from here: the peer has it, so the hand-off is over, whether or not anybody has said so.
+bool has_arrived(const volumes::VolumeRecord& record, const TicketPlan& plan, const TicketVolume& volume) {
+  return record.state == volumes::State::handed_off && same_lineage(record, plan, volume) && volume.source.owner &&
+         volume.source.epoch >= record.hand_off.value("epoch", std::uint64_t{0});
 }
 
 std::string why(const volumes::VolumeRecord& record) {
@@ -64,17 +74,29 @@ void Tickets::resume() {
   }
 }
 
-void Tickets::start(const std::string& name, TicketPlan plan) {
+/// From now on it holds its volumes.
+Tickets::Job Tickets::add(const std::string& name, TicketPlan plan) {
   auto peer = parts_.peers.peer(plan.request.peer);
   const TicketJob::Environment environment{
-      parts_.catalogue, [this](const std::string& volume) { return is_mounted(volume); },
-      [this, name](volumes::VolumeRecord record) { return create_volume(name, std::move(record)); }, parts_.committed};
+      parts_.catalogue,
+      [this](const std::string& volume) { return is_mounted(volume); },
+      [this, name](volumes::VolumeRecord record) { return create_volume(name, std::move(record)); },
+      parts_.committed,
+      [this](const std::string& volume) { return parts_.hand_offs.holder(volume); },
+      [this](const FenceRequest& request) { return parts_.hand_offs.fence(request); },
+      parts_.port,
+      parts_.pauses};
   auto job = std::make_shared<TicketJob>(environment, name, std::move(plan), std::move(peer));
-  {
-    const std::lock_guard guard(mutex_);
-    jobs_[name] = job;
-  }
-  job->start();
+  const std::lock_guard guard(mutex_);
+  jobs_[name] = job;
+  return job;
+}
+
+/// One that was not started.
+void Tickets::drop(const std::string& name) {
+  if (auto removed = parts_.catalogue.remove(name); !removed) spdlog::error("{}", removed.error().message);
+  const std::lock_guard guard(mutex_);
+  jobs_.erase(name);
 }
 
 /// Containers may have it from before the plugin was disabled, when the Engine takes away Ferry's binds but not theirs.
@@ -142,17 +164,39 @@ std::optional<Result<>> Tickets::create_expected(const std::string& name) {
 
 Result<> Tickets::begin(const std::string& name, const TicketRequest& request) {
   if (parts_.catalogue.find(name)) return fail(Code::already_exists, "volume " + name + " exists already");
+  const Deadline deadline = after(check_time);
   FERRY_ASSIGN(TicketPlan plan, check(request));
-  const std::lock_guard guard(beginning_);  // two tickets may want one volume
-  for (auto& volume : plan.volumes) {
-    FERRY_ASSIGN(volume.action, choose_action(plan, volume));
-    volume.source_lineage = volume.source.lineage;
-    if (volume.action != "update" && volume.source.lineage.empty()) volume.source.lineage = random_uuid();
+  Job job;
+  {
+    const std::lock_guard guard(beginning_);  // two tickets may want one volume
+    for (auto& volume : plan.volumes) {
+      FERRY_ASSIGN(volume.action, choose_action(plan, volume));
+      volume.source_lineage = volume.source.lineage;
+      if (volume.action != "update" && volume.source.lineage.empty()) volume.source.lineage = random_uuid();
+    }
+    // The source of an export knows that ID already.
+    if (request.move && !request.dry_run)
+      plan.hand_off = request.peer.export_id.empty() ? random_hex(16) : request.peer.export_id;
+    FERRY_TRY(check_room(plan));
+    FERRY_TRY(parts_.catalogue.create(
+        new_ticket(name, to_json(plan), {{"state", "importing"}, {"migration", new_ticket_status(plan)}})));
+    job = add(name, plan);
   }
-  FERRY_TRY(check_room(plan));
-  FERRY_TRY(parts_.catalogue.create(
-      new_ticket(name, to_json(plan), {{"state", "importing"}, {"migration", new_ticket_status(plan)}})));
-  start(name, std::move(plan));
+  if (auto held = check_held(plan, deadline); !held) {
+    drop(name);
+    return held;
+  }
+  job->start();
+  return {};
+}
+
+/// Why the source does not hand its volumes off, if it says so in time; otherwise the ticket finds out.
+Result<> Tickets::check_held(const TicketPlan& plan, Deadline deadline) const {
+  if (!plan.is_move()) return {};
+  auto held = parts_.peers.peer(plan.request.peer)
+                  ->hand_off(plan.hand_off, hand_off::Request::hold,
+                             hand_off_request(plan, parts_.catalogue.uuid(), parts_.port), left_until(deadline));
+  if (!held && held.error().code != Code::unavailable) return pass(held);
   return {};
 }
 
@@ -225,8 +269,12 @@ Result<std::string> Tickets::choose_action(const TicketPlan& plan, const TicketV
   }
   if (record->kind == volumes::Kind::ticket)
     return fail(Code::already_exists, name + " is a ticket here; give the volume another name with as= or rename=");
+  if (has_arrived(*record, plan, volume)) FERRY_TRY(parts_.hand_offs.confirm(name));
+  if (const std::string ticket = parts_.hand_offs.holder(name); !ticket.empty())
+    return fail(Code::busy, "volume " + name + " is being handed off, by ticket " + ticket);
   switch (record->state) {
     case volumes::State::ready: break;
+    case volumes::State::handed_off: return take_over(plan, volume, *record);
     case volumes::State::failed:
       return fail(Code::already_exists, "the import of volume " + name + " failed: " + why(*record) +
                                             "; remove the volume, or start that import again with -o retry=" + name);
@@ -236,11 +284,62 @@ Result<std::string> Tickets::choose_action(const TicketPlan& plan, const TicketV
   if (is_mounted(name).value_or(engine::Mounted::unknown) ==
       engine::Mounted::yes)  // else the ticket waits until it knows
     return fail(Code::busy, "volume " + name + " is mounted here; stop the containers that use it");
-  if (same_lineage(*record, plan, volume)) return "update";
+  if (same_lineage(*record, plan, volume)) {
+    if (plan.request.move && volume.source.epoch < record->epoch)
+      return fail(Code::denied, "volume " + name + " has epoch " + std::to_string(record->epoch) +
+                                    " here, newer than the " + std::to_string(volume.source.epoch) + " of " +
+                                    plan.request.peer.text() + "; leave out move=true to get its content only");
+    return "update";
+  }
   if (plan.request.replace) return "replace";
   return fail(Code::already_exists, "volume " + name + " exists here and is no copy of that of " +
                                         plan.request.peer.text() +
                                         "; pass -o replace=true to lose its content, or use as= or rename=");
+}
+
+/// A volume that was handed off comes back by another hand-off only, and from who has got it, directly or not.
+Result<std::string> Tickets::take_over(const TicketPlan& plan, const TicketVolume& volume,
+                                       const volumes::VolumeRecord& record) const {
+  if (!plan.request.move || !same_lineage(record, plan, volume)) return tl::unexpected(explain_handed_off(record));
+  if (!volume.source.owner)
+    return fail(Code::denied, "volume " + volume.source.volume + " of " + plan.request.peer.text() +
+                                  " is a copy; that of this host was handed off to " +
+                                  record.hand_off.value("to", "another host") + ", bring it back from there");
+  const auto handed = record.hand_off.value("epoch", std::uint64_t{0});
+  if (plan.request.epoch != 0 && volume.source.epoch > plan.request.epoch)
+    return fail(Code::denied, "volume " + volume.source.volume + " of " + plan.request.peer.text() + " has epoch " +
+                                  std::to_string(volume.source.epoch) + ", newer than the " + std::to_string(handed) +
+                                  " with which it was handed off: it has been elsewhere since; bring it with "
+                                  "from=HOST[:PORT], volume=" +
+                                  volume.source.volume + " and move=true");
+  if (volume.source.epoch < handed)
+    return fail(Code::denied, "volume " + volume.source.volume + " of " + plan.request.peer.text() + " has epoch " +
+                                  std::to_string(volume.source.epoch) +
+                                  ", but that of this host was handed off with epoch " + std::to_string(handed) +
+                                  " to " + record.hand_off.value("to", "another host") + "; bring it back from there");
+  return "update";
+}
+
+Result<> Tickets::begin_reclaim(const std::string& name, const ReclaimRequest& reclaim) {
+  const auto record = parts_.catalogue.find(reclaim.volume);
+  if (!record || record->kind == volumes::Kind::ticket)
+    return fail(Code::not_found, "no volume named " + reclaim.volume);
+  if (record->state != volumes::State::handed_off) return tl::unexpected(explain_own(*record));
+  TicketRequest request;
+  if (reclaim.peer)
+    request.peer = *reclaim.peer;
+  else if (const auto known = peer_that_has(*record))
+    request.peer = *known;
+  else
+    return fail(Code::invalid_argument, "it is not known how " + record->hand_off.value("to", "the other host") +
+                                            " can be reached from here; add from=HOST[:PORT]");
+  request.volumes = {{record->hand_off.value("volume", reclaim.volume), reclaim.volume}};
+  request.terms = reclaim.terms;
+  request.move = true;
+  request.epoch = record->hand_off.value("epoch", std::uint64_t{0});
+  // Nobody could write to what was kept here, whether or not its times prove that; but who was fenced by force had it.
+  request.replace = reclaim.replace || !record->hand_off.value("forced", false);
+  return begin(name, request);
 }
 
 Result<> Tickets::check_room(const TicketPlan& plan) const {
@@ -271,14 +370,28 @@ Result<> Tickets::cancel(const std::string& name) {
     return fail(Code::busy,
                 "ticket " + name + " has everything and cannot be cancelled any more; try again when it is done");
   };
-  if (job->is_decided() && !job->has_outcome()) return too_late();
-  job->abandon();
-  if (job->is_decided() && !job->has_outcome()) {  // half of the volumes may be the new ones
+  const auto is_decided = [&] { return job->is_decided() && !job->is_owner() && !job->has_outcome(); };
+  const auto go_on = [&]() -> Result<> {
     const auto record = parts_.catalogue.find(name);
     FERRY_ASSIGN(TicketPlan plan, ticket_plan(record ? record->import : nlohmann::json()));
     start(name, std::move(plan));
+    return {};
+  };
+  if (is_decided()) return too_late();
+  job->abandon();
+  if (is_decided()) {  // half of the volumes may be the new ones
+    FERRY_TRY(go_on());
     return too_late();
   }
+  if (job->is_move() && !job->is_owner() && !job->has_outcome()) {
+    auto withdrawn = job->withdraw(*parts_.peers.peer(job->peer()));
+    if (!withdrawn || !*withdrawn) {
+      FERRY_TRY(go_on());
+      if (!withdrawn) return pass(withdrawn);
+      return too_late();
+    }
+  }
+  if (job->is_move() && job->is_owner() && !job->has_outcome()) job->confirm(*parts_.peers.peer(job->peer()));
   if (!job->has_outcome()) FERRY_TRY(job->undo());
   const std::lock_guard guard(mutex_);
   jobs_.erase(name);
@@ -290,7 +403,7 @@ Result<> Tickets::check_undecided(const std::string& name) const {
   const auto record = parts_.catalogue.find(name);
   if (!record || !is_running(*record)) return {};
   const auto plan = ticket_plan(record->import);
-  if (!plan || plan->committing.is_null()) return {};
+  if (!plan || (plan->committing.is_null() && plan->prepared.is_null())) return {};
   return fail(Code::busy,
               "ticket " + name + " is not done, and some of its volumes may be half updated; try again later");
 }
@@ -317,9 +430,35 @@ std::string Tickets::holder(const std::string& volume) const {
   return job ? job->name() : std::string();
 }
 
+std::optional<Tickets::Waiting> Tickets::waiting_for_source(const std::string& volume) const {
+  const Job job = holder_job(volume);
+  if (!job || !job->waits_for_source()) return std::nullopt;
+  return Waiting{job->peer(), job->peer_uuid(), job->hand_off(), job->handed_off_volumes()};
+}
+
+void Tickets::take_by_force(const std::string& volume, const std::string& hand_off) {
+  if (const Job job = holder_job(volume); job && job->hand_off() == hand_off) job->take_by_force();
+}
+
+void Tickets::confirm_hand_off(const std::string& ticket) {
+  const auto given = parts_.hand_offs.given(ticket);
+  if (!given || !given->peer || given->volumes.empty()) return;
+  const auto& volume = given->volumes.front();
+  ImportRequest request{*given->peer, volume.target, {}};
+  request.terms.freeze = Freeze::none;
+  const auto there = parts_.peers.peer(*given->peer)->describe(request, most_bytes, confirm_time);
+  if (!there || !there->owner || there->epoch <= volume.epoch || there->lineage != volume.lineage) return;
+  if (auto confirmed = parts_.hand_offs.confirm(volume.source); !confirmed)
+    spdlog::warn("ticket {}: {}", ticket, confirmed.error().message);
+}
+
 Result<> Tickets::wait(const std::string& volume, Deadline deadline) const {
   const Job job = holder_job(volume);
   if (!job || job->wait(deadline)) return {};
+  if (job->waits_for_source())
+    return fail(Code::busy, "volume " + volume + " has come, but ticket " + job->name() + " waits for " +
+                                job->peer().text() + " to hand it off" +
+                                (job->trouble().empty() ? "" : ": " + job->trouble()));
   return fail(Code::busy, "volume " + volume + " is still being brought by ticket " + job->name() + ": " +
                               progress_text(job->volume_status(volume)) + "; try again then");
 }

@@ -10,6 +10,7 @@
 
 #include "base/keyed_mutex.h"
 #include "engine/client.h"
+#include "migration/hand_offs.h"
 #include "migration/imports.h"
 #include "migration/ticket_job.h"
 #include "volumes/mounts.h"
@@ -25,7 +26,10 @@ class Tickets {
     Imports& imports;
     const volumes::Mounts& mounts;
     engine::Client& client;
+    HandOffs& hand_offs;
+    std::uint16_t port;               ///< on which peers reach this host; 0: none
     std::function<void()> committed;  ///< volumes have labels to be registered, or left something to the trash
+    TicketPauses pauses{};
   };
   explicit Tickets(Parts parts) : parts_(std::move(parts)) {}
 
@@ -37,6 +41,24 @@ class Tickets {
   Result<> begin(const std::string& name, const TicketRequest& request);
   /// A ticket for `volume`'s import, which has failed, to be started again.
   Result<> begin_retry(const std::string& name, const std::string& volume);
+
+  /// A ticket that brings back a volume that was handed off. `reclaim.peer`: where it is, if that is not known here.
+  Result<> begin_reclaim(const std::string& name, const ReclaimRequest& reclaim);
+
+  /// What a ticket brings that only waits for the source to hand it off.
+  struct Waiting {
+    transport::PeerAddress peer;
+    std::string peer_uuid;
+    std::string hand_off;
+    std::vector<HandOffRequest::Volume> volumes;
+  };
+  /// Of the ticket that holds the volume, if that waits so.
+  std::optional<Waiting> waiting_for_source(const std::string& volume) const;
+  /// Has that ticket wait no longer, if it is of that hand-off: its volumes become this host's.
+  void take_by_force(const std::string& volume, const std::string& hand_off);
+
+  /// Of a ticket of HandOffs: if the destination has the volumes, and only did not say so, the hand-off is over.
+  void confirm_hand_off(const std::string& ticket);
 
   /// Before its record is removed. One that runs is cancelled: its new volumes go, and those to be updated stay what
   /// they were. Code::busy: it is decided already that they become what has come.
@@ -65,10 +87,15 @@ class Tickets {
   tl::unexpected<Error> refuse_itself(const TicketPlan& plan, const std::string& volume) const;
   Result<std::string> choose_action(const TicketPlan& plan, const TicketVolume& volume) const;
   Result<engine::Mounted> is_mounted(const std::string& volume) const;
+  Result<std::string> take_over(const TicketPlan& plan, const TicketVolume& volume,
+                                const volumes::VolumeRecord& record) const;
+  Result<> check_held(const TicketPlan& plan, Deadline deadline) const;
   Result<> check_undecided(const std::string& name) const;
   Result<> check_room(const TicketPlan& plan) const;
   nlohmann::json retry_status(const volumes::VolumeRecord& ticket) const;
-  void start(const std::string& name, TicketPlan plan);
+  Job add(const std::string& name, TicketPlan plan);
+  void start(const std::string& name, TicketPlan plan) { add(name, std::move(plan))->start(); }
+  void drop(const std::string& name);
   Result<std::string> driver_of(const std::string& ticket) const;
   Result<> create_volume(const std::string& ticket, volumes::VolumeRecord record);
 

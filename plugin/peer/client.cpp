@@ -77,6 +77,25 @@ class RemotePeer : public migration::Peer {
     return std::unique_ptr<migration::OpenSource>(std::make_unique<RemoteSource>(std::move(connection), id));
   }
 
+  Result<migration::hand_off::Answer> hand_off(const std::string& id, migration::hand_off::Request request,
+                                               const migration::HandOffRequest& wanted, milliseconds timeout) override {
+    using migration::hand_off::Request;
+    const std::string path = "/hand-offs/" + id;
+    Connection::Call call{"POST", path, "", std::min(timeout, connect_time), timeout, after(timeout)};
+    if (request == Request::hold) call.body = encode(wanted);
+    if (request == Request::release) call.method = "DELETE";
+    if (request == Request::commit) call.path += "/commit";
+    if (request == Request::acknowledge) call.path += "/acknowledge";
+    FERRY_ASSIGN(const auto answer, control()->ask(call));
+    return decode_hand_off_answer(answer);
+  }
+
+  Result<migration::FenceAnswer> fence(const migration::FenceRequest& request, milliseconds timeout) override {
+    FERRY_ASSIGN(const auto answer, control()->ask({"POST", "/fences/" + request.id, encode(request),
+                                                    std::min(timeout, connect_time), timeout, after(timeout)}));
+    return decode_fence_answer(answer);
+  }
+
   void abort() override {
     const std::lock_guard guard(mutex_);
     aborted_ = true;
@@ -115,11 +134,11 @@ class RemotePeer : public migration::Peer {
 class RemoteDestination : public migration::Destination {
  public:
   RemoteDestination(const std::shared_ptr<transport::Transport>& transport, const std::string& id,
-                    const migration::Sources& sources, const std::string& uuid, std::set<std::string> volumes)
+                    const ExportEnds& ends, migration::HandOffs* hand_offs, std::set<std::string> volumes)
       : path_("/exports/" + id),
         control_(transport),
         farewell_(transport),
-        offer_(transport, id, sources, uuid, std::move(volumes)) {}
+        offer_(transport, id, ends.here, hand_offs, ends.uuid, std::move(volumes)) {}
 
   Result<> begin(const migration::TicketRequest& request, milliseconds timeout) override {
     const Deadline deadline = after(timeout);
@@ -175,18 +194,19 @@ class Factory : public migration::PeerFactory {
     return std::make_shared<RemotePeer>(transport(address));
   }
 
-  std::shared_ptr<migration::Destination> destination(const transport::PeerAddress& address, const std::string& id,
-                                                      const std::vector<std::string>& volumes) override {
-    return std::make_shared<RemoteDestination>(transport(address), id, exports_->here, exports_->uuid,
-                                               std::set<std::string>(volumes.begin(), volumes.end()));
+  std::shared_ptr<migration::Destination> destination(const migration::TicketRequest& request,
+                                                      const std::string& id) override {
+    std::set<std::string> volumes;
+    for (const auto& volume : request.volumes) volumes.insert(volume.source);
+    return std::make_shared<RemoteDestination>(transport(request.peer), id, *exports_,
+                                               request.move ? &exports_->hand_offs : nullptr, std::move(volumes));
   }
 
  private:
   std::shared_ptr<transport::Transport> transport(const transport::PeerAddress& address) {
     switch (address.way) {
       case transport::PeerAddress::Way::ssh: return transport::make_ssh_transport(address, keys_, ssh_directory_);
-      case transport::PeerAddress::Way::turned:
-        return make_turned_transport(exports_->links, address.export_id, address.text());
+      case transport::PeerAddress::Way::turned: return make_turned_transport(exports_->links, address);
       case transport::PeerAddress::Way::tls: break;
     }
     return transport::make_tls_transport(address.endpoint, keys_);

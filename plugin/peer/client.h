@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "migration/hand_offs.h"
 #include "migration/peer.h"
 #include "migration/sources.h"
 #include "peer/turned_links.h"
@@ -17,6 +18,7 @@ struct ExportEnds {
   const migration::Sources& here;  ///< what the destination reads
   std::string uuid;                ///< of this host's catalogue
   TurnedLinks& links;              ///< of hosts that export to this one
+  migration::HandOffs& hand_offs;  ///< of volumes of this host
 };
 
 /// Makes peers that are reached over TLS with the pre-shared key of `keys`, which must outlive the factory and its

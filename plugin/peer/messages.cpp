@@ -56,6 +56,22 @@ std::uint64_t count(const json& value) {
   return value.get<std::uint64_t>();
 }
 
+std::uint16_t port(const json& value) {
+  const std::uint64_t number = count(value);
+  if (number > UINT16_MAX) throw Mismatch("its port is none");
+  return static_cast<std::uint16_t>(number);
+}
+
+/// One that can still be raised.
+std::uint64_t fence_epoch(const json& value) {
+  const std::uint64_t epoch = count(value);
+  if (epoch > INT64_MAX / 2) throw Mismatch("its epoch is too high");
+  return epoch;
+}
+
+/// By migration::FenceAnswer::Stand.
+constexpr std::array<std::string_view, 4> stands = {"fenced", "gone", "newer", "left"};
+
 /// Of a Status, as docs/status.md has them.
 constexpr std::array numbers = {"changed",       "round",           "bytes_total",      "bytes_done", "bytes_sent",
                                 "files_total",   "files_done",      "rate_bytes_per_s", "eta_s",      "files_to_send",
@@ -133,6 +149,7 @@ std::string encode(const migration::VolumeDescription& description) {
                {"driver", description.driver},
                {"lineage", description.lineage},
                {"instance", description.instance},
+               {"owner", description.owner},
                {"epoch", description.epoch},
                {"mode", volumes::to_string(description.mode)},
                {"labels", description.labels},
@@ -149,6 +166,7 @@ Result<migration::VolumeDescription> decode_description(const std::string& text)
         description.volume = short_string(message.at("volume"), 255);
         description.driver = short_string(message.at("driver"), 64);
         description.lineage = short_string(message.at("lineage"), 64);
+        description.owner = message.value("owner", false);                       // earlier versions hand nothing off
         description.instance = short_string(message.value("instance", ""), 64);  // earlier versions have none
         description.epoch = count(message.at("epoch"));
         const auto mode = volumes::parse_mode(message.at("mode").get<std::string>());
@@ -223,8 +241,96 @@ Result<sync::Seal> decode_seal(const std::string& text) {
   });
 }
 
+std::string encode(const migration::HandOffRequest& request) {
+  json message = {{"volumes", json::array()}, {"uuid", request.uuid}, {"port", request.port}};
+  for (const auto& volume : request.volumes)
+    message["volumes"].push_back({{"source", volume.source},
+                                  {"target", volume.target},
+                                  {"epoch", volume.epoch},
+                                  {"lineage", volume.lineage},
+                                  {"local", volume.local}});
+  return dump(message);
+}
+
+Result<migration::HandOffRequest> decode_hand_off_request(const std::string& text) {
+  using migration::HandOffRequest;
+  return decode_with<HandOffRequest>(text, "request", [](const json& message) -> Result<HandOffRequest> {
+    HandOffRequest request;
+    request.uuid = short_string(message.at("uuid"), 64);
+    request.port = port(message.at("port"));
+    std::set<std::string> sources;
+    for (const auto& volume : message.at("volumes")) {
+      request.volumes.push_back({volume.at("source").get<std::string>(), volume.at("target").get<std::string>(),
+                                 count(volume.at("epoch")), short_string(volume.at("lineage"), 64),
+                                 volume.at("local").get<bool>()});
+      FERRY_TRY(volumes::check_name(request.volumes.back().source));
+      FERRY_TRY(volumes::check_name(request.volumes.back().target));
+      if (!sources.insert(request.volumes.back().source).second) throw Mismatch("a volume is there twice");
+    }
+    if (request.volumes.empty() || request.volumes.size() > most_volumes)
+      throw Mismatch("it has no or too many volumes");
+    return request;
+  });
+}
+
+std::string encode(const migration::FenceRequest& request) {
+  return dump({{"volume", request.volume},
+               {"lineage", request.lineage},
+               {"epoch", request.epoch},
+               {"target", request.target},
+               {"port", request.port}});
+}
+
+Result<migration::FenceRequest> decode_fence_request(const std::string& text) {
+  using migration::FenceRequest;
+  return decode_with<FenceRequest>(text, "request", [](const json& message) -> Result<FenceRequest> {
+    FenceRequest request;
+    request.volume = message.at("volume").get<std::string>();
+    request.lineage = short_string(message.at("lineage"), 64);
+    request.epoch = fence_epoch(message.at("epoch"));
+    request.target = message.at("target").get<std::string>();
+    request.port = port(message.at("port"));
+    FERRY_TRY(volumes::check_name(request.volume));
+    FERRY_TRY(volumes::check_name(request.target));
+    return request;
+  });
+}
+
+std::string encode(const migration::FenceAnswer& answer) {
+  return dump({{"state", stands[static_cast<std::size_t>(answer.stand)]},
+               {"epoch", answer.epoch},
+               {"mounted", answer.mounted},
+               {"to", answer.to}});
+}
+
+Result<migration::FenceAnswer> decode_fence_answer(const std::string& text) {
+  using migration::FenceAnswer;
+  return decode_with<FenceAnswer>(text, "answer", [](const json& message) -> Result<FenceAnswer> {
+    const auto stand = std::find(stands.begin(), stands.end(), message.at("state").get<std::string>());
+    if (stand == stands.end()) throw Mismatch("it has an unknown state of a volume");
+    FenceAnswer answer;
+    answer.stand = static_cast<FenceAnswer::Stand>(stand - stands.begin());
+    answer.epoch = fence_epoch(message.at("epoch"));
+    answer.mounted = message.at("mounted").get<bool>();
+    answer.to = printable(short_string(message.at("to"), 300));
+    return answer;
+  });
+}
+
+std::string encode(migration::hand_off::Answer answer) { return dump({{"state", to_string(answer)}}); }
+
+Result<migration::hand_off::Answer> decode_hand_off_answer(const std::string& text) {
+  using migration::hand_off::Answer;
+  return decode_with<Answer>(text, "answer", [](const json& message) -> Result<Answer> {
+    for (const Answer answer : {Answer::held, Answer::given, Answer::gone, Answer::reclaimed})
+      if (message.at("state") == to_string(answer)) return answer;
+    return fail(Code::corrupt, "the peer's answer has an unknown state of a hand-off");
+  });
+}
+
 std::string encode_export_request(const migration::TicketRequest& request) {
-  json message = {{"volumes", json::array()}, {"replace", request.replace}, {"dry_run", request.dry_run}};
+  json message = {
+      {"volumes", json::array()}, {"replace", request.replace}, {"dry_run", request.dry_run}, {"move", request.move}};
   for (const auto& volume : request.volumes)
     message["volumes"].push_back({{"source", volume.source}, {"target", volume.target}});
   migration::add_to_json(message, request.terms);
@@ -237,6 +343,7 @@ Result<migration::TicketRequest> decode_export_request(const std::string& text) 
     TicketRequest request;
     request.replace = message.at("replace").get<bool>();
     request.dry_run = message.at("dry_run").get<bool>();
+    request.move = message.value("move", false);  // earlier versions have none
     FERRY_ASSIGN(request.terms, terms_of(message));
     std::set<std::string> targets;
     for (const auto& volume : message.at("volumes")) {

@@ -54,6 +54,16 @@ Result<SealRequest> decode_seal_request(const std::string& text);
 std::string encode(const sync::Seal& seal);
 Result<sync::Seal> decode_seal(const std::string& text);
 
+/// What a destination asks of the source; `host` and `peer` are not part of it.
+std::string encode(const migration::HandOffRequest& request);
+Result<migration::HandOffRequest> decode_hand_off_request(const std::string& text);
+std::string encode(const migration::FenceRequest& request);  ///< without `id`, which is in the path
+Result<migration::FenceRequest> decode_fence_request(const std::string& text);
+std::string encode(const migration::FenceAnswer& answer);
+Result<migration::FenceAnswer> decode_fence_answer(const std::string& text);
+std::string encode(migration::hand_off::Answer answer);
+Result<migration::hand_off::Answer> decode_hand_off_answer(const std::string& text);
+
 /// What an exporting host asks for; the peer is not part of it, and the volumes are named as there and here.
 std::string encode_export_request(const migration::TicketRequest& request);
 Result<migration::TicketRequest> decode_export_request(const std::string& text);

@@ -21,12 +21,13 @@ constexpr int ok_status = 200;
 }  // namespace
 
 Offer::Offer(std::shared_ptr<transport::Transport> transport, const std::string& id, const migration::Sources& sources,
-             std::string uuid, std::set<std::string> volumes)
+             migration::HandOffs* hand_offs, std::string uuid, std::set<std::string> volumes)
     : transport_(std::move(transport)),
       path_(std::string(path_prefix) + "/exports/" + id + "/links"),
-      server_(sources, std::move(uuid), {Permission::read}),
+      server_(sources, std::move(uuid), {Permission::read, Permission::freeze}),
       http_([](int) { return nullptr; }, {links, "", message_time}) {
   server_.restrict_to(std::move(volumes), transport_->peer());
+  if (hand_offs != nullptr) server_.hand_over(*hand_offs, transport_->address(), id);
   server_.add_routes(http_);
 }
 

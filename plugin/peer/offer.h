@@ -19,9 +19,10 @@ namespace ferry::peer {
 /// (docs/protocol.md, "Exports"): a few are kept open, in threads of their own, until stop(). Thread-safe.
 class Offer {
  public:
-  /// `sources` must outlive this object. `id` is the export's, `uuid` the catalogue's.
+  /// `sources` must outlive this object, as must `hand_offs`; null: the peer may only copy. `id` is the export's,
+  /// `uuid` the catalogue's.
   Offer(std::shared_ptr<transport::Transport> transport, const std::string& id, const migration::Sources& sources,
-        std::string uuid, std::set<std::string> volumes);
+        migration::HandOffs* hand_offs, std::string uuid, std::set<std::string> volumes);
   Offer(const Offer&) = delete;
   Offer& operator=(const Offer&) = delete;
   ~Offer();

@@ -145,6 +145,7 @@ void Server::add_routes(httplib::Server& routes) {
   routes.Post(source + "/seal", wrap(&Server::seal));
   routes.Delete(source, wrap(&Server::close));
   if (arrivals_ != nullptr) add_export_routes(routes);
+  if (hand_offs_ != nullptr) add_hand_off_routes(routes);
   routes.Post(".*", answer_absent);
   routes.Delete(".*", answer_absent);
 }
@@ -163,6 +164,15 @@ void Server::add_export_routes(httplib::Server& routes) {
       one, [this](const httplib::Request& request, httplib::Response& response) { export_status(request, response); });
 }
 
+void Server::add_hand_off_routes(httplib::Server& routes) {
+  const std::string one = std::string(path_prefix) + "/hand-offs/([0-9a-f]{32})";
+  routes.Post(one, wrap(&Server::hold));
+  routes.Post(one + "/commit", wrap(&Server::commit));
+  routes.Post(one + "/acknowledge", wrap(&Server::acknowledge));
+  routes.Delete(one, wrap(&Server::release));
+  routes.Post(std::string(path_prefix) + "/fences/([0-9a-f]{32})", wrap(&Server::fence));
+}
+
 void Server::serve(Handler handler, const httplib::Request& request, const httplib::ContentReader& read,
                    httplib::Response& response) {
   std::string body;
@@ -175,7 +185,9 @@ void Server::serve(Handler handler, const httplib::Request& request, const httpl
 
 Result<> Server::allow(Permission permission) const {
   if (allowed_.contains(permission)) return {};
-  const std::string what = permission == Permission::write ? "write volumes" : "read its volumes";
+  const std::string what = permission == Permission::write    ? "write volumes"
+                           : permission == Permission::freeze ? "have its volumes handed off"
+                                                              : "read its volumes";
   return fail(Code::denied, "this host does not let its peers " + what + " (the plugin's setting ALLOW)");
 }
 
@@ -221,6 +233,7 @@ void Server::manifest(const httplib::Request& request, const std::string&, httpl
   if (!session) return refuse(response, session.error());
   auto turn = (*session)->turns.walk(after(times_.turn));
   if (!turn) return refuse(response, {Code::unavailable, "the source is being read by an earlier request"});
+  heard(**session);
   auto walk = (*session)->volume->sender.manifest();
   stream(response, std::move(walk), {std::move(*session), std::move(turn)});
 }
@@ -230,6 +243,7 @@ void Server::content(const httplib::Request& request, const std::string& body, h
   if (!session) return refuse(response, session.error());
   auto turn = (*session)->turns.read(after(times_.turn));
   if (!turn) return refuse(response, {Code::unavailable, "the source is being walked by an earlier request"});
+  heard(**session);
   auto content = (*session)->volume->sender.content(body);
   if (!content) return refuse(response, content.error());
   stream(response, std::move(*content), {std::move(*session), std::move(turn)});
@@ -250,6 +264,72 @@ void Server::seal(const httplib::Request& request, const std::string& body, http
 void Server::close(const httplib::Request& request, const std::string&, httplib::Response& response) {
   sessions_.close(request.matches[1]);
   answer(response, "{}");
+}
+
+Result<> Server::allow_hand_off(const std::string& id) const {
+  FERRY_TRY(allow(Permission::freeze));
+  if (!hand_off_peer_ || id == hand_off_id_) return {};
+  return fail(Code::denied, "that hand-off is not part of the export");
+}
+
+/// Who asks for it, and where that host listens.
+template <class Request>
+void Server::note_who(const httplib::Request& request, Request& wanted) const {
+  wanted.peer = hand_off_peer_;
+  wanted.host = hand_off_peer_ ? hand_off_peer_->text() : request.remote_addr;
+  if (!wanted.peer && !wanted.host.empty() && wanted.port != 0)
+    wanted.peer = transport::PeerAddress(wanted.host, wanted.port);
+  if (wanted.host.empty()) wanted.host = "a host behind this one's sshd";
+}
+
+void Server::hold(const httplib::Request& request, const std::string& body, httplib::Response& response) {
+  const auto held = [&]() -> Result<migration::hand_off::Answer> {
+    FERRY_TRY(allow_hand_off(request.matches[1]));
+    FERRY_ASSIGN(migration::HandOffRequest wanted, decode_hand_off_request(body));
+    for (const auto& volume : wanted.volumes) FERRY_TRY(allow_reading(volume.source));
+    note_who(request, wanted);
+    return hand_offs_->hold(request.matches[1], wanted);
+  }();
+  if (!held) return refuse(response, held.error());
+  answer(response, encode(*held));
+}
+
+void Server::hand_off(const httplib::Request& request, migration::hand_off::Request wanted,
+                      httplib::Response& response) {
+  if (auto allowed = allow_hand_off(request.matches[1]); !allowed) return refuse(response, allowed.error());
+  const auto stands = hand_offs_->ask(request.matches[1], wanted);
+  if (!stands) return refuse(response, stands.error());
+  answer(response, encode(*stands));
+}
+
+void Server::commit(const httplib::Request& request, const std::string&, httplib::Response& response) {
+  hand_off(request, migration::hand_off::Request::commit, response);
+}
+
+void Server::release(const httplib::Request& request, const std::string&, httplib::Response& response) {
+  hand_off(request, migration::hand_off::Request::release, response);
+}
+
+void Server::acknowledge(const httplib::Request& request, const std::string&, httplib::Response& response) {
+  hand_off(request, migration::hand_off::Request::acknowledge, response);
+}
+
+void Server::fence(const httplib::Request& request, const std::string& body, httplib::Response& response) {
+  const auto fenced = [&]() -> Result<migration::FenceAnswer> {
+    FERRY_TRY(allow_hand_off(request.matches[1]));
+    FERRY_ASSIGN(migration::FenceRequest wanted, decode_fence_request(body));
+    if (only_) FERRY_TRY(allow_reading(wanted.volume));
+    wanted.id = request.matches[1];
+    note_who(request, wanted);
+    return hand_offs_->fence(wanted);
+  }();
+  if (!fenced) return refuse(response, fenced.error());
+  answer(response, encode(*fenced));
+}
+
+/// Whoever reads a volume that is held for it is still there.
+void Server::heard(const Session& session) {
+  if (hand_offs_ != nullptr) hand_offs_->heard(session.volume->volume);
 }
 
 void Server::begin_export(const httplib::Request& request, const std::string& body, httplib::Response& response) {

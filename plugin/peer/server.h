@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "migration/arrivals.h"
+#include "migration/hand_offs.h"
 #include "migration/sources.h"
 #include "peer/sessions.h"
 #include "peer/turned_links.h"
@@ -43,6 +44,12 @@ class Server {
     only_ = std::move(volumes);
     only_peer_ = std::move(peer);
   }
+  /// Hand-offs of volumes are possible. With `peer`, to that one only, and the one of that ID.
+  void hand_over(migration::HandOffs& hand_offs, std::optional<transport::PeerAddress> peer = {}, std::string id = {}) {
+    hand_offs_ = &hand_offs;
+    hand_off_peer_ = std::move(peer);
+    hand_off_id_ = std::move(id);
+  }
   /// Exports of other hosts begin `arrivals` here, and their links are put into `links`. Both must outlive this object.
   void receive(migration::Arrivals& arrivals, TurnedLinks& links);
 
@@ -62,6 +69,17 @@ class Server {
   Result<> allow(Permission permission) const;
   Result<> allow_reading(const std::string& volume) const;
   void add_export_routes(httplib::Server& routes);
+  void add_hand_off_routes(httplib::Server& routes);
+  void hold(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void hand_off(const httplib::Request& request, migration::hand_off::Request wanted, httplib::Response& response);
+  void commit(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void release(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void acknowledge(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void fence(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  template <class Request>
+  void note_who(const httplib::Request& request, Request& wanted) const;
+  Result<> allow_hand_off(const std::string& id) const;
+  void heard(const Session& session);
   void describe(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void open(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void manifest(const httplib::Request& request, const std::string& body, httplib::Response& response);
@@ -81,6 +99,9 @@ class Server {
   std::string only_peer_;
   migration::Arrivals* arrivals_ = nullptr;
   TurnedLinks* links_ = nullptr;
+  migration::HandOffs* hand_offs_ = nullptr;
+  std::optional<transport::PeerAddress> hand_off_peer_;
+  std::string hand_off_id_;
   Sessions sessions_;
 };
 

@@ -21,24 +21,19 @@ bool is_alive(const transport::Link& link) {
 
 class TurnedTransport final : public transport::Transport {
  public:
-  TurnedTransport(TurnedLinks& links, std::string id, std::string peer)
-      : links_(links), id_(std::move(id)), peer_(std::move(peer)) {}
+  TurnedTransport(TurnedLinks& links, transport::PeerAddress address) : links_(links), address_(std::move(address)) {}
 
   Result<transport::Link> open(std::chrono::milliseconds timeout) override {
-    auto link = links_.take(id_, after(timeout));
-    if (!link) return fail(link.error().code, peer_ + ", which sends, " + link.error().message);
+    auto link = links_.take(address_.export_id, after(timeout));
+    if (!link) return fail(link.error().code, peer() + ", which sends, " + link.error().message);
     return link;
   }
 
-  std::string peer() const override { return peer_; }
-
- protected:
-  transport::Endpoint endpoint() const override { return {"exporter", 0}; }
+  transport::PeerAddress address() const override { return address_; }
 
  private:
   TurnedLinks& links_;
-  const std::string id_;
-  const std::string peer_;
+  const transport::PeerAddress address_;
 };
 
 }  // namespace
@@ -98,8 +93,8 @@ void TurnedLinks::stop() {
   changed_.notify_all();
 }
 
-std::unique_ptr<transport::Transport> make_turned_transport(TurnedLinks& links, std::string id, std::string peer) {
-  return std::make_unique<TurnedTransport>(links, std::move(id), std::move(peer));
+std::unique_ptr<transport::Transport> make_turned_transport(TurnedLinks& links, transport::PeerAddress address) {
+  return std::make_unique<TurnedTransport>(links, std::move(address));
 }
 
 }  // namespace ferry::peer

@@ -50,8 +50,7 @@ class TurnedLinks {
   std::map<std::string, Deadline> silent_;  // protected by mutex_: since when an export's links are waited for in vain
 };
 
-/// The way back to the host of that export, over `links`, which must outlive the transport. `peer` is its name for
-/// people.
-std::unique_ptr<transport::Transport> make_turned_transport(TurnedLinks& links, std::string id, std::string peer);
+/// The way back to the host of an export, over `links`, which must outlive the transport. `address` is a turned one.
+std::unique_ptr<transport::Transport> make_turned_transport(TurnedLinks& links, transport::PeerAddress address);
 
 }  // namespace ferry::peer

@@ -39,10 +39,7 @@ class SshTransport final : public Transport {
     return Link{std::move(socket), tunnel, std::move(stream)};
   }
 
-  std::string peer() const override { return address_.text(); }
-
- protected:
-  Endpoint endpoint() const override { return address_.endpoint; }
+  PeerAddress address() const override { return address_; }
 
  private:
   Result<std::unique_ptr<SshTunnel>> open_tunnel(Deadline deadline) {

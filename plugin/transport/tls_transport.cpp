@@ -21,10 +21,7 @@ class TlsTransport final : public Transport {
     return Link{std::move(socket), nullptr, std::move(stream)};
   }
 
-  std::string peer() const override { return endpoint_.text(); }
-
- protected:
-  Endpoint endpoint() const override { return endpoint_; }
+  PeerAddress address() const override { return {endpoint_.host, endpoint_.port}; }
 
  private:
   const Endpoint endpoint_;

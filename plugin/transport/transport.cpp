@@ -16,7 +16,9 @@ Error explain_request(httplib::Error error, const std::string& peer) {
 
 Result<std::unique_ptr<PeerClient>> Transport::connect(std::chrono::milliseconds timeout) {
   FERRY_ASSIGN(Link link, open(timeout));
-  return make_stream_client(endpoint(), std::move(link));
+  const PeerAddress to = address();
+  const bool has_name = to.way != PeerAddress::Way::turned;  // else it is a name for people
+  return make_stream_client(has_name ? to.endpoint : Endpoint{"exporter", 0}, std::move(link));
 }
 
 }  // namespace ferry::transport

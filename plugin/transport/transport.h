@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "transport/endpoint.h"
 #include "transport/link.h"
+#include "transport/peer_address.h"
 
 namespace ferry::transport {
 
@@ -58,12 +59,9 @@ class Transport {
   /// What a failed request on a connected client means, as one sentence that names the peer.
   virtual Error explain(httplib::Error error) const { return explain_request(error, peer()); }
 
+  virtual PeerAddress address() const = 0;
   /// The peer as users write it, e.g. "a:7766".
-  virtual std::string peer() const = 0;
-
- protected:
-  /// What requests have in their Host.
-  virtual Endpoint endpoint() const = 0;
+  std::string peer() const { return address().text(); }
 };
 
 }  // namespace ferry::transport

@@ -116,7 +116,7 @@ Result<> Catalogue::load_volume(const std::string& name) {
   if (!record) return quarantine_record(name, record.error().message);
   FERRY_TRY(finish_commit(*record));
   if (auto finished = finish_failure(*record); !finished) spdlog::warn("{}", finished.error().message);
-  if (record->state == State::ready && !has_directory(layout_.data(name))) {
+  if ((record->state == State::ready || record->state == State::handed_off) && !has_directory(layout_.data(name))) {
     list_quarantined(name, "its data directory is missing; the record was left where it is");
     return {};
   }

@@ -23,9 +23,11 @@ Result<> check_name(std::string_view name) {
 }
 
 Result<> check_not_reserved(std::string_view name) {
-  if (!name.starts_with(arrival_prefix)) return {};
-  return fail(Code::invalid_argument, "names that begin with " + std::string(arrival_prefix) +
-                                          " are those of other hosts' exports; use another one");
+  for (const auto prefix : {arrival_prefix, departure_prefix})
+    if (name.starts_with(prefix))
+      return fail(Code::invalid_argument, "names that begin with " + std::string(prefix) +
+                                              " are those of Ferry's own tickets; use another one");
+  return {};
 }
 
 bool is_anonymous(std::string_view name) {

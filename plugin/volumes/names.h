@@ -12,8 +12,10 @@ namespace ferry::volumes {
 /// plugins.
 Result<> check_name(std::string_view name);
 
-/// What the tickets of other hosts' exports begin with; nothing else has such a name.
+/// What the tickets begin with that Ferry makes by itself, of other hosts' exports and of hand-offs to them; nothing
+/// else has such a name.
 inline constexpr std::string_view arrival_prefix = "from-elsewhere-";
+inline constexpr std::string_view departure_prefix = "to-elsewhere-";
 
 /// Refuses what users may not give to a volume or ticket, though it is a name.
 Result<> check_not_reserved(std::string_view name);

@@ -9,7 +9,7 @@ namespace {
 constexpr int format = 1;
 
 Result<State> parse_state(const std::string& text) {
-  for (const State state : {State::ready, State::importing, State::failed, State::done})
+  for (const State state : {State::ready, State::importing, State::failed, State::done, State::handed_off})
     if (text == to_string(state)) return state;
   return fail(Code::corrupt, "state " + quote(text) + " is unknown");
 }
@@ -31,6 +31,7 @@ std::string_view to_string(State state) {
     case State::importing: return "importing";
     case State::failed: return "failed";
     case State::done: return "done";
+    case State::handed_off: return "handed-off";
     case State::quarantined: return "quarantined";
   }
   return "failed";
@@ -64,6 +65,7 @@ std::string encode(const VolumeRecord& record) {
                               {"options", record.reregistration->options}};
   // Left out where they say nothing, so that a version without them reads the rest.
   if (record.kind == Kind::ticket) json["kind"] = "ticket";
+  if (!record.hand_off.is_null()) json["hand_off"] = record.hand_off;
   if (record.superseded)
     json["superseded"] = {{"labels", record.superseded->labels},
                           {"options", record.superseded->options},
@@ -103,6 +105,7 @@ Result<VolumeRecord> decode(const std::string& text, const std::string& name) {
                                      json["superseded"].at("everything").get<bool>()};
     record.import = json.at("import");
     record.migration = json.at("migration");
+    if (json.contains("hand_off")) record.hand_off = json["hand_off"];
     return record;
   } catch (const nlohmann::json::parse_error& error) {  // its text quotes the record, which may hold a secret
     return fail(Code::corrupt, "the record is no JSON from byte " + std::to_string(error.byte) + " on");

@@ -15,8 +15,8 @@ using StringMap = std::map<std::string, std::string>;
 enum class Mode { rw, ro };
 
 /// `quarantined` is never stored: the record of such a volume could not be read, so only its name is known.
-/// `done` is a ticket's.
-enum class State { ready, importing, failed, done, quarantined };
+/// `done` is a ticket's. `handed_off`: it is another host's now, and its data is only kept.
+enum class State { ready, importing, failed, done, handed_off, quarantined };
 
 /// A ticket stands for a migration and has no data.
 enum class Kind { volume, ticket };
@@ -53,6 +53,7 @@ struct VolumeRecord {
   std::optional<Superseded> superseded;  ///< until the labels are not pending any more
   nlohmann::json import = nullptr;  ///< request of an import or ticket (owned by migration/), null for a plain volume
   nlohmann::json migration = nullptr;  ///< last stored progress or receipt, as shown in Status
+  nlohmann::json hand_off = nullptr;   ///< where a volume went, or that it was taken back (owned by migration/)
 };
 
 std::string_view to_string(Mode mode);

@@ -18,6 +18,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::abort();
   (void)decode_seal_request(text);
   (void)decode_seal(text);
+  if (const auto request = decode_hand_off_request(text); request && !decode_hand_off_request(encode(*request)))
+    std::abort();
+  (void)decode_hand_off_answer(text);
+  if (const auto request = decode_fence_request(text); request && !decode_fence_request(encode(*request))) std::abort();
+  if (const auto answer = decode_fence_answer(text); answer && answer->to.find('\n') != std::string::npos) std::abort();
   if (decode_error(500, text, "a:7766").message.find('\n') != std::string::npos) std::abort();
   return 0;
 }

@@ -47,13 +47,17 @@ class VolumeServiceTest : public testing::Test {
   volumes::Mounts mounts_{directory_ / "propagated", directory_ / "scratch"};
   volumes::Trash trash_{catalogue_->layout(), std::chrono::hours(1)};
   engine::Client client_{directory_ / "no-engine.sock"};
-  migration::Tickets tickets_{{*catalogue_, peers_, imports_, mounts_, client_, [] {}}};
-  migration::LabelKeeper labels_{*catalogue_, client_};
   engine::Tracker tracker_{client_, [] {}};
-  volumes::MarkerKeeper marker_{directory_ / "propagated", *catalogue_};
   migration::Sources sources_{*catalogue_, mounts_, client_, tracker_, directory_.path(), directory_ / "propagated"};
-  migration::Exports exports_{*catalogue_, peers_, sources_};
-  VolumeService service_{{*catalogue_, mounts_, trash_, imports_, tickets_, exports_, labels_, tracker_, marker_}};
+  migration::HandOffs hand_offs_{{*catalogue_, mounts_, client_, tracker_, sources_, [] {},
+                                  [this](const std::string& name) { return catalogue_->remove(name); }}};
+  migration::Tickets tickets_{{*catalogue_, peers_, imports_, mounts_, client_, hand_offs_, 7766, [] {}}};
+  migration::LabelKeeper labels_{*catalogue_, client_};
+  volumes::MarkerKeeper marker_{directory_ / "propagated", *catalogue_};
+  migration::Exports exports_{*catalogue_, peers_, sources_, hand_offs_};
+  migration::ForcedReclaims forced_{{*catalogue_, peers_, hand_offs_, tickets_, 7766}};
+  VolumeService service_{
+      {*catalogue_, mounts_, trash_, imports_, tickets_, exports_, hand_offs_, forced_, labels_, tracker_, marker_}};
 };
 
 TEST_F(VolumeServiceTest, TheLifeOfAPlainVolume) {
@@ -163,9 +167,10 @@ TEST_F(VolumeServiceTest, AQuarantinedVolumeIsListedButNotMounted) {
     fs::copy(layout.base(), copy / "ferry", fs::copy_options::recursive);
     const auto catalogue = std::move(*volumes::Catalogue::open(volumes::Layout(copy.path())));
     migration::Imports imports(*catalogue, peers_);
-    migration::Tickets tickets({*catalogue, peers_, imports, mounts_, client_, [] {}});
-    migration::Exports exports(*catalogue, peers_, sources_);
-    VolumeService service({*catalogue, mounts_, trash_, imports, tickets, exports, labels_, tracker_, marker_});
+    migration::Tickets tickets({*catalogue, peers_, imports, mounts_, client_, hand_offs_, 7766, [] {}});
+    migration::Exports exports(*catalogue, peers_, sources_, hand_offs_);
+    VolumeService service(
+        {*catalogue, mounts_, trash_, imports, tickets, exports, hand_offs_, forced_, labels_, tracker_, marker_});
     EXPECT_TRUE(service.get("web"));
     EXPECT_EQ(service.list().size(), 1U);
     return service.mount("web", "id");

@@ -86,11 +86,15 @@ class ExportsTest : public testing::Test {
   }
   void open() {
     exports_.reset();
+    hand_offs_.reset();
     sources_.reset();
     catalogue_.reset();
     catalogue_ = std::move(*volumes::Catalogue::open(volumes::Layout(directory_.path())));
     sources_ = std::make_unique<Sources>(*catalogue_, mounts_, client_, tracker_, directory_.path(), directory_ / "p");
-    exports_ = std::make_unique<Exports>(*catalogue_, peers_, *sources_);
+    hand_offs_ = std::make_unique<HandOffs>(
+        HandOffs::Parts{*catalogue_, mounts_, client_, tracker_, *sources_, [] {},
+                        [this](const std::string& name) { return catalogue_->remove(name); }});
+    exports_ = std::make_unique<Exports>(*catalogue_, peers_, *sources_, *hand_offs_);
   }
   /// As another process finds it.
   void restart() {
@@ -98,6 +102,11 @@ class ExportsTest : public testing::Test {
     open();
     there_.set([&] { there_.asked.clear(); });
     exports_->resume();
+  }
+  TicketRequest moving() const {
+    TicketRequest request = request_;
+    request.move = true;
+    return request;
   }
   nlohmann::json status() const { return exports_->status(*catalogue_->find("ticket")); }
   nlohmann::json wait_until(const std::function<bool(const nlohmann::json&)>& condition) const {
@@ -124,6 +133,7 @@ class ExportsTest : public testing::Test {
   volumes::Mounts mounts_{directory_ / "propagated", directory_ / "scratch"};
   std::unique_ptr<volumes::Catalogue> catalogue_;
   std::unique_ptr<Sources> sources_;
+  std::unique_ptr<HandOffs> hand_offs_;
   std::unique_ptr<Exports> exports_;
 };
 
@@ -233,8 +243,66 @@ TEST_F(ExportsTest, WhatIsDecidedThereGoesOn) {
   const auto cancelled = exports_->cancel("ticket");
   ASSERT_FALSE(cancelled);
   EXPECT_EQ(cancelled.error().code, Code::busy);
+  EXPECT_EQ(there_.count("offer"), 0U) << "it was never stopped";
   there_.say("done");
   wait_for_state("done");
+}
+
+/// ---- hand-offs: a destination may have everything, and wait for this host's word, which comes over the export's
+/// links
+
+TEST_F(ExportsTest, OfAHandOffTheTicketStaysUntilTheDestinationKnowsThatItIsCancelled) {
+  ASSERT_TRUE(exports_->begin("ticket", moving()));
+  there_.set([&] { there_.ended = fail(Code::unavailable, "away"); });
+  const auto cancelled = exports_->cancel("ticket");
+  ASSERT_FALSE(cancelled);
+  EXPECT_EQ(cancelled.error().code, Code::busy);
+  EXPECT_THAT(cancelled.error().message, HasSubstr("has not been told yet"));
+  wait_for_state("failed");
+  EXPECT_FALSE(is_told());
+  restart();
+  there_.wait_for("offer");
+  there_.set([&] { there_.ended = {}; });
+  wait_until_told();
+  EXPECT_TRUE(exports_->cancel("ticket"));
+}
+
+TEST_F(ExportsTest, OfAHandOffTheUserMayNotWantToWaitForThat) {
+  ASSERT_TRUE(exports_->begin("ticket", moving()));
+  there_.set([&] { there_.ended = fail(Code::unavailable, "away"); });
+  ASSERT_FALSE(exports_->cancel("ticket"));
+  wait_for_state("failed");
+  EXPECT_TRUE(exports_->cancel("ticket"));
+}
+
+TEST_F(ExportsTest, OfAHandOffNoErrorOfTheDestinationIsTheEnd) {
+  ASSERT_TRUE(exports_->begin("ticket", moving()));
+  for (const Code code : {Code::denied, Code::unsupported, Code::corrupt, Code::io}) {
+    there_.set([&] {
+      there_.status = fail(code, "it does not let its peers write volumes");
+      there_.asked.clear();
+    });
+    there_.wait_for("status");
+    wait_until([](const nlohmann::json& now) { return now["migration"]["error"].is_string(); });
+    EXPECT_EQ(status()["state"], "exporting");
+  }
+  there_.say("failed", "the disk is full");
+  EXPECT_THAT(wait_for_state("failed")["migration"]["error"].get<std::string>(), HasSubstr("the disk is full"));
+}
+
+TEST_F(ExportsTest, ACopyOfAnEarlierVersionIsNoHandOff) {
+  there_.say("done");
+  ASSERT_TRUE(exports_->begin("ticket", moving()));
+  EXPECT_THAT(wait_for_state("failed")["migration"]["error"].get<std::string>(), HasSubstr("nothing was handed off"));
+}
+
+TEST_F(ExportsTest, WhatWasTakenBackByForceCanBeForgotten) {
+  ASSERT_TRUE(exports_->begin("ticket", moving()));
+  const std::string id = catalogue_->find("ticket")->import["export"];
+  ASSERT_TRUE(catalogue_->update("pg", [&](volumes::VolumeRecord& record) {
+    record.hand_off = {{"reclaimed", id}, {"of", 1}};
+  }));
+  EXPECT_TRUE(exports_->cancel("ticket"));
 }
 
 TEST_F(ExportsTest, ItMayBeCancelledAndStoppedAtOnce) {
@@ -276,7 +344,11 @@ class ArrivalsTest : public testing::Test {
   std::unique_ptr<volumes::Catalogue> catalogue_ =
       std::move(*volumes::Catalogue::open(volumes::Layout(directory_.path())));
   Imports imports_{*catalogue_, peers_};
-  Tickets tickets_{{*catalogue_, peers_, imports_, mounts_, client_, [] {}}};
+  engine::Tracker tracker_{client_, [] {}};
+  Sources sources_{*catalogue_, mounts_, client_, tracker_, directory_.path(), directory_ / "p"};
+  HandOffs hand_offs_{
+      {*catalogue_, mounts_, client_, tracker_, sources_, [] {}, [](const std::string&) { return Result<>(); }}};
+  Tickets tickets_{{*catalogue_, peers_, imports_, mounts_, client_, hand_offs_, 7766, [] {}}};
   int begun_ = 0;
   Arrivals arrivals_{*catalogue_,
                      tickets_,

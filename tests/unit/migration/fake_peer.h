@@ -25,6 +25,14 @@ struct FakeHost {
   std::function<Result<>()> on_describe = [] { return Result<>(); };
   std::function<Result<>(int attempt)> on_open = [](int) { return Result<>(); };
   std::function<Result<>(int attempt)> on_content = [](int) { return Result<>(); };
+  std::function<Result<hand_off::Answer>(const std::string& id, hand_off::Request request,
+                                         const HandOffRequest& wanted)>
+      on_hand_off = [](const std::string&, hand_off::Request, const HandOffRequest&) -> Result<hand_off::Answer> {
+    return fail(Code::unsupported, "nothing is handed off");
+  };
+  std::function<Result<FenceAnswer>(const FenceRequest& request)> on_fence = [](const FenceRequest&) {
+    return Result<FenceAnswer>(fail(Code::unavailable, "nobody is told"));
+  };
   std::atomic<int> opened{0};
 
   /// Blocks like a peer that does not answer, until release() or the end of the peer that asked.
@@ -73,6 +81,15 @@ class FakePeer : public Peer {
     FERRY_TRY(host_.on_open(attempt));
     return std::unique_ptr<OpenSource>(std::make_unique<Source>(*this, attempt));
   }
+  Result<hand_off::Answer> hand_off(const std::string& id, hand_off::Request request, const HandOffRequest& wanted,
+                                    std::chrono::milliseconds) override {
+    if (aborted_) return fail(Code::cancelled, "cancelled");
+    return host_.on_hand_off(id, request, wanted);
+  }
+  Result<FenceAnswer> fence(const FenceRequest& request, std::chrono::milliseconds) override {
+    if (aborted_) return fail(Code::cancelled, "cancelled");
+    return host_.on_fence(request);
+  }
   void abort() override {
     const std::lock_guard guard(host_.mutex);
     aborted_ = true;
@@ -109,8 +126,7 @@ class FakePeers : public PeerFactory {
   explicit FakePeers(FakeHost& host) : host_(host) {}
   std::function<std::shared_ptr<Destination>()> on_destination;
   std::shared_ptr<Peer> peer(const transport::PeerAddress&) override { return std::make_shared<FakePeer>(host_); }
-  std::shared_ptr<Destination> destination(const transport::PeerAddress&, const std::string&,
-                                           const std::vector<std::string>&) override {
+  std::shared_ptr<Destination> destination(const TicketRequest&, const std::string&) override {
     return on_destination();
   }
 

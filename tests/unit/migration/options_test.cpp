@@ -150,8 +150,8 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
 }
 
 TEST(Options, ThoseOfTheDocumentationThatAreStillToComeSaySo) {
-  for (const auto* key : {"container", "move", "reclaim", "force", "max-freeze", "rounds", "max-downtime", "strict",
-                          "layer", "memory", "start", "binds", "shared", "exclude", "rest"}) {
+  for (const auto* key : {"container", "max-freeze", "rounds", "max-downtime", "strict", "layer", "memory", "start",
+                          "binds", "shared", "exclude", "rest"}) {
     const Error refused = refusal({{key, "true"}, {"from", "a"}});
     EXPECT_EQ(refused.code, Code::unsupported) << key;
     EXPECT_THAT(refused.message, AllOf(HasSubstr(std::string("option ") + key), HasSubstr("not in this version")));

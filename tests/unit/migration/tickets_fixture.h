@@ -71,17 +71,27 @@ class TicketsTest : public testing::Test {
   }
   void open() {
     catalogue_ = std::move(*volumes::Catalogue::open(volumes::Layout(directory_.path())));
+    sources_ = std::make_unique<Sources>(*catalogue_, mounts_, client_, tracker_, directory_.path(), directory_ / "p");
+    hand_offs_ = std::make_unique<HandOffs>(
+        HandOffs::Parts{*catalogue_, mounts_, client_, tracker_, *sources_, [] {},
+                        [this](const std::string& name) { return catalogue_->remove(name); }});
     imports_ = std::make_unique<Imports>(*catalogue_, peers_);
-    tickets_ = std::make_unique<Tickets>(Tickets::Parts{*catalogue_, peers_, *imports_, mounts_, client_, [] {}});
+    tickets_ = std::make_unique<Tickets>(
+        Tickets::Parts{*catalogue_, peers_, *imports_, mounts_, client_, *hand_offs_, 7766, [] {}, pauses_});
+    hand_offs_->resume([this](const std::string& volume) { return tickets_->holder(volume); });
   }
 
+  TicketPauses pauses_;
   const TicketRequest request_{{"a", 7766}, {{"pg", "pg"}}, {}, false, false};
   test::TemporaryDirectory directory_;
   FakeHost host_;
   FakePeers peers_{host_};
   volumes::Mounts mounts_{directory_ / "propagated", directory_ / "scratch"};
   engine::Client client_{directory_ / "engine.sock"};
+  engine::Tracker tracker_{client_, [] {}};
   std::unique_ptr<volumes::Catalogue> catalogue_;
+  std::unique_ptr<Sources> sources_;
+  std::unique_ptr<HandOffs> hand_offs_;
   std::unique_ptr<Imports> imports_;
   std::unique_ptr<Tickets> tickets_;
 };

@@ -15,7 +15,7 @@ TEST(TicketPlan, SurvivesItsRecord) {
   TicketVolume volume;
   volume.target = "copy";
   volume.action = "update";
-  volume.source = {"pg", "ferry", "lineage", 3, volumes::Mode::ro, {{"l", "1"}}, {{"o", "2"}}, false, 0, "17-1"};
+  volume.source = {"pg", "ferry", "lineage", 3, volumes::Mode::ro, {{"l", "1"}}, {{"o", "2"}}, false, 0, true, "17-1"};
   plan.volumes = {volume};
   plan.committing = nlohmann::json::array({{{"digest", "d"}}});
   plan.planned = {true};

@@ -26,10 +26,10 @@ class Host : public BareHost {
  public:
   Host(const fs::path& root, const transport::KeyFile& keys)
       : BareHost(root),
-        peers_(make_peer_factory(keys, "", ExportEnds{sources, catalogue->uuid(), links_})),
+        peers_(make_peer_factory(keys, "", ExportEnds{sources, catalogue->uuid(), links_, hand_offs})),
         imports_(*catalogue, *peers_),
-        tickets({*catalogue, *peers_, imports_, mounts, client, [] {}}),
-        exports(*catalogue, *peers_, sources),
+        tickets({*catalogue, *peers_, imports_, mounts, client, hand_offs, 0, [] {}}),
+        exports(*catalogue, *peers_, sources, hand_offs),
         arrivals_(*catalogue, tickets,
                   {[this](const std::string& name, const migration::TicketRequest& asked) {
                      return tickets.begin(name, asked);
@@ -126,7 +126,7 @@ TEST_F(ExportTest, OnlyItsVolumesCanBeRead) {
   here_.add("pg");
   here_.add("secret");
   Offer offer(transport::make_tls_transport({"127.0.0.1", there_.port()}, keys_), std::string(32, 'a'), here_.sources,
-              here_.catalogue->uuid(), {"pg"});
+              &here_.hand_offs, here_.catalogue->uuid(), {"pg"});
   ASSERT_TRUE(offer.start());
   // Asked as the destination would: by a ticket that names what is not offered.
   auto wanted = request({"pg", "secret"});
@@ -141,7 +141,7 @@ TEST_F(ExportTest, ItCanBeStoppedAtAnyInstant) {
   here_.add("pg");
   for (int i = 0; i < 20; ++i) {
     Offer offer(transport::make_tls_transport({"127.0.0.1", there_.port()}, keys_), std::string(32, 'a'), here_.sources,
-                here_.catalogue->uuid(), {"pg"});
+                &here_.hand_offs, here_.catalogue->uuid(), {"pg"});
     std::thread starts([&] { (void)offer.start(); });
     std::thread stops([&] { offer.stop(); });
     std::this_thread::sleep_for(milliseconds(i));
@@ -161,7 +161,7 @@ TEST_F(ExportTest, ADestinationThatEndsEveryConnectionIsTrouble) {
   });
   ASSERT_TRUE(hostile.start());
   Offer offer(transport::make_tls_transport({"127.0.0.1", hostile.port()}, keys_), std::string(32, 'a'), here_.sources,
-              here_.catalogue->uuid(), {"pg"});
+              &here_.hand_offs, here_.catalogue->uuid(), {"pg"});
   ASSERT_TRUE(offer.start());
   const Deadline deadline = after(seconds(20));
   while (offer.trouble().empty() && SteadyClock::now() < deadline) std::this_thread::sleep_for(milliseconds(5));

@@ -5,6 +5,7 @@
 
 #include "engine/client.h"
 #include "engine/tracker.h"
+#include "migration/hand_offs.h"
 #include "migration/sources.h"
 #include "volumes/catalogue.h"
 #include "volumes/mounts.h"
@@ -18,13 +19,16 @@ struct BareHost {
         client(root / "no-engine.sock"),
         tracker(client, [] {}),
         mounts(root / "propagated", root / "scratch"),
-        sources(*catalogue, mounts, client, tracker, root, root / "propagated") {}
+        sources(*catalogue, mounts, client, tracker, root, root / "propagated"),
+        hand_offs({*catalogue, mounts, client, tracker, sources, [] {},
+                   [this](const std::string& name) { return catalogue->remove(name); }}) {}
 
   const std::unique_ptr<volumes::Catalogue> catalogue;
   engine::Client client;
   engine::Tracker tracker;
   volumes::Mounts mounts;
   const migration::Sources sources;
+  migration::HandOffs hand_offs;
 };
 
 }  // namespace ferry::peer

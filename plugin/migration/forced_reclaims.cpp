@@ -1,0 +1,288 @@
+#include "migration/forced_reclaims.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "migration/handed_off.h"
+#include "migration/migration_record.h"
+
+namespace ferry::migration {
+
+namespace {
+
+constexpr std::chrono::milliseconds ask_time{10'000};
+constexpr std::chrono::milliseconds first_pause{1000};
+constexpr std::chrono::milliseconds longest_pause{60'000};
+constexpr const char* member = "forced";
+/// A host that always has the same epoch as this one is given up.
+constexpr int most_raises = 10;
+
+std::uint64_t epoch_of(const volumes::VolumeRecord& record) {
+  return record.state == volumes::State::handed_off ? record.hand_off.value("epoch", record.epoch) : record.epoch;
+}
+
+}  // namespace
+
+bool ForcedReclaims::is_one(const volumes::VolumeRecord& ticket) {
+  return ticket.kind == volumes::Kind::ticket && ticket.import.is_object() && ticket.import.contains(member);
+}
+
+nlohmann::json ForcedReclaims::to_json(const Plan& plan) {
+  auto volumes = nlohmann::json::array();
+  for (const auto& volume : plan.volumes)
+    volumes.push_back({{"here", volume.here}, {"there", volume.there}, {"taken", volume.taken}, {"id", volume.id}});
+  nlohmann::json json = {{member, volumes}, {"uuid", plan.uuid}};
+  add_to_json(json, plan.peer);
+  return json;
+}
+
+/// Throws nlohmann::json::exception.
+ForcedReclaims::Plan ForcedReclaims::plan_of(const nlohmann::json& json) {
+  Plan plan;
+  plan.peer = peer_of(json);
+  plan.uuid = json.at("uuid").get<std::string>();
+  for (const auto& volume : json.at(member))
+    plan.volumes.push_back({volume.at("here").get<std::string>(), volume.at("there").get<std::string>(),
+                            volume.at("taken").get<std::string>(), volume.at("id").get<std::string>()});
+  return plan;
+}
+
+nlohmann::json ForcedReclaims::status_of(const Plan& plan) {
+  auto migration = new_migration_status("reclaim", plan.peer);
+  migration["phase"] = "tell";
+  migration["error"] = nullptr;
+  auto volumes = nlohmann::json::array();
+  for (const auto& volume : plan.volumes)
+    volumes.push_back({{"name", volume.here}, {"source", volume.there}, {"state", "ready"}});
+  return {{"state", "importing"}, {"migration", std::move(migration)}, {"volumes", std::move(volumes)}};
+}
+
+void ForcedReclaims::start() {
+  for (const auto& record : parts_.catalogue.list()) {
+    if (!is_one(*record) || record->state != volumes::State::importing) continue;
+    try {
+      Plan plan = plan_of(record->import);
+      if (auto taken = take(plan); !taken) spdlog::error("ticket {}: {}", record->name, taken.error().message);
+      add(record->name, std::move(plan));
+    } catch (const nlohmann::json::exception& error) {
+      spdlog::error("ticket {} cannot be read: {}", record->name, error.what());
+    }
+  }
+  thread_ = std::thread([this] { run(); });
+}
+
+void ForcedReclaims::stop() {
+  {
+    const std::lock_guard guard(mutex_);
+    stopping_ = true;
+    if (told_) told_->abort();
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<ForcedReclaims::Plan> ForcedReclaims::make_plan(const ReclaimRequest& request) {
+  Plan plan;
+  std::optional<transport::PeerAddress> known;
+  if (const auto waiting = parts_.tickets.waiting_for_source(request.volume)) {
+    for (const auto& volume : waiting->volumes)
+      if (!volume.local) plan.volumes.push_back({volume.target, volume.source, "", waiting->hand_off});
+    known = waiting->peer;
+    plan.uuid = waiting->peer_uuid;
+  } else {
+    const auto record = parts_.catalogue.find(request.volume);
+    if (!record || record->kind == volumes::Kind::ticket)
+      return fail(Code::not_found, "no volume named " + request.volume);
+    if (const std::string ticket = parts_.tickets.holder(request.volume); !ticket.empty())
+      return fail(Code::busy,
+                  "volume " + request.volume + " is being made or changed by ticket " + ticket + "; remove that first");
+    const auto& gone = record->hand_off;
+    const bool away = record->state == volumes::State::handed_off;
+    // Whoever else may think that it has the volume can be told of what is this host's already.
+    const bool tells = record->state == volumes::State::ready && is_owner(*record) && request.peer;
+    const bool reclaimed = gone.is_object() && gone.contains("reclaimed");
+    if (!away && !tells && !reclaimed) return tl::unexpected(explain_own(*record));
+    plan.volumes.push_back({request.volume, gone.is_object() ? gone.value("volume", request.volume) : request.volume,
+                            away ? gone.value("id", "") : "", random_hex(16)});
+    known = peer_that_has(*record);
+    if (away) plan.uuid = gone.value("uuid", "");
+  }
+  if (request.peer) known = request.peer;
+  if (!known)
+    return fail(Code::invalid_argument,
+                "it is not known how the other host can be reached, which has to be told when it is back; add "
+                "from=HOST[:PORT]");
+  plan.peer = *known;
+  return plan;
+}
+
+Result<> ForcedReclaims::begin(const std::string& name, const ReclaimRequest& request) {
+  if (parts_.catalogue.find(name)) return fail(Code::already_exists, "volume " + name + " exists already");
+  FERRY_ASSIGN(Plan plan, make_plan(request));
+  // First: whoever lost the volumes must be told, whatever happens.
+  FERRY_TRY(parts_.catalogue.create(new_ticket(name, to_json(plan), status_of(plan))));
+  if (auto taken = take(plan); !taken && is_untaken(plan)) {
+    if (auto removed = parts_.catalogue.remove(name); !removed) spdlog::error("{}", removed.error().message);
+    return taken;
+  }
+  for (const auto& volume : plan.volumes)
+    spdlog::warn("volume {} is taken over by force from {}: ticket {}", volume.here, plan.peer.text(), name);
+  for (const auto& volume : plan.volumes) parts_.tickets.take_by_force(volume.here, volume.id);
+  add(name, std::move(plan));
+  return {};
+}
+
+/// Once: what was handed off again since is not taken back.
+Result<> ForcedReclaims::take(const Plan& plan) {
+  for (const auto& volume : plan.volumes)
+    if (!volume.taken.empty()) FERRY_TRY(parts_.hand_offs.take_by_force(volume.here, volume.taken));
+  return {};
+}
+
+/// After an error of take(), which may be on disk nevertheless: makes durable that it is not. Else take() is repeated.
+bool ForcedReclaims::is_untaken(const Plan& plan) {
+  return std::all_of(plan.volumes.begin(), plan.volumes.end(), [this](const Volume& volume) {
+    const auto record = parts_.catalogue.find(volume.here);
+    const bool changed = record && record->state != volumes::State::handed_off && !volume.taken.empty();
+    return !changed && (!record || parts_.catalogue.update(volume.here, [](volumes::VolumeRecord&) {}));
+  });
+}
+
+void ForcedReclaims::add(const std::string& name, Plan plan) {
+  {
+    const std::lock_guard guard(mutex_);
+    open_[name] = Open{std::move(plan), SteadyClock::now(), first_pause, {}};
+  }
+  changed_.notify_all();
+}
+
+void ForcedReclaims::cancel(const std::string& name) {
+  const std::lock_guard guard(mutex_);
+  if (open_.erase(name) != 0) spdlog::warn("ticket {} is removed before the other host was told", name);
+}
+
+void ForcedReclaims::run() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    const auto next = std::min_element(open_.begin(), open_.end(),
+                                       [](const auto& a, const auto& b) { return a.second.due < b.second.due; });
+    if (next == open_.end()) {
+      changed_.wait(lock);
+      continue;
+    }
+    if (next->second.due > SteadyClock::now()) {
+      const Deadline due = next->second.due;
+      changed_.wait_until(lock, due);
+      continue;
+    }
+    const std::string name = next->first;
+    const Plan plan = next->second.plan;
+    told_ = parts_.peers.peer(plan.peer);
+    const auto peer = told_;
+    lock.unlock();
+    const auto told = tell(plan, *peer);
+    if (told) end(name, plan, *told);
+    lock.lock();
+    told_.reset();
+    const auto it = open_.find(name);
+    if (it == open_.end()) continue;
+    if (told) {
+      open_.erase(it);
+      continue;
+    }
+    Open& open = it->second;
+    if (open.trouble != told.error().message) spdlog::warn("ticket {} waits: {}", name, told.error().message);
+    open.trouble = told.error().message;
+    open.due = after(open.pause);
+    open.pause = std::min(open.pause * 2, longest_pause);
+  }
+}
+
+/// An error is worth another try, later.
+Result<ForcedReclaims::Told> ForcedReclaims::tell(const Plan& plan, Peer& peer) {
+  FERRY_TRY(take(plan));
+  if (!plan.uuid.empty()) {
+    FERRY_ASSIGN(const std::string uuid, peer.identify(ask_time));
+    if (uuid != plan.uuid)
+      return fail(Code::denied, plan.peer.text() +
+                                    " is another host now than the one that has to be told; remove the "
+                                    "ticket, and make another one with from=HOST[:PORT]");
+  }
+  Told told;
+  for (const auto& volume : plan.volumes) FERRY_TRY(tell(plan, volume, peer, told));
+  return told;
+}
+
+Result<> ForcedReclaims::tell(const Plan& plan, const Volume& volume, Peer& peer, Told& told) {
+  for (int raises = 0; raises < most_raises; ++raises) {
+    parts_.tickets.take_by_force(volume.here, volume.id);  // after a restart the ticket waits again
+    if (const std::string ticket = parts_.tickets.holder(volume.here); !ticket.empty())
+      return fail(Code::busy, "volume " + volume.here + " is being made or changed by ticket " + ticket);
+    const auto record = parts_.catalogue.find(volume.here);
+    if (!record) return {};
+    const std::uint64_t epoch = epoch_of(*record);
+    FERRY_ASSIGN(
+        const FenceAnswer answer,
+        peer.fence({volume.there, record->lineage, epoch, volume.here, volume.id, parts_.port, {}, {}}, ask_time));
+    const std::string host = plan.peer.text();
+    switch (answer.stand) {
+      case FenceAnswer::Stand::gone: return {};
+      case FenceAnswer::Stand::fenced:
+        if (answer.mounted)
+          told.warnings.push_back("volume " + volume.there + " of " + host +
+                                  " is fenced, but a running container there still has it mounted; stop that: what it "
+                                  "writes is not here");
+        return {};
+      case FenceAnswer::Stand::left:
+        if (answer.epoch < epoch) return {};  // from before this host had it
+        told.warnings.push_back(host + " had handed volume " + volume.there + " off to " + answer.to + " (epoch " +
+                                std::to_string(answer.epoch) + "); tell that host, too, with a ticket, -o reclaim=" +
+                                volume.here + " -o force=true -o from=HOST[:PORT]");
+        if (record->state != volumes::State::ready) return {};
+        return parts_.hand_offs.raise_epoch(volume.here, answer.epoch + 1);
+      case FenceAnswer::Stand::newer:
+        if (record->state != volumes::State::ready) return {};  // it has been handed off since, maybe to that host
+        if (answer.epoch == epoch) {
+          FERRY_TRY(parts_.hand_offs.raise_epoch(volume.here, epoch + 1));
+          continue;
+        }
+        FERRY_TRY(parts_.hand_offs.fence(
+            {volume.here, record->lineage, answer.epoch, volume.there, random_hex(16), 0, host, plan.peer}));
+        told.lost = "volume " + volume.there + " of " + host + " has epoch " + std::to_string(answer.epoch) +
+                    ", newer than the " + std::to_string(epoch) + " that it got here by force, so that host keeps it";
+        return {};
+    }
+  }
+  return fail(Code::unavailable, "the epoch of volume " + volume.there + " changes all the time");
+}
+
+void ForcedReclaims::end(const std::string& name, const Plan& plan, const Told& told) {
+  const char* state = told.lost.empty() ? "done" : "failed";
+  for (const auto& warning : told.warnings) spdlog::warn("ticket {}: {}", name, warning);
+  if (told.lost.empty())
+    spdlog::info("ticket {}: {} knows that it has the volumes no more", name, plan.peer.text());
+  else
+    spdlog::error("ticket {} failed: {}", name, told.lost);
+  const auto stored = parts_.catalogue.update(name, [&](volumes::VolumeRecord& record) {
+    if (!is_one(record) || record.import != to_json(plan)) return;  // another one of that name
+    record.state = told.lost.empty() ? volumes::State::done : volumes::State::failed;
+    record.migration["state"] = state;
+    auto& migration = record.migration["migration"];
+    migration["phase"] = state;
+    migration["finished"] = now_rfc3339();
+    migration["error"] = told.lost.empty() ? nlohmann::json(nullptr) : nlohmann::json(told.lost);
+    migration["warnings"] = told.warnings;
+  });
+  if (!stored) spdlog::error("the outcome of ticket {} could not be stored: {}", name, stored.error().message);
+}
+
+nlohmann::json ForcedReclaims::status(const volumes::VolumeRecord& ticket) const {
+  nlohmann::json status = ticket.migration;
+  const std::lock_guard guard(mutex_);
+  const auto it = open_.find(ticket.name);
+  if (it != open_.end() && !it->second.trouble.empty()) status["migration"]["error"] = it->second.trouble;
+  return status;
+}
+
+}  // namespace ferry::migration

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/time.h"
+#include "migration/hand_offs.h"
+#include "migration/options.h"
+#include "migration/peer.h"
+#include "migration/tickets.h"
+#include "volumes/catalogue.h"
+
+namespace ferry::migration {
+
+/// The tickets by which this host's user takes volumes over without the word of the host that may have them: they get
+/// a higher epoch and can be used at once, and that host is told, as soon as it can be reached, so that it fences its
+/// own. Thread-safe.
+class ForcedReclaims {
+ public:
+  struct Parts {  ///< all must outlive this object
+    volumes::Catalogue& catalogue;
+    PeerFactory& peers;
+    HandOffs& hand_offs;
+    Tickets& tickets;
+    std::uint16_t port;  ///< on which peers reach this host; 0: none
+  };
+  explicit ForcedReclaims(Parts parts) : parts_(parts) {}
+  ForcedReclaims(const ForcedReclaims&) = delete;
+  ForcedReclaims& operator=(const ForcedReclaims&) = delete;
+  ~ForcedReclaims() { stop(); }
+
+  /// Whether the ticket is one of them.
+  static bool is_one(const volumes::VolumeRecord& ticket);
+
+  /// Carries on those that a restart interrupted, and begins to tell other hosts. Once.
+  void start();
+  /// For good.
+  void stop();
+
+  /// Takes over a volume that was handed off, or everything that a ticket of a hand-off brings which only waits for the
+  /// source's word. Code::invalid_argument: there is nothing to take, or it is not known who is to be told.
+  Result<> begin(const std::string& name, const ReclaimRequest& request);
+
+  /// Before its record is removed. What was taken stays so; whoever has not been told yet is not told any more.
+  void cancel(const std::string& name);
+
+  nlohmann::json status(const volumes::VolumeRecord& ticket) const;  ///< its whole Status
+
+ private:
+  struct Volume {
+    std::string here;
+    std::string there;
+    std::string taken;  ///< ID of the hand-off that is undone; empty: none, it has been taken already or comes
+    std::string id;     ///< 32 hex digits: of the fence
+  };
+  struct Plan {
+    transport::PeerAddress peer;
+    std::string uuid;  ///< of that host's catalogue; empty: not known
+    std::vector<Volume> volumes;
+  };
+  struct Open {
+    Plan plan;
+    Deadline due;
+    std::chrono::milliseconds pause;
+    std::string trouble;
+  };
+  struct Told {
+    std::vector<std::string> warnings;
+    std::string lost;  ///< why the volume is the other host's after all; empty: it is not
+  };
+
+  static nlohmann::json to_json(const Plan& plan);
+  static Plan plan_of(const nlohmann::json& json);
+  Result<Plan> make_plan(const ReclaimRequest& request);
+  Result<> take(const Plan& plan);
+  bool is_untaken(const Plan& plan);
+  void add(const std::string& name, Plan plan);
+  void run();
+  Result<Told> tell(const Plan& plan, Peer& peer);
+  Result<> tell(const Plan& plan, const Volume& volume, Peer& peer, Told& told);
+  void end(const std::string& name, const Plan& plan, const Told& told);
+  static nlohmann::json status_of(const Plan& plan);
+
+  const Parts parts_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stopping_ = false;             // protected by mutex_
+  std::map<std::string, Open> open_;  // protected by mutex_: by ticket, those of which somebody has to be told
+  std::shared_ptr<Peer> told_;        // protected by mutex_: who is being told
+  std::thread thread_;                // of start() and stop()
+};
+
+}  // namespace ferry::migration

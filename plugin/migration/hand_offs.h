@@ -1,0 +1,133 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "engine/client.h"
+#include "engine/tracker.h"
+#include "migration/hand_off.h"
+#include "migration/peer.h"
+#include "migration/sources.h"
+#include "volumes/catalogue.h"
+#include "volumes/mounts.h"
+
+namespace ferry::migration {
+
+/// The hand-offs of this host's volumes to others, each by its ID, as hand_off.h has them. A ticket of this host stands
+/// for one that is not over: its record is the durable state, and by removing it the user takes the volumes back.
+/// Thread-safe.
+class HandOffs {
+ public:
+  struct Parts {  ///< all must outlive this object
+    volumes::Catalogue& catalogue;
+    const volumes::Mounts& mounts;
+    engine::Client& client;
+    const engine::Tracker& tracker;
+    const Sources& sources;
+    std::function<void()> created;                              ///< a ticket
+    std::function<Result<>(const std::string& ticket)> remove;  ///< from the catalogue
+  };
+  /// `longest_silence`: after which a hold of which nothing is heard ends when somebody wants to mount the volume.
+  explicit HandOffs(Parts parts, std::chrono::milliseconds longest_silence = std::chrono::minutes(15))
+      : parts_(std::move(parts)), longest_silence_(longest_silence) {}
+
+  /// Whether the ticket stands for a hand-off.
+  static bool is_one(const volumes::VolumeRecord& ticket);
+  static std::string ticket_of(const std::string& id);
+
+  /// Reads what is there. To be called before volumes are served. `holding_ticket`: which ticket makes or changes a
+  /// volume here; empty: none.
+  void resume(std::function<std::string(const std::string& volume)> holding_ticket);
+
+  /// From now on the volumes cannot be mounted; within 5 s. Code::busy: a container has one of them mounted, or another
+  /// ticket holds it; unsupported: without the Docker Engine's socket nobody knows; those of Sources::describe; or the
+  /// volume is of another epoch.
+  Result<hand_off::Answer> hold(const std::string& id, const HandOffRequest& request);
+
+  /// `commit`, `release` or `acknowledge`. An error means that it may have happened or not.
+  Result<hand_off::Answer> ask(const std::string& id, hand_off::Request request);
+
+  /// This host's volume becomes that of a host that has taken it over by force, if its epoch is lower. Code::busy: it
+  /// is being made or changed.
+  Result<FenceAnswer> fence(const FenceRequest& request);
+
+  /// A volume that was handed off by that ID is this host's again, with the next epoch. Does nothing if it was not.
+  Result<> take_by_force(const std::string& volume, const std::string& id);
+  /// Of one that is this host's.
+  Result<> raise_epoch(const std::string& volume, std::uint64_t epoch);
+
+  /// Whether its volumes are the destination's.
+  bool is_given(const std::string& id) const;
+
+  /// Something was heard of who holds the volume.
+  void heard(const std::string& volume);
+
+  /// Why it cannot be mounted, if a hand-off holds it; one of which nothing is heard any more is ended instead.
+  Result<> check_mountable(const std::string& volume);
+  /// The ticket of the hand-off that holds it, empty: none.
+  std::string holder(const std::string& volume) const;
+
+  /// The volume is at the destination, for sure: the hand-off of it, if it was given, is over.
+  Result<> confirm(const std::string& volume);
+  /// What was given by the hand-off of that ticket, and not confirmed.
+  std::optional<HandOffRequest> given(const std::string& ticket) const;
+
+  /// Before its ticket is removed by the user.
+  Result<> cancel(const std::string& ticket);
+
+  nlohmann::json status(const volumes::VolumeRecord& ticket) const;  ///< its whole Status
+
+ private:
+  struct Open {
+    HandOffRequest request;  // without what was taken back by force
+    std::size_t group = 0;   // how many volumes that can be taken back there were with that
+    hand_off::Source state = hand_off::Source::held;
+    std::string started;
+    Deadline heard;
+    std::uint64_t mark = 0;  // of the tracker, when it was held; 0: by an earlier process
+    std::int64_t held_ns = 0;
+    bool unclear = false;  // its record on disk may say that it is given
+  };
+  using Request = hand_off::Request;
+  using Answer = hand_off::Answer;
+
+  hand_off::Source state_of(const std::string& id) const;
+  Result<> check(const HandOffRequest& request) const;
+  Result<> reserve(const std::string& id, const HandOffRequest& request);
+  Result<> check_versions(const HandOffRequest& request) const;
+  Result<> check_unheld(const HandOffRequest& request) const;
+  Result<> check_unmounted(const HandOffRequest& request) const;
+  Result<std::string> find_writer(const Open& open) const;
+  Result<Answer> make(const std::string& id, Request request);
+  std::string fenced_name(const FenceRequest& request) const;
+  Result<FenceAnswer> fence_locked(const std::string& name, const FenceRequest& request);
+  Result<> give(const std::string& id);
+  Result<> mark_volumes(const std::string& id, const Open& open);
+  Result<> mark_export(const std::string& id);
+  Result<> forget(const std::string& id);
+  Result<> store(const std::string& id, const Open& open);
+  std::optional<Open> find(const std::string& id) const;
+  void set(const std::string& id, std::optional<Open> open);
+  void drop_taken(const std::string& id, Open& open) const;
+  std::string holder_id(const std::string& volume) const;
+  bool is_mounted(const std::string& volume) const;
+
+  const Parts parts_;
+  const std::chrono::milliseconds longest_silence_;
+  std::function<std::string(const std::string& volume)> holding_ticket_;  // constant after resume()
+  std::mutex changing_;                                                   // one step at a time
+  mutable std::mutex mutex_;
+  std::map<std::string, Open> open_;  // protected by mutex_, by ID: held and given ones
+  std::deque<std::string> released_;  // protected by mutex_: the last ones
+};
+
+}  // namespace ferry::migration

@@ -1,0 +1,32 @@
+#include "migration/handed_off.h"
+
+#include "migration/options.h"
+
+namespace ferry::migration {
+
+bool is_owner(const volumes::VolumeRecord& record) { return record.import.is_null() || record.hand_off.is_object(); }
+
+Error explain_own(const volumes::VolumeRecord& record) {
+  const bool is_ready = record.state == volumes::State::ready;
+  return {Code::invalid_argument, "volume " + record.name + " was not handed off: it is " +
+                                      (is_ready ? "this host's own" : std::string(to_string(record.state)))};
+}
+
+/// Not one that only the other host can open.
+std::optional<transport::PeerAddress> peer_that_has(const volumes::VolumeRecord& record) {
+  if (!record.hand_off.is_object() || !record.hand_off.contains("peer") || record.hand_off["peer"].is_null())
+    return std::nullopt;
+  auto peer = peer_of(record.hand_off["peer"]);
+  if (peer.way == transport::PeerAddress::Way::turned) return std::nullopt;
+  return peer;
+}
+
+Error explain_handed_off(const volumes::VolumeRecord& record) {
+  const auto& gone = record.hand_off;
+  return {Code::busy, "volume " + record.name + " was handed off: it is volume " + gone.value("volume", record.name) +
+                          " of " + gone.value("to", "another host") + " now (epoch " +
+                          std::to_string(gone.value("epoch", std::uint64_t{0})) +
+                          "); use it there, or bring it back with a ticket, -o reclaim=" + record.name};
+}
+
+}  // namespace ferry::migration
