@@ -1,5 +1,7 @@
 #include "engine/types.h"
 
+#include <algorithm>
+
 namespace ferry::engine {
 
 namespace {
@@ -15,6 +17,12 @@ std::string csv_field(const std::string& text) {
 }
 
 }  // namespace
+
+const ContainerMount* running_mount(const std::vector<ContainerMount>& mounts, const std::string& volume) {
+  const auto found = std::find_if(mounts.begin(), mounts.end(),
+                                  [&](const ContainerMount& mount) { return mount.volume == volume && mount.running; });
+  return found == mounts.end() ? nullptr : &*found;
+}
 
 std::string mount_argument(const ContainerMount& mount) {
   std::string argument =

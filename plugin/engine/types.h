@@ -3,6 +3,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 /// What the Docker Engine knows about volumes, as far as Ferry needs it. Plain values.
 namespace ferry::engine {
@@ -29,6 +30,9 @@ struct ContainerMount {
 
   bool operator==(const ContainerMount&) const = default;
 };
+
+/// That of a running container which has the volume; null: none of `mounts` is. Points into `mounts`.
+const ContainerMount* running_mount(const std::vector<ContainerMount>& mounts, const std::string& volume);
 
 /// The mount as an argument of `docker run --mount`: type=volume,src=NAME,dst=DEST[,readonly]. Fields are quoted as
 /// the one CSV record (RFC 4180) that docker/cli's opts/mount.go reads; Go's reader turns a CR LF in a path into LF.

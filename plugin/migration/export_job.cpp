@@ -112,7 +112,7 @@ Result<> ExportJob::withdraw() {
   auto ended = destination->end(end_time);
   const std::lock_guard guard(mutex_);
   if (!ended && ended.error().code == Code::busy && !has_outcome_) return ended;
-  if (!ended && is_move() && !has_outcome_) {
+  if (!ended && plan_.request.hands_off() && !has_outcome_) {
     given_up_ = true;
     changed_.notify_all();
     return fail(Code::busy, "the volumes are this host's again, but " + plan_.request.peer.text() +
@@ -147,14 +147,14 @@ void ExportJob::run() {
   if (!has_outcome()) {
     const auto done = follow(*destination);
     if (stopping_) return;
-    if (!done && is_move()) hand_off_.take_back();
+    if (!done && plan_.request.hands_off()) hand_off_.take_back();
     end(done);
-  } else if (is_move()) {
+  } else if (plan_.request.hands_off()) {
     if (auto offered = destination->offer(); !offered) note(offered.error());
   }
   given_up_ = false;
   if (stopping_) return;
-  if (!is_move()) destination->abort();  // else it may still have to ask how the hand-off stands
+  if (!plan_.request.hands_off()) destination->abort();  // else it may still have to ask how the hand-off stands
   if (!tell_end(*destination)) return;
   const std::lock_guard guard(mutex_);
   destination_.reset();  // the last but the one above, which ends without the lock held
@@ -183,7 +183,8 @@ Result<> ExportJob::until_answered(const std::function<Result<>()>& ask) {
     auto answered = ask();
     // Whatever the destination of a hand-off says, but that it knows none, it may have everything and wait for this
     // host.
-    const bool passes = !answered && is_move() && plan_.begun && answered.error().code != Code::not_found;
+    const bool passes =
+        !answered && plan_.request.hands_off() && plan_.begun && answered.error().code != Code::not_found;
     if (answered || (answered.error().code != Code::unavailable && !passes)) return answered;
     note(answered.error());
     if (!pause(first_pause)) break;
@@ -201,12 +202,13 @@ Result<> ExportJob::follow(Destination& destination) {
       FERRY_ASSIGN(there, destination.status(ask_time));
       return {};
     });
-    if (!answered && answered.error().code == Code::not_found && is_move() && hand_off_.is_given()) return {};
+    if (!answered && answered.error().code == Code::not_found && plan_.request.hands_off() && hand_off_.is_given())
+      return {};
     if (!answered && answered.error().code == Code::not_found)
       return fail(Code::cancelled, "it was cancelled at " + peer);
     if (!answered) return answered;
     show(there);
-    if (there["state"] == "done" && is_move() && !hand_off_.is_given())
+    if (there["state"] == "done" && plan_.request.hands_off() && !hand_off_.is_given())
       return fail(Code::unsupported, "peer " + peer +
                                          ": it has made a copy, and nothing was handed off; does it run an earlier "
                                          "version of Ferry?");
@@ -267,7 +269,7 @@ bool ExportJob::tell_end(Destination& destination) {
   auto interval = first_pause;
   while (true) {
     const auto told = destination.end(end_time);
-    const bool again = !told && (told.error().code == Code::unavailable || is_move());
+    const bool again = !told && (told.error().code == Code::unavailable || plan_.request.hands_off());
     if (!told && !again) spdlog::warn("ticket {}: the destination keeps its own: {}", name_, told.error().message);
     if (!again) break;
     if (!pause(interval)) return false;

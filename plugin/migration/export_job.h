@@ -71,7 +71,6 @@ class ExportJob {
   Result<> begin(Destination& destination);
   void end(const Result<>& done);
   bool tell_end(Destination& destination);
-  bool is_move() const { return plan_.request.move && !plan_.request.dry_run; }
   bool pause(std::chrono::milliseconds duration);
   void note(const Error& error);
   void show(const nlohmann::json& there);

@@ -91,7 +91,7 @@ Exports::Job Exports::find(const std::string& name) const {
 
 /// Of a hand-off: the volumes are this host's again, whatever the destination says. Code::busy: they are its own.
 Result<> Exports::take_back(const ExportPlan& plan) {
-  if (!plan.request.move || plan.request.dry_run) return {};
+  if (!plan.request.hands_off()) return {};
   FERRY_ASSIGN(const hand_off::Answer answer, hand_offs_.ask(plan.id, hand_off::Request::cancel));
   if (answer == hand_off::Answer::gone || answer == hand_off::Answer::reclaimed) return {};
   return fail(Code::busy, "the volumes are handed off to " + plan.request.peer.text() +

@@ -28,12 +28,7 @@ nlohmann::json to_json(const HandOffRequest& request) {
                        {"epoch", volume.epoch},
                        {"lineage", volume.lineage},
                        {"local", volume.local}});
-  nlohmann::json json = {{"volumes", volumes}, {"to", request.host}, {"uuid", request.uuid}, {"peer", nullptr}};
-  if (request.peer) {
-    json["peer"] = nlohmann::json::object();
-    add_to_json(json["peer"], *request.peer);
-  }
-  return json;
+  return {{"volumes", volumes}, {"to", request.host}, {"uuid", request.uuid}, {"peer", peer_to_json(request.peer)}};
 }
 
 /// Throws nlohmann::json::exception.
@@ -54,19 +49,10 @@ bool is_export_of(const volumes::VolumeRecord& record, const std::string& id) {
   return record.kind == volumes::Kind::ticket && record.import.is_object() && record.import.value("export", "") == id;
 }
 
-/// Of a volume that was taken back by force from that hand-off.
-bool was_taken_from(const volumes::VolumeRecord& record, const std::string& id) {
-  return record.hand_off.is_object() && record.hand_off.value("reclaimed", "") == id;
-}
-
 /// How many of them are fenced once they are given.
 std::size_t count_fenced(const HandOffRequest& request) {
   return static_cast<std::size_t>(
       std::count_if(request.volumes.begin(), request.volumes.end(), [](const auto& volume) { return !volume.local; }));
-}
-
-bool was_handed_off_by(const volumes::VolumeRecord& record, const std::string& id) {
-  return record.state == volumes::State::handed_off && record.hand_off.value("id", "") == id;
 }
 
 }  // namespace
@@ -134,13 +120,14 @@ void HandOffs::resume(std::function<std::string(const std::string& volume)> hold
 Source HandOffs::state_of(const std::string& id) const {
   if (const auto open = find(id)) return open->state;
   std::size_t taken = 0;
-  for (const auto& record : parts_.catalogue.list())
+  bool left = false;
+  for (const auto& record : parts_.catalogue.list()) {
     if (was_taken_from(*record, id) && ++taken == record->hand_off.value("of", std::size_t{1}))
       return Source::reclaimed;
-  for (const auto& record : parts_.catalogue.list()) {
-    if (was_handed_off_by(*record, id) || (is_export_of(*record, id) && record->import.value("given", false)))
-      return Source::left;
+    left =
+        left || was_handed_off_by(*record, id) || (is_export_of(*record, id) && record->import.value("given", false));
   }
+  if (left) return Source::left;
   const std::lock_guard guard(mutex_);
   return std::find(released_.begin(), released_.end(), id) == released_.end() ? Source::own : Source::released;
 }
@@ -182,10 +169,7 @@ Result<> HandOffs::check_unmounted(const HandOffRequest& request) const {
     FERRY_ASSIGN(const auto mounts, parts_.client.container_mounts());
     std::string busy;
     for (const auto& volume : request.volumes) {
-      const auto mount = std::find_if(mounts.begin(), mounts.end(), [&](const engine::ContainerMount& one) {
-        return one.volume == volume.source && one.running;
-      });
-      if (mount != mounts.end())
+      if (const auto* mount = engine::running_mount(mounts, volume.source))
         busy = "volume " + volume.source + " is mounted by the running container " + mount->container +
                "; stop it, or leave out move=true for a copy";
       else if (!volume.local && !parts_.mounts.mountpoint(volume.source).empty())
@@ -208,9 +192,8 @@ Result<std::string> HandOffs::find_writer(const Open& open) const {
       return "volume " + volume.source +
              " of the local driver was mounted while it was being handed off, or nobody knows";
     FERRY_ASSIGN(const auto mounts, parts_.client.container_mounts());
-    for (const auto& mount : mounts)
-      if (mount.volume == volume.source && mount.running)
-        return "volume " + volume.source + " is mounted by the running container " + mount.container;
+    if (const auto* mount = engine::running_mount(mounts, volume.source))
+      return "volume " + volume.source + " is mounted by the running container " + mount->container;
   }
   return std::string();
 }
@@ -329,20 +312,12 @@ Result<> HandOffs::store(const std::string& id, const Open& open) {
 
 Result<> HandOffs::mark_volumes(const std::string& id, const Open& open) {
   Result<> all;
-  const auto peer = to_json(open.request)["peer"];
   for (const auto& volume : open.request.volumes) {
     const auto record = parts_.catalogue.find(volume.source);
     if (volume.local || !record || was_handed_off_by(*record, id)) continue;
     auto marked = parts_.catalogue.update(volume.source, [&](volumes::VolumeRecord& next) {
-      next.state = volumes::State::handed_off;
-      next.hand_off = {{"id", id},
-                       {"to", open.request.host},
-                       {"peer", peer},
-                       {"uuid", open.request.uuid},
-                       {"volume", volume.target},
-                       {"epoch", volume.epoch + 1},
-                       {"of", open.group},
-                       {"when", now_rfc3339()}};
+      mark_handed_off(next, {id, open.request.host, open.request.peer, open.request.uuid, volume.target,
+                             volume.epoch + 1, open.group});
     });
     if (!marked && all) all = marked;
   }
@@ -419,12 +394,7 @@ Result<FenceAnswer> HandOffs::fence_locked(const std::string& name, const FenceR
     if (answer != Answer::gone) return fail(Code::busy, "volume " + name + " is being handed off");
   }
   FERRY_TRY(parts_.catalogue.update(name, [&](volumes::VolumeRecord& next) {
-    auto peer = nlohmann::json(nullptr);
-    if (request.peer) add_to_json(peer = nlohmann::json::object(), *request.peer);
-    next.state = volumes::State::handed_off;
-    next.hand_off = {{"id", request.id},         {"to", request.host},     {"peer", peer},
-                     {"volume", request.target}, {"epoch", request.epoch}, {"of", 1},
-                     {"when", now_rfc3339()},    {"forced", true}};
+    mark_handed_off(next, {request.id, request.host, request.peer, "", request.target, request.epoch, 1, true});
   }));
   spdlog::error("volume {} was taken over by force by {}, where it has epoch {}: it cannot be mounted here any more",
                 name, request.host, request.epoch);
@@ -435,8 +405,7 @@ Result<FenceAnswer> HandOffs::fence_locked(const std::string& name, const FenceR
 bool HandOffs::is_mounted(const std::string& volume) const {
   const auto mounts = parts_.client.container_mounts();
   if (!mounts) return !parts_.mounts.mountpoint(volume).empty();
-  return std::any_of(mounts->begin(), mounts->end(),
-                     [&](const engine::ContainerMount& mount) { return mount.volume == volume && mount.running; });
+  return engine::running_mount(*mounts, volume) != nullptr;
 }
 
 Result<> HandOffs::take_by_force(const std::string& volume, const std::string& id) {

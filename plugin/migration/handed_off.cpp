@@ -1,8 +1,31 @@
 #include "migration/handed_off.h"
 
+#include "base/time.h"
 #include "migration/options.h"
 
 namespace ferry::migration {
+
+void mark_handed_off(volumes::VolumeRecord& record, const HandedOff& to) {
+  record.state = volumes::State::handed_off;
+  record.hand_off = {{"id", to.id},     {"to", to.host},       {"peer", peer_to_json(to.peer)},
+                     {"uuid", to.uuid}, {"volume", to.volume}, {"epoch", to.epoch},
+                     {"of", to.group},  {"forced", to.forced}, {"when", now_rfc3339()}};
+}
+
+nlohmann::json peer_to_json(const std::optional<transport::PeerAddress>& peer) {
+  if (!peer) return nullptr;
+  auto json = nlohmann::json::object();
+  add_to_json(json, *peer);
+  return json;
+}
+
+bool was_handed_off_by(const volumes::VolumeRecord& record, const std::string& id) {
+  return record.state == volumes::State::handed_off && record.hand_off.value("id", "") == id;
+}
+
+bool was_taken_from(const volumes::VolumeRecord& record, const std::string& id) {
+  return record.hand_off.is_object() && record.hand_off.value("reclaimed", "") == id;
+}
 
 bool is_owner(const volumes::VolumeRecord& record) { return record.import.is_null() || record.hand_off.is_object(); }
 

@@ -1,12 +1,38 @@
 #pragma once
 
+#include <cstdint>
+#include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
 
 #include "base/result.h"
 #include "transport/peer_address.h"
 #include "volumes/record.h"
 
 namespace ferry::migration {
+
+/// What the record of a volume in State::handed_off keeps, as its `hand_off`.
+struct HandedOff {
+  std::string id;                              ///< of the hand-off, or of a fence
+  std::string host;                            ///< that has it now, for people
+  std::optional<transport::PeerAddress> peer;  ///< how that can be reached, if it is known
+  std::string uuid;                            ///< of that host's catalogue; empty: not known
+  std::string volume;                          ///< its name there
+  std::uint64_t epoch = 0;                     ///< that it has there
+  std::size_t group = 1;                       ///< how many volumes that can be taken back were handed off together
+  bool forced = false;                         ///< it was taken by force: this host may have written to it meanwhile
+};
+
+/// From now on the volume is another host's.
+void mark_handed_off(volumes::VolumeRecord& record, const HandedOff& to);
+
+/// A peer as such records keep it; null: it is not known.
+nlohmann::json peer_to_json(const std::optional<transport::PeerAddress>& peer);
+
+bool was_handed_off_by(const volumes::VolumeRecord& record, const std::string& id);
+
+/// Of a volume that was taken back by force from that hand-off.
+bool was_taken_from(const volumes::VolumeRecord& record, const std::string& id);
 
 /// Of a volume that is ready here: whether it is no copy, or was handed off to this host.
 bool is_owner(const volumes::VolumeRecord& record);

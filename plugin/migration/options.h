@@ -44,6 +44,8 @@ struct TicketRequest {
   bool dry_run = false;
   bool move = false;        ///< the volumes become the destination's, see hand_off.h
   std::uint64_t epoch = 0;  ///< that they must have at the source; 0: any
+
+  bool hands_off() const { return move && !dry_run; }
 };
 
 /// A volume that was handed off and is to come back.

@@ -190,10 +190,12 @@ void TicketJob::advance(hand_off::Answer answer) {
 /// What it has to ask of the source where it stands, until the answer makes it stand elsewhere.
 Result<> TicketJob::ask_until_answered() {
   const auto before = stands_.load();
+  const auto by_force = hand_off::step(before, hand_off::Event::force);
+  const auto is_forced = [&] { return forced_ && by_force != before; };
   while (stands_ == before) {
     if (cancelled_) return fail(Code::cancelled, "cancelled");
-    if (forced_ && hand_off::step(before, hand_off::Event::force) != before) {
-      stands_ = hand_off::step(before, hand_off::Event::force);
+    if (is_forced()) {
+      stands_ = by_force;
       break;
     }
     const auto answer = ask(*peer_, hand_off::asks(before).request, ask_time);
@@ -206,9 +208,7 @@ Result<> TicketJob::ask_until_answered() {
     std::unique_lock lock(mutex_);
     if (trouble_ != why) spdlog::warn("ticket {} waits: {}", name_, why);
     trouble_ = why;
-    changed_.wait_for(lock, environment_.pauses.question, [this, before] {
-      return cancelled_ || (forced_ && hand_off::step(before, hand_off::Event::force) != before);
-    });
+    changed_.wait_for(lock, environment_.pauses.question, [&] { return cancelled_ || is_forced(); });
   }
   const std::lock_guard guard(mutex_);
   trouble_.clear();

@@ -110,10 +110,7 @@ Result<engine::Mounted> Tickets::is_mounted(const std::string& volume) const {
     return fail(Code::unavailable, "the Docker Engine does not tell whether containers have volume " + volume + ": " +
                                        mounts.error().message);
   }
-  const bool mounted = std::any_of(mounts->begin(), mounts->end(), [&](const engine::ContainerMount& mount) {
-    return mount.volume == volume && mount.running;
-  });
-  return mounted ? engine::Mounted::yes : engine::Mounted::no;
+  return engine::running_mount(*mounts, volume) != nullptr ? engine::Mounted::yes : engine::Mounted::no;
 }
 
 /// The name that the Engine has for Ferry. Of a ticket that was made through the Engine it is answered once that has
@@ -175,8 +172,7 @@ Result<> Tickets::begin(const std::string& name, const TicketRequest& request) {
       if (volume.action != "update" && volume.source.lineage.empty()) volume.source.lineage = random_uuid();
     }
     // The source of an export knows that ID already.
-    if (request.move && !request.dry_run)
-      plan.hand_off = request.peer.export_id.empty() ? random_hex(16) : request.peer.export_id;
+    if (request.hands_off()) plan.hand_off = request.peer.export_id.empty() ? random_hex(16) : request.peer.export_id;
     FERRY_TRY(check_room(plan));
     FERRY_TRY(parts_.catalogue.create(
         new_ticket(name, to_json(plan), {{"state", "importing"}, {"migration", new_ticket_status(plan)}})));
