@@ -48,6 +48,15 @@ class TicketsTest : public testing::Test {
     return status();
   }
 
+  /// A volume of this host, with nothing in it.
+  void add(const std::string& name, const std::string& lineage) {
+    volumes::VolumeRecord record;
+    record.name = name;
+    record.created = "x";
+    record.lineage = lineage;
+    ASSERT_TRUE(catalogue_->create(record));
+  }
+
   /// The record of a ticket that another process has decided to update pg with, and has not got any further.
   void store_decided_update(const std::string& ticket, std::vector<bool> planned = {}) {
     TicketPlan plan{request_, "other-host", {{"pg", "update", host_.description, "lineage"}}, nullptr};

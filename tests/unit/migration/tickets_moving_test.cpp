@@ -1,6 +1,7 @@
 #include <deque>
 #include <set>
 
+#include "migration/migration_record.h"
 #include "support/tree.h"
 #include "tickets_fixture.h"
 
@@ -195,23 +196,15 @@ TEST_F(TicketsMoving, WhoOwnsItTellsTheSourceBeforeTheTicketGoes) {
 
 /// This host has handed the volume off, and was never told that it has come: the volume there says so.
 TEST_F(TicketsMoving, WhatIsThereHasArrived) {
-  volumes::VolumeRecord gone;
-  gone.name = "pg";
-  gone.created = "x";
-  gone.lineage = "lineage";
-  ASSERT_TRUE(catalogue_->create(gone));
-  volumes::VolumeRecord ticket;
-  ticket.name = HandOffs::ticket_of(std::string(32, 'a'));
-  ticket.kind = volumes::Kind::ticket;
-  ticket.created = "x";
-  ticket.state = volumes::State::importing;
-  ticket.import = {
+  add("pg", "lineage");
+  const nlohmann::json given = {
       {"hand_off", std::string(32, 'a')},
       {"state", "given"},
       {"to", "b"},
       {"uuid", "other-host"},
       {"peer", nullptr},
       {"volumes", {{{"source", "pg"}, {"target", "pg"}, {"epoch", 1}, {"lineage", "lineage"}, {"local", false}}}}};
+  const auto ticket = new_ticket(HandOffs::ticket_of(std::string(32, 'a')), given, nullptr);
   ASSERT_TRUE(catalogue_->create(ticket));
   restart();
   ASSERT_EQ(catalogue_->find("pg")->state, volumes::State::handed_off);

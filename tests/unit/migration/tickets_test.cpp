@@ -212,11 +212,7 @@ TEST_F(TicketsTest, ADryRunChangesNothing) {
 }
 
 TEST_F(TicketsTest, OtherVolumesOfThatNameAreNotLost) {
-  volumes::VolumeRecord other;
-  other.name = "pg";
-  other.created = "x";
-  other.lineage = "another";
-  ASSERT_TRUE(catalogue_->create(other));
+  add("pg", "another");
   EXPECT_EQ(tickets_->begin("t1", request_).error().code, Code::already_exists);
   TicketRequest replace = request_;
   replace.replace = true;
