@@ -156,8 +156,13 @@ void ExportJob::run() {
   if (stopping_) return;
   if (!plan_.request.hands_off()) destination->abort();  // else it may still have to ask how the hand-off stands
   if (!tell_end(*destination)) return;
-  const std::lock_guard guard(mutex_);
-  destination_.reset();  // the last but the one above, which ends without the lock held
+  {
+    const std::lock_guard guard(mutex_);
+    destination_.reset();  // the last but the one above, which ends without the lock held
+  }
+  // After that: who finds it told in the record can rely on nobody telling it again.
+  plan_.told = true;
+  (void)store([](volumes::VolumeRecord& record) { record.import["told"] = true; });
 }
 
 Result<> ExportJob::store(const std::function<void(volumes::VolumeRecord&)>& change) {
@@ -271,12 +276,10 @@ bool ExportJob::tell_end(Destination& destination) {
     const auto told = destination.end(end_time);
     const bool again = !told && (told.error().code == Code::unavailable || plan_.request.hands_off());
     if (!told && !again) spdlog::warn("ticket {}: the destination keeps its own: {}", name_, told.error().message);
-    if (!again) break;
+    if (!again) return true;
     if (!pause(interval)) return false;
     interval = std::min(interval * 2, longest_pause);
   }
-  plan_.told = true;
-  return store([](volumes::VolumeRecord& record) { record.import["told"] = true; }).has_value();
 }
 
 nlohmann::json ExportJob::status() const {
