@@ -1,5 +1,5 @@
+#include "support/full_tree.h"
 #include "support/intercepted_calls.h"
-#include "sync/full_tree.h"
 #include "sync/two_file_systems.h"
 
 namespace ferry::sync {

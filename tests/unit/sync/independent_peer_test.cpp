@@ -2,7 +2,7 @@
 
 #include "support/mounts.h"
 #include "support/seed.h"
-#include "sync/full_tree.h"
+#include "support/full_tree.h"
 #include "sync/migration_fixture.h"
 #include "sync/plan.h"
 

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "sync/full_tree.h"
+#include "support/full_tree.h"
 #include "sync/migration_fixture.h"
 
 namespace ferry::sync {

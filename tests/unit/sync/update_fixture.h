@@ -9,7 +9,7 @@
 
 #include "base/files.h"
 #include "support/mounts.h"
-#include "sync/full_tree.h"
+#include "support/full_tree.h"
 #include "sync/migration_fixture.h"
 #include "sync/plan.h"
 

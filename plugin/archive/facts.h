@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace ferry::archive {
+
+/// What an archive says of its volume, beside the content.
+struct Facts {
+  std::string name;
+  std::string lineage;      ///< UUID that the volume keeps through all its copies; empty: it has none
+  std::uint64_t epoch = 1;  ///< ownership counter
+  std::string mode = "rw";  ///< or "ro"
+  std::map<std::string, std::string> labels;
+  std::map<std::string, std::string> options;
+  bool labels_known = true;  ///< false: the host had no Docker Engine to ask
+  bool operator==(const Facts&) const = default;
+};
+
+/// With which an archive of Ferry's begins: docs/archive.md, "Front matter".
+struct FrontMatter {
+  Facts facts;
+  std::uint64_t entries = 0;  ///< so many at most, the root among them
+  std::uint64_t bytes = 0;    ///< of regular files, holes included, each file once: so many at most
+  std::string digests;        ///< name of the member with the digests
+};
+
+/// The longest text of front_matter() that there may be, in bytes.
+constexpr std::size_t longest_front_matter = 900'000;
+
+/// The text of the pax global header's comment. Code::invalid_argument: it is too long, or not UTF-8.
+Result<std::string> encode(const FrontMatter& front);
+
+/// None if the comment is of no archive of Ferry's. Code::unsupported: of a later version's; Code::corrupt: damaged.
+Result<std::optional<FrontMatter>> decode(std::string_view comment);
+
+}  // namespace ferry::archive
