@@ -34,14 +34,15 @@ Result<std::unique_ptr<ArchiveReader>> ArchiveReader::open(Source& source, const
 
 Result<> ArchiveReader::find_front_matter() {
   std::size_t needed = 0;
-  std::string_view comment;
-  while (comment = find_global_comment(begin_, needed), begin_.size() < needed) {
+  std::optional<std::string_view> found;
+  while (found = archive::find_front_matter(begin_, needed), begin_.size() < needed) {
     FERRY_ASSIGN(const auto bytes, source_->next());
-    if (bytes.empty()) return {};
+    if (bytes.empty()) return {};  // too short to be an archive
     begin_.append(bytes.data(), bytes.size());
   }
-  comment_ = comment;
-  FERRY_ASSIGN(front_, decode(comment_));
+  if (!found) return {};
+  front_text_ = *found;
+  FERRY_ASSIGN(front_, decode(front_text_));
   return {};
 }
 
@@ -95,8 +96,7 @@ bool ArchiveReader::is_tar() const {
 
 /// A name that is not ASCII is not of the C locale's character set, and stays as it is: bytes, as the kernel has it.
 bool ArchiveReader::is_harmless_warning() const {
-  return is_tar() && !front_ &&
-         error_of(handle_.get()).ends_with("can't be converted from UTF-8 to current locale.");
+  return is_tar() && !front_ && error_of(handle_.get()).ends_with("can't be converted from UTF-8 to current locale.");
 }
 
 tl::unexpected<Error> ArchiveReader::failure() {

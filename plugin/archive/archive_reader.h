@@ -31,8 +31,8 @@ class ArchiveReader {
 
   /// What an archive of Ferry's begins with; none: it is a foreign one.
   const std::optional<FrontMatter>& front_matter() const { return front_; }
-  /// The text that it was made of.
-  const std::string& comment() const { return comment_; }
+  /// The text of that.
+  const std::string& front_text() const { return front_text_; }
 
   /// The next entry, valid until the next call; null behind the last, when the whole source has been read. The content
   /// of the one before must have been read. Code::corrupt if something is damaged or missing.
@@ -60,7 +60,7 @@ class ArchiveReader {
   std::unique_ptr<DecompressedSource> source_;
   std::string begin_;   // what was looked at for a front matter
   bool begun_ = false;  // it was handed on
-  std::string comment_;
+  std::string front_text_;
   std::optional<FrontMatter> front_;
   std::optional<Error> error_;  // of fetch()
   bool in_content_ = false;

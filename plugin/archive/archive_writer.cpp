@@ -76,9 +76,9 @@ class ArchiveWriter {
   Result<Written> run() {
     FERRY_TRY(walk());
     announce();
-    FERRY_ASSIGN(const std::string comment, encode(front_));
-    FERRY_TRY(write(global_comment(comment)));
-    metadata_.emplace(comment);
+    FERRY_ASSIGN(const std::string front, encode(front_));
+    FERRY_TRY(write(front_matter_header(front)));
+    metadata_.emplace(front);
     FERRY_TRY(write_tree());
     FERRY_TRY(write(std::string(end_marker, '\0')));
     FERRY_TRY(write_digests());

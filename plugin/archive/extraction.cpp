@@ -30,7 +30,7 @@ class Extraction {
         limits_(limits),
         progress_(progress),
         writer_(staging, limits.entries),
-        metadata_(reader.comment()) {
+        metadata_(reader.front_text()) {
     if (!reader.front_matter()) return;
     progress_.bytes_total = reader.front_matter()->bytes;
     progress_.entries_total = reader.front_matter()->entries;
@@ -75,6 +75,7 @@ class Extraction {
   std::uint64_t written_ = 0;  // bytes
   std::uint64_t files_ = 0;
   std::uint64_t sockets_ = 0;
+  std::uint64_t looked_up_ = 0;  // entries with names in ACLs
   bool verified_ = false;
 };
 
@@ -96,6 +97,7 @@ Result<> Extraction::make(ReadEntry read) {
   FERRY_TRY(count_entry());
   FERRY_ASSIGN(const auto names, names_of(read.path));
   if (!read.hard_link.empty()) return make_link(read, names);
+  looked_up_ += read.looked_up ? 1 : 0;
   FERRY_ASSIGN(const std::uint32_t index, writer_.make(names, read.entry));
   metadata_.add(member_path(writer_.entries(), index), read.entry);
   if (read.entry.type != Type::regular) return drop_content();
@@ -240,9 +242,11 @@ Extracted Extraction::result() {
   extracted.files = files_;
   extracted.bytes = list_.bytes;
   extracted.format = reader_.format();
-  if (sockets_ > 0)
-    extracted.warnings.push_back(std::to_string(sockets_) +
-                                 " sockets were left out: they mean nothing on another host");
+  const auto warn = [&](std::uint64_t count, const std::string& what) {
+    if (count > 0) extracted.warnings.push_back(std::to_string(count) + " " + what);
+  };
+  warn(sockets_, "sockets were left out, which mean nothing on another host");
+  warn(looked_up_, "entries have ACLs with names and no numbers: they were given the numbers of Ferry's own system");
   return extracted;
 }
 

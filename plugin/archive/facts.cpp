@@ -69,19 +69,22 @@ Result<std::string> encode(const FrontMatter& front) {
   return text;
 }
 
-Result<std::optional<FrontMatter>> decode(std::string_view comment) {
-  if (!comment.starts_with(magic)) return std::nullopt;
-  comment.remove_prefix(magic.size());
-  if (!comment.starts_with(version))
-    return fail(Code::unsupported, "the archive's format is " + quote(comment.substr(0, comment.find(' '))) +
+Result<FrontMatter> decode(std::string_view text) {
+  const auto damaged = [](const std::string& how) {
+    return fail(Code::corrupt, "the archive's front matter is damaged" + how);
+  };
+  if (!text.starts_with(magic)) return damaged("");
+  text.remove_prefix(magic.size());
+  if (!text.starts_with(version))
+    return fail(Code::unsupported, "the archive's format is " + quote(text.substr(0, text.find(' '))) +
                                        ", and this version of Ferry knows 1");
-  comment.remove_prefix(version.size());
+  text.remove_prefix(version.size());
   try {
     // What is nested deeper is dropped, so that no depth of it matters.
     const auto shallow = [](int depth, json::parse_event_t, const json&) { return depth <= deepest; };
-    return read(json::parse(comment, shallow));
+    return read(json::parse(text, shallow));
   } catch (const std::exception& error) {
-    return fail(Code::corrupt, "the archive's front matter is damaged: " + printable(error.what(), 200));
+    return damaged(": " + printable(error.what(), 200));
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,13 +29,13 @@ struct FrontMatter {
   std::string digests;        ///< name of the member with the digests
 };
 
-/// The longest text of front_matter() that there may be, in bytes.
+/// The longest text that there may be of it, in bytes.
 constexpr std::size_t longest_front_matter = 900'000;
 
-/// The text of the pax global header's comment. Code::invalid_argument: it is too long, or not UTF-8.
+/// As text. Code::invalid_argument: that is too long, or not UTF-8.
 Result<std::string> encode(const FrontMatter& front);
 
-/// None if the comment is of no archive of Ferry's. Code::unsupported: of a later version's; Code::corrupt: damaged.
-Result<std::optional<FrontMatter>> decode(std::string_view comment);
+/// Code::unsupported: it is of a later version's; Code::corrupt: damaged.
+Result<FrontMatter> decode(std::string_view text);
 
 }  // namespace ferry::archive

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t name_size = 100;  // of the fields of a header
 constexpr std::size_t prefix_size = 155;
+constexpr std::string_view front_matter_name = "ferry-archive";
 
 struct Header {
   std::string_view name;
@@ -234,31 +235,31 @@ Result<std::string> join(const Records& records, const Header& header, const std
 
 }  // namespace
 
-std::string global_comment(std::string_view comment) {
+std::string front_matter_header(std::string_view front_matter) {
   Records records;
-  records.add("comment", comment);
-  return records.member('g', "pax_global_header");
+  records.add("comment", front_matter);
+  return records.member('g', front_matter_name);
 }
 
-std::string_view find_global_comment(std::string_view bytes, std::size_t& needed) {
-  constexpr std::size_t type_at = 156, size_at = 124, size_width = 11;
-  constexpr std::string_view key = "comment=";
+std::optional<std::string_view> find_front_matter(std::string_view bytes, std::size_t& needed) {
+  constexpr std::size_t size_at = 124, size_width = 11;
+  constexpr std::string_view key = " comment=";
   needed = tar_block;
-  if (bytes.size() < tar_block) return {};
+  if (bytes.size() < tar_block) return std::nullopt;
+  needed = 0;
+  if (!bytes.starts_with(front_matter_name) || bytes[front_matter_name.size()] != '\0') return std::nullopt;
   std::size_t size = 0;
   const char* const digits = bytes.data() + size_at;
   const auto parsed = std::from_chars(digits, digits + size_width, size, 8);
-  needed = 0;
-  if (bytes[type_at] != 'g' || parsed.ec != std::errc() || size > longest_records) return {};
+  if (parsed.ec != std::errc() || size > longest_records) return "";
   if (bytes.size() < tar_block + size) {
     needed = tar_block + size;
-    return {};
+    return std::nullopt;
   }
   const std::string_view record = bytes.substr(tar_block, size);
-  const std::size_t at = record.find(' ');
-  if (at == std::string_view::npos || record.substr(0, at) != std::to_string(size)) return {};
-  if (record.back() != '\n' || !record.substr(at + 1).starts_with(key)) return {};
-  return record.substr(at + 1 + key.size(), size - at - 1 - key.size() - 1);
+  const std::string start = std::to_string(size) + std::string(key);
+  if (!record.starts_with(start) || record.back() != '\n') return "";
+  return record.substr(start.size(), size - start.size() - 1);
 }
 
 Result<std::string> member_header(std::string_view path, const sync::Entry& entry, std::span<const sync::Extent> data) {

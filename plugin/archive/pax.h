@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,13 +26,13 @@ constexpr std::uint64_t tar_padding(std::uint64_t size) { return (tar_block - si
 /// Readers built upon libarchive 3.7 or older refuse more than 1 MiB of records for one member.
 constexpr std::size_t longest_records = 1'000'000;
 
-/// A header for the archive as a whole, which every tar ignores, as `git archive` begins with one. The comment must not
-/// be longer than longest_front_matter.
-std::string global_comment(std::string_view comment);
+/// With which an archive of Ferry's begins: a header for the archive as a whole, which every tar ignores, as `git
+/// archive` begins with one. It has a name of its own, so that a front matter that is damaged is not taken for none.
+std::string front_matter_header(std::string_view front_matter);
 
-/// The comment of global_comment(), where `bytes`, the begin of an archive, has one. `needed` tells how many bytes are
-/// to be there for an answer: more than `bytes` has, or none if it is the answer.
-std::string_view find_global_comment(std::string_view bytes, std::size_t& needed);
+/// The text in front_matter_header(), empty if that is damaged; none if `bytes`, the begin of an archive, is something
+/// else. `needed` tells how many bytes there have to be for an answer: more than `bytes` has, or 0 if this is it.
+std::optional<std::string_view> find_front_matter(std::string_view bytes, std::size_t& needed);
 
 /// What stands before the content of a member. `path` ends with '/' if it is a directory; of `entry` the name does not
 /// matter. `data` is what of a regular file is data: if that is less than all, a map of it is at the end of what is

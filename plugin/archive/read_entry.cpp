@@ -1,5 +1,8 @@
 #include "archive/read_entry.h"
 
+#include <grp.h>
+#include <pwd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <map>
@@ -47,14 +50,32 @@ std::string unescaped(std::string_view name) {
   return text;
 }
 
-Result<std::uint32_t> id_of(int number, const char* name) {
+/// The number of a user or group of that name on this system; none if there is none.
+std::optional<std::uint32_t> look_up(std::uint16_t tag, const std::string& name) {
+  std::string buffer(1U << 16, '\0');
+  if (tag == AclEntry::user) {
+    struct passwd record {};
+    struct passwd* found = nullptr;
+    ::getpwnam_r(name.c_str(), &record, buffer.data(), buffer.size(), &found);
+    return found != nullptr ? std::optional(found->pw_uid) : std::nullopt;
+  }
+  struct group record {};
+  struct group* found = nullptr;
+  ::getgrnam_r(name.c_str(), &record, buffer.data(), buffer.size(), &found);
+  return found != nullptr ? std::optional(found->gr_gid) : std::nullopt;
+}
+
+/// Of an entry of an ACL. What does not fit into an int has come as INT_MAX, and with its digits as the name. GNU tar
+/// writes names only, and looks them up again where it extracts them.
+Result<std::uint32_t> id_of(std::uint16_t tag, int number, const char* name, bool& looked_up) {
   if (number >= 0 && (number < INT32_MAX || name == nullptr)) return static_cast<std::uint32_t>(number);
-  const std::string_view text = name == nullptr ? "" : name;
+  const std::string text = name == nullptr ? "" : name;
   std::uint32_t id = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), id);
   if (!text.empty() && parsed.ec == std::errc() && parsed.ptr == text.data() + text.size()) return id;
-  return fail(Code::unsupported, "its ACL names " + quote(text) +
-                                     " without a number, and names mean nothing here (GNU tar: --numeric-owner)");
+  looked_up = true;
+  if (const auto found = look_up(tag, text)) return *found;
+  return fail(Code::unsupported, "its ACL names " + quote(text) + " without a number, and nobody here has that name");
 }
 
 std::uint16_t tag_of(int tag) {
@@ -69,7 +90,7 @@ std::uint16_t tag_of(int tag) {
 }
 
 /// Empty if it has none of that type.
-Result<std::vector<AclEntry>> acl_of(::archive_entry* from, int wanted) {
+Result<std::vector<AclEntry>> acl_of(::archive_entry* from, int wanted, bool& looked_up) {
   std::vector<AclEntry> acl;
   ::archive_entry_acl_reset(from, wanted);
   int type = 0, permissions = 0, tag = 0, number = 0;
@@ -79,7 +100,7 @@ Result<std::vector<AclEntry>> acl_of(::archive_entry* from, int wanted) {
     entry.tag = tag_of(tag);
     entry.permissions = static_cast<std::uint16_t>(permissions & 7);
     if (entry.tag == AclEntry::user || entry.tag == AclEntry::group) {
-      FERRY_ASSIGN(entry.id, id_of(number, name));
+      FERRY_ASSIGN(entry.id, id_of(entry.tag, number, name, looked_up));
     }
     acl.push_back(entry);
   }
@@ -88,18 +109,18 @@ Result<std::vector<AclEntry>> acl_of(::archive_entry* from, int wanted) {
 
 using Xattrs = std::map<std::string, std::string>;  // sorted, and each once
 
-Result<> add_acls(::archive_entry* from, Xattrs& xattrs) {
+Result<> add_acls(::archive_entry* from, Xattrs& xattrs, bool& looked_up) {
   if ((::archive_entry_acl_types(from) & ARCHIVE_ENTRY_ACL_TYPE_NFS4) != 0)
     return fail(Code::unsupported, "it has an NFSv4 ACL, which this system does not know");
   for (const auto& [type, xattr] :
        {std::pair(ARCHIVE_ENTRY_ACL_TYPE_ACCESS, access_acl), std::pair(ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, default_acl)}) {
-    FERRY_ASSIGN(auto acl, acl_of(from, type));
+    FERRY_ASSIGN(auto acl, acl_of(from, type, looked_up));
     if (!acl.empty()) xattrs.emplace(xattr, to_xattr(std::move(acl)));
   }
   return {};
 }
 
-Result<std::vector<sync::Xattr>> xattrs_of(::archive_entry* from) {
+Result<std::vector<sync::Xattr>> xattrs_of(::archive_entry* from, bool& looked_up) {
   Xattrs xattrs;
   ::archive_entry_xattr_reset(from);
   const char* name = nullptr;
@@ -110,7 +131,7 @@ Result<std::vector<sync::Xattr>> xattrs_of(::archive_entry* from) {
     if (sync::is_copied(unescaped_name))
       xattrs.insert_or_assign(unescaped_name, std::string(static_cast<const char*>(value), size));
   }
-  FERRY_TRY(add_acls(from, xattrs));
+  FERRY_TRY(add_acls(from, xattrs, looked_up));
   std::vector<sync::Xattr> sorted;
   for (auto& [key, bytes] : xattrs) sorted.push_back({key, std::move(bytes)});
   return sorted;
@@ -170,10 +191,7 @@ Result<ReadEntry> read_entry(::archive_entry* from, Origin origin) {
   const char* path = ::archive_entry_pathname(from);
   if (path != nullptr) read.path = path;
   if (::archive_entry_is_encrypted(from) != 0) return fail(Code::unsupported, "it is encrypted");
-  if (const char* link = ::archive_entry_hardlink(from)) {
-    if (*link == '\0') return fail(Code::corrupt, "it is a hard link to nothing");
-    read.hard_link = link;
-  }
+  if (const char* link = ::archive_entry_hardlink(from)) read.hard_link = link;
   const unsigned filetype = ::archive_entry_filetype(from);
   read.is_socket = filetype == AE_IFSOCK;
   if (read.is_socket) return read;
@@ -184,7 +202,7 @@ Result<ReadEntry> read_entry(::archive_entry* from, Origin origin) {
   read.entry.set_mtime(mtime_of(from, origin));
   if (*type == sync::Type::regular) FERRY_TRY(read_size(from, read));
   sync::Extra extra;
-  FERRY_ASSIGN(extra.xattrs, xattrs_of(from));
+  FERRY_ASSIGN(extra.xattrs, xattrs_of(from, read.looked_up));
   read.entry.mode = mode_of(from, extra.xattrs);
   if (*type == sync::Type::character_device || *type == sync::Type::block_device)
     extra.device = ::archive_entry_rdev(from);

@@ -118,8 +118,8 @@ class ArchiveTest : public testing::Test {
   }
 
   test::TemporaryDirectory directory_;
-  const fs::path volume_ = directory_ / "volume";
-  const fs::path staging_ = directory_ / "staging";
+  fs::path volume_ = directory_ / "volume";
+  fs::path staging_ = directory_ / "staging";
   Facts facts_{.name = "pgdata",
                .lineage = "0b6e7a55-0f0c-4f3e-9d7e-1c1c43b6f6d0",
                .epoch = 7,

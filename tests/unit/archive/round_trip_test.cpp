@@ -1,7 +1,5 @@
-#include <sys/socket.h>
-#include <sys/un.h>
-
 #include "archive/archive_fixture.h"
+#include "support/mounts.h"
 
 namespace ferry::archive {
 namespace {
@@ -42,6 +40,10 @@ TEST_F(RoundTrip, OfAnEmptyVolume) {
 }
 
 TEST_F(RoundTrip, OfManyEntries) {
+  const test::MemoryDisk disk("200M");
+  volume_ = disk.path() / "volume";
+  staging_ = disk.path() / "staging";
+  for (const auto& path : {volume_, staging_}) fs::create_directory(path);
   for (int i = 0; i < 100; ++i) {
     const auto directory = volume_ / std::to_string(i);
     fs::create_directory(directory);
@@ -101,11 +103,9 @@ TEST_F(RoundTrip, OfSparseFiles) {
   test::write_islands(volume_ / "nothing", off_t{9} << 30, {});
   test::write_islands(volume_ / "nearly full", 1'000'000, {999'990});
   test::write_islands(volume_ / "odd", 8'193, {8'190});
-  std::string comb;
   const Fd file = *open_at(AT_FDCWD, (volume_ / "comb").string(), O_RDWR | O_CREAT, 0600);
   for (off_t i = 0; i < 5'000; ++i) ASSERT_EQ(::pwrite(file.get(), "x", 1, i * 8192), 1);
   extract_well(pack());
-  EXPECT_EQ(test::tree_difference(volume_, staging_), "");
   EXPECT_EQ(compare(volume_, staging_), "");
 }
 
