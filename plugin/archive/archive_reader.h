@@ -41,6 +41,9 @@ class ArchiveReader {
   /// What comes next of the entry's content; none at its end.
   Result<std::optional<Block>> read();
 
+  /// An error was the Source's, and says nothing about an entry.
+  bool failed_below() const { return source_->failed_below(); }
+
   /// For people, e.g. "GNU tar format, zstd".
   std::string format() const;
 

@@ -26,6 +26,9 @@ class DecompressedSource {
   /// The next bytes, valid until the next call; none at the end. Code::corrupt: they are damaged or cut.
   Result<std::span<const char>> next();
 
+  /// An error was the Source's, and says nothing about the archive.
+  bool failed_below() const { return error_.has_value(); }
+
   /// "zstd", or "none".
   const std::string& compression() const { return compression_; }
 

@@ -84,7 +84,7 @@ Result<> Extraction::take(::archive_entry* from) {
   const char* path = ::archive_entry_pathname(from);
   if (front() && path != nullptr && path == front()->digests) return check_digests();
   auto made = read ? make(std::move(*read)) : Result<>(pass(read));
-  if (made || made.error().code == Code::cancelled) return made;
+  if (made || made.error().code == Code::cancelled || reader_.failed_below()) return made;
   return fail(made.error().code, "entry " + quote(path != nullptr ? path : "") + ": " + made.error().message);
 }
 

@@ -6,6 +6,7 @@
 
 #include <utility>
 
+#include "archive/digest_list.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -144,10 +145,11 @@ Result<> TreeWriter::finish_directories() {
   for (auto index = static_cast<std::uint32_t>(entries().size()); index-- > 0;) {
     const Entry& entry = entries()[index];
     if (entry.type != Type::directory || (index == 0 && !has_root())) continue;
-    FERRY_ASSIGN(const int directory, directories_.open(index));
-    auto applied = sync::apply_metadata(directory, entry);
+    auto directory = directories_.open(index);
+    const auto applied = directory ? sync::apply_metadata(*directory, entry) : Result<>(pass(directory));
     if (!applied)
-      return fail(applied.error().code, sync::Directories::shown(entries(), index) + ": " + applied.error().message);
+      return fail(applied.error().code,
+                  "entry " + quote(member_path(entries(), index)) + ": " + applied.error().message);
   }
   return {};
 }
