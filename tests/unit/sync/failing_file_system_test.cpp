@@ -5,8 +5,8 @@
 #include <thread>
 
 #include "base/time.h"
-#include "support/intercepted_calls.h"
 #include "support/full_tree.h"
+#include "support/intercepted_calls.h"
 #include "sync/two_file_systems.h"
 
 namespace ferry::sync {

@@ -1,7 +1,7 @@
 #include <mutex>
 
-#include "support/intercepted_calls.h"
 #include "support/full_tree.h"
+#include "support/intercepted_calls.h"
 #include "sync/two_file_systems.h"
 
 namespace ferry::sync {

@@ -1,8 +1,8 @@
 #include <cstdlib>
 
+#include "support/full_tree.h"
 #include "support/mounts.h"
 #include "support/seed.h"
-#include "support/full_tree.h"
 #include "sync/migration_fixture.h"
 #include "sync/plan.h"
 

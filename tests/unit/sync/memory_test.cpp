@@ -10,32 +10,12 @@
 #include <mutex>
 
 #include "support/mounts.h"
+#include "support/peak.h"
 #include "support/sanitizer.h"
 #include "sync/update_fixture.h"
 
 namespace ferry::sync {
 namespace {
-
-/// Of this process, in KiB, as /proc/self/status has it.
-std::uint64_t memory(const std::string& what) {
-  std::ifstream file("/proc/self/status");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with(what + ":")) return std::stoull(line.substr(what.size() + 1));
-  return 0;
-}
-
-/// The peak of the resident set above what it is now, from here on.
-class Peak {
- public:
-  Peak() {
-    std::ofstream("/proc/self/clear_refs") << 5;  // proc(5)
-    before_ = memory("VmRSS");
-  }
-  std::uint64_t kib() const { return memory("VmHWM") - before_; }
-
- private:
-  std::uint64_t before_ = 0;
-};
 
 void send_all(int fd, std::string_view bytes) { ASSERT_TRUE(write_all(fd, bytes, "the other process")); }
 
@@ -119,7 +99,7 @@ class SenderProcess : public Source {
   }
 
   static void serve(int socket, const std::string& uuid, const fs::path& data, const fs::path& baseline) {
-    const Peak peak;
+    const test::Peak peak;
     auto known = read_baseline(baseline);
     Sender sender(*open_at(AT_FDCWD, data.string(), O_RDONLY | O_DIRECTORY), {uuid, ""},
                   known ? std::make_shared<const Baseline>(std::move(*known)) : nullptr);
@@ -269,7 +249,7 @@ class Memory : public TwoHosts {
       return_large_blocks(large_block * files_ / million);  // what is large for a million is so for fewer
       SenderProcess source(a_.uuid, a_.data(), a_.baseline());
       source.cut_after = cut_after;
-      const Peak peak;
+      const test::Peak peak;
       auto receipt = way == Way::update ? receive_update(source, to) : import(source, to);
       bool good = receipt.has_value() == (cut_after == UINT64_MAX);
       if (!receipt && good) ::_exit(receipt.error().code == Code::unavailable ? 0 : 1);

@@ -1,7 +1,7 @@
 #include <random>
 
-#include "sync/blocks.h"
 #include "support/full_tree.h"
+#include "sync/blocks.h"
 #include "sync/two_file_systems.h"
 
 namespace ferry::sync {
