@@ -135,7 +135,7 @@ Result<> Extraction::make_file(std::uint32_t index, ReadEntry read) {
     FERRY_TRY(count_bytes(end));
   }
   if (origin_ == Origin::ferry) list_.files.push_back({index, content_.finish(read.entry.size)});
-  return writer_.finish(index, file.get(), std::move(read.entry));
+  return writer_.finish(index, file.get(), read.entry);
 }
 
 /// Returns where it ends.

@@ -39,7 +39,7 @@ class TreeWriter {
   Result<Fd> open(std::uint32_t index);
 
   /// Gives a regular file its size and metadata.
-  Result<> finish(std::uint32_t index, int file, sync::Entry entry);
+  Result<> finish(std::uint32_t index, int file, const sync::Entry& entry);
 
   /// Gives all directories their metadata. Nothing can be made after that.
   Result<> finish_directories();
