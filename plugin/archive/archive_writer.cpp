@@ -68,7 +68,7 @@ Result<std::vector<Extent>> find_data(int file, std::uint64_t size) {
 class ArchiveWriter {
  public:
   ArchiveWriter(int volume, const Facts& facts, Sink& out, Progress& progress)
-      : volume_(volume), out_(out), progress_(progress), directories_(volume, tree_.entries) {
+      : volume_(volume), out_(out), progress_(progress), directories_(volume, tree_.entries), content_(progress) {
     front_.facts = facts;
     front_.digests = "ferry-digests-" + random_uuid();
   }
@@ -210,6 +210,7 @@ Result<> ArchiveWriter::write_file(std::uint32_t index, const Entry& entry, cons
   FERRY_ASSIGN(const Fd file, open_file(index, entry));
   if (!file) {
     vanished_.add(path);
+    progress_.bytes_done += entry.size;
     return {};
   }
   FERRY_ASSIGN(const auto data, find_data(file.get(), entry.size));
@@ -267,7 +268,7 @@ Result<> ArchiveWriter::write_extent(int file, const Extent& extent) {
       count = static_cast<ssize_t>(wanted);
     }
     const std::string_view bytes(buffer_.data(), static_cast<std::size_t>(count));
-    content_.add(at, bytes);
+    FERRY_TRY(content_.add(at, bytes));
     FERRY_TRY(write(bytes));
     at += bytes.size();
     progress_.bytes_done += bytes.size();

@@ -68,29 +68,35 @@ void ContentHash::begin(FileDigest::Kind kind) {
   at_ = 0;
 }
 
-void ContentHash::add(std::uint64_t offset, std::string_view bytes) {
-  if (kind_ == FileDigest::Kind::non_zero) return non_zero_.add(offset, bytes);
-  add_zeros(offset);
+Result<> ContentHash::add(std::uint64_t offset, std::string_view bytes) {
+  if (kind_ == FileDigest::Kind::non_zero) {
+    non_zero_.add(offset, bytes);
+    return {};
+  }
+  FERRY_TRY(add_zeros(offset));
   sha256_.add(bytes);
   at_ += bytes.size();
+  return {};
 }
 
-void ContentHash::add_zeros(std::uint64_t end) {
+Result<> ContentHash::add_zeros(std::uint64_t end) {
   static constexpr char zeros[1U << 16] = {};
   while (at_ < end) {
+    FERRY_TRY(progress_.check());
     const auto size = std::min<std::uint64_t>(end - at_, sizeof zeros);
     sha256_.add({zeros, static_cast<std::size_t>(size)});
     at_ += size;
   }
+  return {};
 }
 
-FileDigest ContentHash::finish(std::uint64_t size) {
+Result<FileDigest> ContentHash::finish(std::uint64_t size) {
   FileDigest digest{kind_, {}};
   if (kind_ == FileDigest::Kind::non_zero) {
     const sync::Digest value = non_zero_.finish();
     std::copy(value.begin(), value.end(), digest.value.begin());
   } else {
-    add_zeros(size);
+    FERRY_TRY(add_zeros(size));
     digest.value = sha256_.finish();
   }
   return digest;

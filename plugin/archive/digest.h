@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "archive/progress.h"
+#include "base/result.h"
 #include "sync/blocks.h"
 #include "sync/entry.h"
 
@@ -42,17 +44,21 @@ struct FileDigest {
 /// Which one a file has. To hash a hole takes as long as to hash data: where there is more of it, it is left out.
 FileDigest::Kind kind_of_digest(std::uint64_t size, std::uint64_t data);
 
-/// Takes the content of one file after the other. Not thread-safe.
+/// Takes the content of one file after the other. Fails when it is cancelled: who makes an archive can have a hole of
+/// many TiB hashed. Not thread-safe.
 class ContentHash {
  public:
+  /// `progress` must outlive this object.
+  explicit ContentHash(const Progress& progress) : progress_(progress) {}
   void begin(FileDigest::Kind kind);
   /// Bytes at `offset`, not before the end of what came last; none in between are zeros.
-  void add(std::uint64_t offset, std::string_view bytes);
-  FileDigest finish(std::uint64_t size);
+  Result<> add(std::uint64_t offset, std::string_view bytes);
+  Result<FileDigest> finish(std::uint64_t size);
 
  private:
-  void add_zeros(std::uint64_t end);
+  Result<> add_zeros(std::uint64_t end);
 
+  const Progress& progress_;
   FileDigest::Kind kind_ = FileDigest::Kind::sha256;
   Sha256 sha256_;
   std::uint64_t at_ = 0;  // before it, all is in sha256_

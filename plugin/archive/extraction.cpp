@@ -22,6 +22,11 @@ using sync::Type;
 /// Whose bounds an archive goes beyond.
 constexpr const char* announced = "than it says itself at its begin";
 
+Result<> set_size(int file, std::uint64_t size) {
+  if (::ftruncate(file, static_cast<off_t>(size)) != 0) return fail_errno("set the size");
+  return {};
+}
+
 class Extraction {
  public:
   Extraction(ArchiveReader& reader, int staging, const Limits& limits, Progress& progress)
@@ -30,7 +35,8 @@ class Extraction {
         limits_(limits),
         progress_(progress),
         writer_(staging, limits.entries),
-        metadata_(reader.front_text()) {
+        metadata_(reader.front_text()),
+        content_(progress) {
     if (!reader.front_matter()) return;
     progress_.bytes_total = reader.front_matter()->bytes;
     progress_.entries_total = reader.front_matter()->entries;
@@ -128,13 +134,22 @@ Result<> Extraction::fill_link(std::uint32_t target, ReadEntry read) {
 Result<> Extraction::make_file(std::uint32_t index, ReadEntry read) {
   FERRY_TRY(count_bytes(read.entry.size));
   FERRY_ASSIGN(const Fd file, writer_.open(index));
+  if (read.has_size) FERRY_TRY(set_size(file.get(), read.entry.size));
   content_.begin(kind_of_digest(read.entry.size, std::min(read.data, read.entry.size)));
+  const std::uint64_t written_before = written_;
   FERRY_ASSIGN(const std::uint64_t end, write_content(file.get(), read));
+  const std::uint64_t data = written_ - written_before;
+  if (read.has_size && data < read.data) return fail(Code::corrupt, "its content is shorter than its size");
   if (!read.has_size) {
     read.entry.size = end;
     FERRY_TRY(count_bytes(end));
+    FERRY_TRY(set_size(file.get(), end));
   }
-  if (origin_ == Origin::ferry) list_.files.push_back({index, content_.finish(read.entry.size)});
+  if (origin_ == Origin::ferry) {
+    FERRY_ASSIGN(const FileDigest digest, content_.finish(read.entry.size));
+    list_.files.push_back({index, digest});
+  }
+  progress_.bytes_done += read.entry.size - data;
   return writer_.finish(index, file.get(), read.entry);
 }
 
@@ -148,7 +163,7 @@ Result<std::uint64_t> Extraction::write_content(int file, const ReadEntry& read)
     const std::uint64_t most = read.has_size ? read.entry.size : INT64_MAX;
     if (block->offset > most || block->bytes.size() > most - block->offset)
       return fail(Code::corrupt, "its content is longer than its size");
-    if (origin_ == Origin::ferry) content_.add(block->offset, block->bytes);
+    if (origin_ == Origin::ferry) FERRY_TRY(content_.add(block->offset, block->bytes));
     FERRY_TRY(write_block(file, *block));
     at = block->offset + block->bytes.size();
     progress_.bytes_done += block->bytes.size();

@@ -136,7 +136,6 @@ Result<Fd> TreeWriter::open(std::uint32_t index) {
 }
 
 Result<> TreeWriter::finish(std::uint32_t index, int file, const Entry& entry) {
-  if (::ftruncate(file, static_cast<off_t>(entry.size)) != 0) return fail_errno("set the size");
   tree_.entry(index).size = entry.size;
   return sync::apply_metadata(file, entry);
 }

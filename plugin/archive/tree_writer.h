@@ -38,7 +38,7 @@ class TreeWriter {
   /// A regular file, to be written to.
   Result<Fd> open(std::uint32_t index);
 
-  /// Gives a regular file its size and metadata.
+  /// Gives a regular file, which has its content, its metadata.
   Result<> finish(std::uint32_t index, int file, const sync::Entry& entry);
 
   /// Gives all directories their metadata. Nothing can be made after that.

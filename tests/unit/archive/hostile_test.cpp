@@ -142,6 +142,20 @@ TEST_F(Hostile, SparseMapsThatMakeNoSenseAreRefused) {
   expect_refused(Made().sparse("f", 100, {{98, 104}}, "datada").end(), "\"f\"", "longer than its size");
 }
 
+/// It would take years to hash what has a digest, and none of it is in the archive.
+TEST_F(Hostile, AMapOfDataThatDoesNotComeIsRefused) {
+  const std::uint64_t size = 1ULL << 43;
+  FrontMatter front{.facts = facts_, .entries = 2, .bytes = size, .digests = "ferry-digests-0"};
+  sync::Entry entry;
+  entry.size = size;
+  const std::string other = *member_header("f", entry, std::vector<sync::Extent>{{0, size - 512}});
+  std::string header = *member_header("f", entry, std::vector<sync::Extent>{{0, 1}});
+  header.replace(header.size() - tar_block, tar_block, other.substr(other.size() - tar_block));  // the map
+  MadeArchive made;
+  made.raw(front_matter_header(*encode(front))).directory("./").raw(header).body("x");
+  expect_refused(made.end(), "\"f\"", "shorter than its size");
+}
+
 /// A gigabyte of a map is a few KiB when it is compressed, and many gigabytes in libarchive's memory.
 TEST_F(Hostile, EndlessHeadersAreRefused) {
   std::string map = "9999999\n";

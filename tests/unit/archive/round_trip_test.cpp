@@ -107,6 +107,7 @@ TEST_F(RoundTrip, OfSparseFiles) {
   for (off_t i = 0; i < 5'000; ++i) ASSERT_EQ(::pwrite(file.get(), "x", 1, i * 8192), 1);
   extract_well(pack());
   EXPECT_EQ(compare(volume_, staging_), "");
+  EXPECT_EQ(progress_.bytes_done, 2 * progress_.bytes_total);
 }
 
 TEST_F(RoundTrip, IntoADirectoryThatIsNotEmptyIsRefused) {
