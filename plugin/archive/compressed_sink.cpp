@@ -2,6 +2,7 @@
 
 #include <new>
 #include <string>
+#include <utility>
 
 namespace ferry::archive {
 
@@ -11,9 +12,9 @@ constexpr int block = 256 << 10;
 
 }  // namespace
 
-void CompressedSink::Free::operator()(::archive* handle) const {
-  ::archive_write_fail(handle);  // or it would pass on what it holds
-  ::archive_write_free(handle);
+CompressedSink::~CompressedSink() {
+  ends_ = true;
+  handle_.reset();  // passes on what it holds
 }
 
 Result<std::unique_ptr<CompressedSink>> CompressedSink::open(Sink& below, Compression compression) {
@@ -46,14 +47,14 @@ Result<> CompressedSink::configure(Compression compression) {
   return {};
 }
 
-la_ssize_t CompressedSink::pass_on(::archive* handle, void* self, const void* bytes, std::size_t size) {
+/// Never fails as far as libarchive can see, which would not free what it has after that.
+la_ssize_t CompressedSink::pass_on(::archive* /*handle*/, void* self, const void* bytes, std::size_t size) {
   auto& sink = *static_cast<CompressedSink*>(self);
-  auto written = sink.error_ ? Result<>(fail(sink.error_->code, sink.error_->message))
-                             : sink.below_.write({static_cast<const char*>(bytes), size});
-  if (written) return static_cast<la_ssize_t>(size);
-  sink.error_ = written.error();
-  ::archive_set_error(handle, EIO, "%s", written.error().message.c_str());
-  return -1;
+  if (!sink.error_ && !sink.ends_) {
+    auto written = sink.below_.write({static_cast<const char*>(bytes), size});
+    if (!written) sink.error_ = std::move(written.error());
+  }
+  return static_cast<la_ssize_t>(size);
 }
 
 tl::unexpected<Error> CompressedSink::failure() {

@@ -19,21 +19,22 @@ class CompressedSink : public Sink {
 
   Result<> write(std::span<const char> bytes) override;
 
-  /// Passes on what is left. Without it nothing more is, so that what is incomplete does not look as if it were not.
+  /// Passes on what is left.
   Result<> finish();
 
+  /// Passes on nothing more, so that what is not finished does not look as if it were.
+  ~CompressedSink() override;
+
  private:
-  struct Free {
-    void operator()(::archive* handle) const;
-  };
   explicit CompressedSink(Sink& below) : below_(below) {}
   Result<> configure(Compression compression);
   tl::unexpected<Error> failure();
   static la_ssize_t pass_on(::archive* handle, void* self, const void* bytes, std::size_t size);
 
   Sink& below_;
-  std::optional<Error> error_;               // of below_
-  std::unique_ptr<::archive, Free> handle_;  // last: it ends before what it uses
+  std::optional<Error> error_;  // of below_
+  bool ends_ = false;           // what still comes is dropped
+  WriteHandle handle_;
 };
 
 }  // namespace ferry::archive

@@ -14,6 +14,11 @@ struct FreeReader {
 };
 using ReadHandle = std::unique_ptr<::archive, FreeReader>;
 
+struct FreeWriter {
+  void operator()(::archive* handle) const { ::archive_write_free(handle); }
+};
+using WriteHandle = std::unique_ptr<::archive, FreeWriter>;
+
 struct FreeEntry {
   void operator()(::archive_entry* entry) const { ::archive_entry_free(entry); }
 };
