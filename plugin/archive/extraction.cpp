@@ -59,6 +59,7 @@ class Extraction {
   Result<> make_link(const ReadEntry& read, const std::vector<std::string_view>& names);
   Result<> make_file(std::uint32_t index, ReadEntry read);
   Result<std::uint64_t> write_content(int file, const ReadEntry& read);
+  Result<> check_room(std::uint64_t size) const;
   Result<> write_block(int file, const ArchiveReader::Block& block);
   Result<> fill_link(std::uint32_t target, ReadEntry read);
   Result<> drop_content();
@@ -133,6 +134,7 @@ Result<> Extraction::fill_link(std::uint32_t target, ReadEntry read) {
 
 Result<> Extraction::make_file(std::uint32_t index, ReadEntry read) {
   FERRY_TRY(count_bytes(read.entry.size));
+  FERRY_TRY(check_room(read.data));
   FERRY_ASSIGN(const Fd file, writer_.open(index));
   if (read.has_size) FERRY_TRY(set_size(file.get(), read.entry.size));
   content_.begin(kind_of_digest(read.entry.size, std::min(read.data, read.entry.size)));
@@ -170,10 +172,14 @@ Result<std::uint64_t> Extraction::write_content(int file, const ReadEntry& read)
   }
 }
 
+Result<> Extraction::check_room(std::uint64_t size) const {
+  if (size <= limits_.bytes - written_) return {};
+  return fail(Code::no_space,
+              "the archive takes more than the " + std::to_string(limits_.bytes) + " bytes that there is room for");
+}
+
 Result<> Extraction::write_block(int file, const ArchiveReader::Block& block) {
-  if (block.bytes.size() > limits_.bytes - written_)
-    return fail(Code::no_space,
-                "the archive takes more than the " + std::to_string(limits_.bytes) + " bytes that there is room for");
+  FERRY_TRY(check_room(block.bytes.size()));
   written_ += block.bytes.size();
   std::string_view rest = block.bytes;
   auto offset = static_cast<off_t>(block.offset);

@@ -154,6 +154,8 @@ TEST_F(Hostile, AMapOfDataThatDoesNotComeIsRefused) {
   MadeArchive made;
   made.raw(front_matter_header(*encode(front))).directory("./").raw(header).body("x");
   expect_refused(made.end(), "\"f\"", "shorter than its size");
+  limits_.bytes = 1U << 30;
+  expect_refused(made.end(), "\"f\"", "room for", Code::no_space);
 }
 
 /// A gigabyte of a map is a few KiB when it is compressed, and many gigabytes in libarchive's memory.
