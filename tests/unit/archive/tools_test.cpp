@@ -97,6 +97,14 @@ TEST_F(Tools, Sha256sumChecksTheDigests) {
   run("! " + check + " 2>/dev/null");
 }
 
+TEST_F(Tools, PythonShowsTheFrontMatter) {
+  for (const auto compression : {Compression::none, Compression::zstd})
+    run("zstd -dcf " + packed(compression) +
+        " | python3 -c 'import json, sys, tarfile; "
+        "comment = tarfile.open(fileobj=sys.stdin.buffer, mode=\"r|*\").pax_headers[\"comment\"]; "
+        "assert json.loads(comment.removeprefix(\"ferry-archive 1 \"))[\"epoch\"] == 7'");
+}
+
 TEST_F(Tools, GnuTarsArchivesAreImported) {
   const test::FullTree tree(volume_);
   remove_links_to_nodes();

@@ -8,7 +8,7 @@
 
 #include "support/intercepted_calls.h"
 #include "support/mounts.h"
-#include "sync/full_tree.h"
+#include "support/full_tree.h"
 #include "sync/migration_fixture.h"
 
 namespace {
