@@ -80,6 +80,29 @@ TEST_F(Failing, ASinkThatFailsEndsTheArchive) {
   }
 }
 
+/// What it has not passed on when it is cancelled would make it look as if it had come to its end.
+TEST_F(Failing, ASinkGetsNothingMoreOnceItIsCancelled) {
+  class Cancelling : public StringSink {
+   public:
+    explicit Cancelling(Progress& progress) : progress_(progress) {}
+    Result<> write(std::span<const char> bytes) override {
+      progress_.cancelled = true;
+      ++writes;
+      return StringSink::write(bytes);
+    }
+    int writes = 0;
+
+   private:
+    Progress& progress_;
+  };
+  for (const auto compression : {Compression::none, Compression::gzip}) {
+    progress_.cancelled = false;
+    Cancelling sink(progress_);
+    EXPECT_EQ(write(sink, compression).error().code, Code::cancelled);
+    EXPECT_EQ(sink.writes, 1);
+  }
+}
+
 TEST_F(Failing, ASourceThatFailsEndsTheExtraction) {
   for (const auto compression : {Compression::none, Compression::zstd, Compression::gzip}) {
     const std::string bytes = pack(compression);

@@ -86,6 +86,26 @@ TEST_F(Meanwhile, ADirectoryOrFileThatBecomesASymlinkIsNotFollowed) {
   }
 }
 
+/// Whoever knows the number of a file elsewhere can have one of his own with the same.
+TEST_F(Meanwhile, NorIsOneToAFileOfTheSameNumber) {
+  const test::MemoryDisk other("64M");
+  const auto number_of = [](const fs::path& path) {
+    struct stat info {};
+    EXPECT_EQ(::stat(path.c_str(), &info), 0);
+    return info.st_ino;
+  };
+  fs::path twin;
+  for (int i = 0; i < 100 && (twin.empty() || number_of(twin) != number_of(volume_ / "d" / "file")); ++i)
+    test::write_text(twin = other.path() / std::to_string(i), "secret");
+  ASSERT_EQ(number_of(twin), number_of(volume_ / "d" / "file"));
+  const std::string bytes = pack_when("openat", "d/file", [&] {
+    fs::remove(volume_ / "d" / "file");
+    fs::create_symlink(twin, volume_ / "d" / "file");
+  });
+  EXPECT_EQ(bytes.find("secret"), std::string::npos);
+  EXPECT_EQ(written_.vanished, 1U);
+}
+
 TEST_F(Meanwhile, NorIsOneThatIsSwappedAllTheTime) {
   fs::create_symlink(outside_, disk_.path() / "hidden");
   std::atomic<bool> done = false;
