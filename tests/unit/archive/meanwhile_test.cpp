@@ -55,7 +55,7 @@ class Meanwhile : public ArchiveTest {
           return 0;
         },
         test::InterceptedCalls::Kind::reads);
-    const std::string bytes = pack();
+    std::string bytes = pack();
     EXPECT_GE(seen, nth);
     return bytes;
   }
