@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "base/files.h"
-#include "support/mounts.h"
 #include "support/full_tree.h"
+#include "support/mounts.h"
 #include "sync/migration_fixture.h"
 #include "sync/plan.h"
 
