@@ -25,7 +25,8 @@ struct Written {
 
 /// Writes the volume whose root is the open directory `volume` as one archive: docs/archive.md. Follows no symlink and
 /// leaves atimes alone, so whoever writes to the volume meanwhile can only spoil his own files. Memory grows with the
-/// number of entries only. After an error `sink` has got a part of an archive that no reader takes for a whole one.
+/// number of entries only. Any number of them may run at once. After an error `sink` has got a part of an archive that
+/// no reader takes for a whole one.
 Result<Written> write_archive(int volume, const Facts& facts, Compression compression, Sink& sink, Progress& progress);
 
 }  // namespace ferry::archive

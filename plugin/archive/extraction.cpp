@@ -273,6 +273,11 @@ Extracted Extraction::result() {
 
 }  // namespace
 
+Result<std::optional<FrontMatter>> read_front_matter(Source& source, const Progress& progress) {
+  FERRY_ASSIGN(const auto reader, ArchiveReader::open(source, progress));
+  return reader->front_matter();
+}
+
 Result<Extracted> extract_archive(Source& source, int staging, const Limits& limits, Progress& progress) {
   FERRY_ASSIGN(const auto names, names_in(staging));
   if (!names.empty()) return fail(Code::invalid_argument, "the directory to extract into is not empty");

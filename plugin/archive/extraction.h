@@ -30,6 +30,10 @@ struct Extracted {
   std::vector<std::string> warnings;
 };
 
+/// What the begin of an archive says, of which no more is read than that takes: some hundred KiB, a MiB at most if it
+/// is of Ferry's. None: it is a foreign one. Nothing of it is verified yet. Code::corrupt: this is no archive.
+Result<std::optional<FrontMatter>> read_front_matter(Source& source, const Progress& progress);
+
 /// Makes the open, empty directory `staging` what the archive has, content and all metadata, and the directory's own as
 /// well. Nothing outside of it is ever written to or read, whatever the archive says, as long as nobody else has access
 /// to it. An archive of Ferry's is verified, or it is an error. After an error the directory has a part of the archive.
@@ -37,7 +41,7 @@ struct Extracted {
 ///
 /// Code::corrupt: the archive is damaged, incomplete or tries something that is refused; Code::no_space: it takes more
 /// than `limits`; Code::unsupported: it has something that cannot be made here. The message names the entry. Memory
-/// grows with the number of entries only.
+/// grows with the number of entries only. Any number of them may run at once. The process's locale has to be "C".
 Result<Extracted> extract_archive(Source& source, int staging, const Limits& limits, Progress& progress);
 
 }  // namespace ferry::archive

@@ -47,6 +47,23 @@ TEST_F(Format, OfTheFrontMatter) {
   EXPECT_EQ(decoded->digests, front.digests);
 }
 
+TEST_F(Format, TheFrontMatterIsReadAlone) {
+  test::write_text(volume_ / "file", std::string(3'000'000, 'x'));
+  const std::string bytes = pack();
+  StringSource source(std::string_view(bytes).substr(0, 300'000));
+  const auto front = read_front_matter(source, progress_);
+  ASSERT_TRUE(front) << front.error().message;
+  ASSERT_TRUE(*front);
+  EXPECT_EQ((*front)->facts, facts_);
+  EXPECT_EQ((*front)->entries, 2U);
+  EXPECT_EQ((*front)->bytes, 3'000'000U);
+  const std::string foreign = MadeArchive().file("f").end();
+  StringSource other(foreign);
+  const auto none = read_front_matter(other, progress_);
+  ASSERT_TRUE(none);
+  EXPECT_FALSE(*none);
+}
+
 TEST_F(Format, AFrontMatterThatMakesNoSenseIsRefused) {
   const std::string text = *encode({.facts = facts_, .entries = 3, .bytes = 5, .digests = "ferry-digests-0"});
   const auto altered = [&](const std::string& from, const std::string& to) {
@@ -97,7 +114,9 @@ TEST_F(Format, OfExtremeEntries) {
                                std::numeric_limits<std::int64_t>::min() + 1}) {
     for (const std::uint32_t ns : {0U, 1U, 100'000'000U, 999'999'999U}) {
       entry.set_mtime({s, ns});
-      const std::string bytes = *member_header("file", entry) + std::string(end_marker, '\0');
+      entry.size = (std::uint64_t{1} << 33) + ns;  // the least that does not fit into a header
+      const sync::Extent all{0, entry.size};
+      const std::string bytes = *member_header("file", entry, {&all, 1});
       const ReadHandle handle(::archive_read_new());
       ::archive_read_support_format_tar(handle.get());
       ASSERT_EQ(::archive_read_open_memory(handle.get(), bytes.data(), bytes.size()), ARCHIVE_OK);
@@ -106,6 +125,8 @@ TEST_F(Format, OfExtremeEntries) {
       const auto read = read_entry(from, Origin::ferry);
       ASSERT_TRUE(read) << read.error().message;
       EXPECT_EQ(read->entry.mtime(), entry.mtime()) << s << " " << ns;
+      EXPECT_EQ(read->entry.size, entry.size);
+      EXPECT_EQ(read->data, entry.size);
       EXPECT_EQ(read->entry.uid, entry.uid);
       EXPECT_EQ(read->entry.gid, entry.gid);
       EXPECT_EQ(read->entry.mode, entry.mode);
