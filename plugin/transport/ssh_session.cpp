@@ -39,11 +39,6 @@ unsigned window_for(int socket) {
   return std::clamp(std::min(facts.tcpi_rtt, 1'000'000U) * bytes_per_us, smallest, largest);
 }
 
-bool is_lost_connection(int error) {
-  return error == LIBSSH2_ERROR_SOCKET_DISCONNECT || error == LIBSSH2_ERROR_SOCKET_RECV ||
-         error == LIBSSH2_ERROR_SOCKET_SEND || error == LIBSSH2_ERROR_SOCKET_NONE;
-}
-
 /// A string of SSH (RFC 4251, 5): its length in four bytes, then itself.
 void append_string(std::string& message, std::string_view text) {
   for (int shift = 24; shift >= 0; shift -= 8)
@@ -175,10 +170,15 @@ Error SshSession::explain_handshake(int error) const {
     case LIBSSH2_ERROR_PROTO: return {Code::unsupported, "what listens on " + peer + " is no sshd: " + reason()};
     default: break;
   }
-  if (is_lost_connection(error))
+  if (is_lost(error))
     return {Code::unavailable, peer + " closed the connection before it was secured; its sshd has too many of them " +
                                    "(MaxStartups) or bans this host, or it is none"};
   return {Code::unavailable, "no secure connection to " + server() + ": " + reason()};
+}
+
+bool SshSession::is_lost(int error) {
+  return error == LIBSSH2_ERROR_SOCKET_DISCONNECT || error == LIBSSH2_ERROR_SOCKET_RECV ||
+         error == LIBSSH2_ERROR_SOCKET_SEND || error == LIBSSH2_ERROR_SOCKET_NONE;
 }
 
 Error SshSession::lost(const std::string& meanwhile, int error) const {
@@ -215,7 +215,7 @@ Result<> SshSession::log_in(const PrivateKeys& keys) {
     if (error == 0) return {};
     // One that breaks while the answer is awaited has the code of a refusal (libssh2's userauth.c).
     const bool is_broken = reason().find("Waiting for USERAUTH response") != std::string::npos;
-    if (is_broken || is_lost_connection(error) || error == LIBSSH2_ERROR_TIMEOUT)
+    if (is_broken || is_lost(error) || error == LIBSSH2_ERROR_TIMEOUT)
       return tl::unexpected(lost("user " + address_.user + " logged in", error));
     const bool is_refused = error == LIBSSH2_ERROR_AUTHENTICATION_FAILED || error == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED;
     if (is_refused)

@@ -51,6 +51,9 @@ class SshSession {
   /// From here on, the deadline comes after that time at the latest.
   void hurry(std::chrono::milliseconds time) { deadline_ = std::min(deadline_, after(time)); }
 
+  /// The deadline of what follows is that time from now on.
+  void allow(std::chrono::milliseconds time) { deadline_ = after(time); }
+
   /// How many bytes libssh2 may still take from the network before it has to say EAGAIN; at first without end.
   void set_budget(std::size_t bytes) { budget_ = bytes; }
 
@@ -61,6 +64,10 @@ class SshSession {
   std::string server() const { return "the sshd of " + address_.endpoint.text(); }
   /// libssh2's words for what failed last.
   std::string reason() const;
+  /// Whether an error of libssh2 means that there is no connection any more.
+  static bool is_lost(int error);
+  /// That there was none, or no answer, `meanwhile`: "it was asked for …".
+  Error lost(const std::string& meanwhile, int error) const;
 
  private:
   SshSession(PeerAddress address, Fd socket, Deadline deadline);
@@ -73,7 +80,6 @@ class SshSession {
   Result<> shake_hands(std::string_view known);
   Result<> check_methods();
   Error explain_handshake(int error) const;
-  Error lost(const std::string& meanwhile, int error) const;
 
   const PeerAddress address_;
   const Fd socket_;

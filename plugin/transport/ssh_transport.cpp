@@ -2,9 +2,8 @@
 
 #include <semaphore>
 
-#include "base/files.h"
 #include "transport/peer_socket.h"
-#include "transport/ssh_session.h"
+#include "transport/ssh_login.h"
 #include "transport/ssh_tunnel.h"
 #include "transport/tls_stream.h"
 
@@ -13,15 +12,6 @@ namespace ferry::transport {
 namespace {
 
 constexpr int setups_at_a_time = 4;
-constexpr std::size_t largest_known_hosts = 16U << 20;
-
-/// None is an empty one: every host is unknown then, and told so with its key.
-Result<std::string> read_known_hosts(const std::filesystem::path& directory) {
-  auto text = read_file(directory / "known_hosts", largest_known_hosts);
-  if (text) return text;
-  if (text.error().code == Code::not_found) return std::string();
-  return fail(Code::denied, "known_hosts in the directory ssh.source cannot be read: " + text.error().message);
-}
 
 class SshTransport final : public Transport {
  public:
@@ -43,14 +33,10 @@ class SshTransport final : public Transport {
 
  private:
   Result<std::unique_ptr<SshTunnel>> open_tunnel(Deadline deadline) {
-    const auto logins = load_private_keys(directory_);
-    if (logins.usable.empty()) return tl::unexpected(explain_no_key(logins));
-    FERRY_ASSIGN(const std::string known_hosts, read_known_hosts(directory_));
     if (!setups_.try_acquire_until(deadline))
       return fail(Code::unavailable, peer() + " was not asked in time: too many connections to it are being set up");
     const std::unique_ptr<Setups, void (*)(Setups*)> place(&setups_, [](Setups* setups) { setups->release(); });
-    FERRY_ASSIGN(auto session, SshSession::connect(address_, known_hosts, deadline));
-    FERRY_TRY(session->log_in(logins));
+    FERRY_ASSIGN(auto session, log_in_by_ssh(address_, directory_, deadline));
     FERRY_ASSIGN(LIBSSH2_CHANNEL* const channel, session->open_unix_socket(peer_socket_path));
     return SshTunnel::start(std::move(session), channel);
   }

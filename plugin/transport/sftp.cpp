@@ -1,0 +1,242 @@
+#include "transport/sftp.h"
+
+#include <libssh2_sftp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <utility>
+
+#include "transport/ssh_login.h"
+
+namespace ferry::transport {
+
+namespace {
+
+/// For one answer of the server.
+constexpr std::chrono::milliseconds answer_time{60'000};
+/// Until content is durable: a server may have gigabytes of it in memory, and a slow disk.
+constexpr std::chrono::milliseconds durable_time{30 * 60'000};
+constexpr long only_owner = LIBSSH2_SFTP_S_IRUSR | LIBSSH2_SFTP_S_IWUSR;
+/// Below it a disk counts as full when a write fails for no reason that the server tells.
+constexpr std::uint64_t full = 1U << 20;
+
+unsigned length(const std::string& text) { return static_cast<unsigned>(text.size()); }
+
+class Session final : public Sftp {
+ public:
+  explicit Session(std::unique_ptr<SshSession> session) : session_(std::move(session)) {}
+
+  Result<> begin(Deadline deadline) {
+    const int error = session_->repeat([&] {
+      sftp_ = ::libssh2_sftp_init(session_->get());
+      return sftp_ != nullptr ? 0 : ::libssh2_session_last_errno(session_->get());
+    });
+    deadline_ = deadline;
+    if (error == 0) return {};
+    if (error == LIBSSH2_ERROR_TIMEOUT || SshSession::is_lost(error))
+      return tl::unexpected(session_->lost("SFTP was to begin", error));
+    return fail(Code::unsupported, session_->server() + " has no SFTP server (Subsystem sftp): " + session_->reason());
+  }
+
+  void hurry(Deadline deadline) override { deadline_ = deadline; }
+  void take_time() override { deadline_.reset(); }
+
+  Result<bool> exists(const std::string& path) override {
+    const int error = stat(path);
+    if (error == 0) return true;
+    const Error why = explain(error, path, "looked at");
+    if (why.code == Code::not_found) return false;
+    return tl::unexpected(why);
+  }
+
+  Result<> remove(const std::string& path) override {
+    const int error = unlink(path);
+    if (error == 0) return {};
+    const Error why = explain(error, path, "removed");
+    return why.code == Code::not_found ? Result<>() : tl::unexpected(why);
+  }
+
+  Result<> open(const std::string& path) override {
+    FERRY_TRY(open(path, path, LIBSSH2_FXF_READ));
+    LIBSSH2_SFTP_ATTRIBUTES facts{};
+    const int known = repeat([&] { return ::libssh2_sftp_fstat_ex(handle_, &facts, 0); });
+    size_ = known == 0 && (facts.flags & LIBSSH2_SFTP_ATTR_SIZE) != 0 ? facts.filesize : 0;
+    return {};
+  }
+
+  std::uint64_t size() const override { return size_; }
+
+  Result<std::size_t> read(std::span<char> buffer) override {
+    ssize_t n = 0;
+    const int error = repeat([&] {
+      n = ::libssh2_sftp_read(handle_, buffer.data(), buffer.size());
+      return n < 0 ? static_cast<int>(n) : 0;
+    });
+    if (error != 0) return tl::unexpected(explain(error, shown_, "read"));
+    return static_cast<std::size_t>(n);
+  }
+
+  Result<> create(const std::string& path, const std::string& shown) override {
+    return open(path, shown, LIBSSH2_FXF_WRITE | LIBSSH2_FXF_CREAT | LIBSSH2_FXF_EXCL);
+  }
+
+  Result<> write(std::span<const char> bytes) override {
+    while (!bytes.empty()) {
+      ssize_t n = 0;
+      const int error = repeat([&] {
+        n = ::libssh2_sftp_write(handle_, bytes.data(), bytes.size());
+        return n < 0 ? static_cast<int>(n) : 0;
+      });
+      if (error != 0) return tl::unexpected(explain_write(error));
+      bytes = bytes.subspan(static_cast<std::size_t>(n));
+    }
+    return {};
+  }
+
+  Result<> close_durably() override {
+    const int synced = repeat([&] { return ::libssh2_sftp_fsync(handle_); }, durable_time);
+    if (synced != 0 && !is_unsupported(synced)) return tl::unexpected(explain_write(synced));
+    LIBSSH2_SFTP_HANDLE* const handle = std::exchange(handle_, nullptr);
+    const int closed = repeat([&] { return ::libssh2_sftp_close_handle(handle); });
+    if (closed != 0) return tl::unexpected(explain(closed, shown_, "written"));
+    return {};
+  }
+
+  Result<> rename(const std::string& from, const std::string& to, bool replace) override {
+    if (replace) return rename_over(from, to);
+    // Servers other than OpenSSH's may replace what is there: version 3 does not say that they must not.
+    FERRY_ASSIGN(const bool there, exists(to));
+    if (there) return fail(Code::already_exists, place(to) + " exists already");
+    const int error = plain_rename(from, to);
+    if (error == 0) return {};
+    if (error == LIBSSH2_ERROR_SFTP_PROTOCOL && stat(to) == 0)
+      return fail(Code::already_exists, place(to) + " exists already");
+    return tl::unexpected(explain(error, to, "given its name"));
+  }
+
+  void abort() override {
+    aborted_ = true;
+    ::shutdown(session_->socket(), SHUT_RDWR);
+  }
+
+ private:
+  template <class Call>
+  int repeat(Call call, std::chrono::milliseconds time = answer_time) {
+    session_->allow(deadline_ ? std::min(time, left_until(*deadline_)) : time);
+    return session_->repeat(call);
+  }
+
+  int stat(const std::string& path) {
+    LIBSSH2_SFTP_ATTRIBUTES facts{};
+    return repeat(
+        [&] { return ::libssh2_sftp_stat_ex(sftp_, path.c_str(), length(path), LIBSSH2_SFTP_LSTAT, &facts); });
+  }
+  int unlink(const std::string& path) {
+    return repeat([&] { return ::libssh2_sftp_unlink_ex(sftp_, path.c_str(), length(path)); });
+  }
+  int plain_rename(const std::string& from, const std::string& to) {
+    return repeat(
+        [&] { return ::libssh2_sftp_rename_ex(sftp_, from.c_str(), length(from), to.c_str(), length(to), 0); });
+  }
+
+  /// LIBSSH2_FX_OP_UNSUPPORTED is what libssh2 returns itself where the server has no such extension.
+  bool is_unsupported(int error) const {
+    return error == LIBSSH2_ERROR_METHOD_NOT_SUPPORTED || error == LIBSSH2_FX_OP_UNSUPPORTED ||
+           (error == LIBSSH2_ERROR_SFTP_PROTOCOL && ::libssh2_sftp_last_error(sftp_) == LIBSSH2_FX_OP_UNSUPPORTED);
+  }
+
+  int posix_rename([[maybe_unused]] const std::string& from, [[maybe_unused]] const std::string& to) {
+#if LIBSSH2_VERSION_NUM >= 0x010b00
+    return repeat(
+        [&] { return ::libssh2_sftp_posix_rename_ex(sftp_, from.c_str(), from.size(), to.c_str(), to.size()); });
+#else
+    return LIBSSH2_ERROR_METHOD_NOT_SUPPORTED;
+#endif
+  }
+
+  /// Whatever fails, the old file or the new one is there, if under another name.
+  Result<> rename_over(const std::string& from, const std::string& to) {
+    const int renamed = posix_rename(from, to);
+    if (renamed == 0) return {};
+    if (!is_unsupported(renamed)) return tl::unexpected(explain(renamed, to, "replaced"));
+    FERRY_ASSIGN(const bool there, exists(to));
+    const std::string aside = from + ".old";
+    if (there)
+      if (const int moved = plain_rename(to, aside); moved != 0) return tl::unexpected(explain(moved, to, "replaced"));
+    if (const int error = plain_rename(from, to); error != 0) {
+      auto failed = tl::unexpected(explain(error, to, "given its name"));
+      if (there && error == LIBSSH2_ERROR_SFTP_PROTOCOL) (void)plain_rename(aside, to);
+      return failed;
+    }
+    if (there) (void)unlink(aside);
+    return {};
+  }
+
+  Result<> open(const std::string& path, const std::string& shown, unsigned long flags) {
+    shown_ = shown;
+    const int error = repeat([&] {
+      handle_ = ::libssh2_sftp_open_ex(sftp_, path.c_str(), length(path), flags, only_owner, LIBSSH2_SFTP_OPENFILE);
+      return handle_ != nullptr ? 0 : ::libssh2_session_last_errno(session_->get());
+    });
+    if (error != 0) return tl::unexpected(explain(error, shown_, "opened"));
+    return {};
+  }
+
+  std::string place(const std::string& path) const { return path + " on " + session_->address().endpoint.host; }
+
+  /// Of the last call, which returned `error`.
+  Error explain(int error, const std::string& path, const std::string& meanwhile) const {
+    if (aborted_) return {Code::cancelled, "cancelled"};
+    const std::string what = place(path);
+    if (error == LIBSSH2_ERROR_ALLOC) return {Code::io, what + " cannot be " + meanwhile + ": there is no memory"};
+    if (error != LIBSSH2_ERROR_SFTP_PROTOCOL) return session_->lost(what + " was " + meanwhile, error);
+    switch (::libssh2_sftp_last_error(sftp_)) {
+      case LIBSSH2_FX_NO_SUCH_FILE:
+      case LIBSSH2_FX_NO_SUCH_PATH:
+        return {Code::not_found, what + " cannot be " + meanwhile + ": there is no such file or directory"};
+      case LIBSSH2_FX_PERMISSION_DENIED:
+      case LIBSSH2_FX_WRITE_PROTECT:
+        return {Code::denied,
+                what + " cannot be " + meanwhile + ": user " + session_->address().user + " is not permitted to"};
+      case LIBSSH2_FX_FILE_ALREADY_EXISTS: return {Code::already_exists, what + " exists already"};
+      case LIBSSH2_FX_NO_SPACE_ON_FILESYSTEM:
+      case LIBSSH2_FX_QUOTA_EXCEEDED:
+        return {Code::no_space, what + " cannot be " + meanwhile + ": the disk is full there"};
+      case LIBSSH2_FX_NO_CONNECTION:
+      case LIBSSH2_FX_CONNECTION_LOST: return session_->lost(what + " was " + meanwhile, error);
+      default: return {Code::io, what + " cannot be " + meanwhile + "; the server does not say why"};
+    }
+  }
+
+  /// A full disk has no code of its own in SFTP version 3.
+  Error explain_write(int error) {
+    Error plain = explain(error, shown_, "written");
+    if (plain.code != Code::io) return plain;
+    LIBSSH2_SFTP_STATVFS room{};
+    const int known = repeat([&] { return ::libssh2_sftp_fstatvfs(handle_, &room); });
+    if (known != 0 || room.f_bavail * room.f_frsize >= full) return plain;
+    return {Code::no_space, place(shown_) + " cannot be written: the disk is full there"};
+  }
+
+  const std::unique_ptr<SshSession> session_;
+  LIBSSH2_SFTP* sftp_ = nullptr;           // of the session, which takes it along
+  LIBSSH2_SFTP_HANDLE* handle_ = nullptr;  // of sftp_, likewise
+  std::optional<Deadline> deadline_;
+  std::string shown_;  // of the open file
+  std::uint64_t size_ = 0;
+  std::atomic<bool> aborted_{false};
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Sftp>> Sftp::connect(const PeerAddress& address, const std::filesystem::path& directory,
+                                            Deadline deadline) {
+  FERRY_ASSIGN(auto ssh, log_in_by_ssh(address, directory, deadline));
+  auto session = std::make_unique<Session>(std::move(ssh));
+  FERRY_TRY(session->begin(deadline));
+  return std::unique_ptr<Sftp>(std::move(session));
+}
+
+}  // namespace ferry::transport

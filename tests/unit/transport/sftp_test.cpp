@@ -1,0 +1,194 @@
+#include "transport/sftp.h"
+
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+
+#include <thread>
+
+#include "transport/sshd.h"
+
+namespace ferry::transport {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::AllOf;
+using testing::HasSubstr;
+
+/// Files behind a real sshd.
+class SftpTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const auto why = Sshd::why_not(); !why.empty()) GTEST_SKIP() << why;
+    std::filesystem::permissions(directory_.path(), std::filesystem::perms(0755));
+    std::filesystem::create_directories(login_);
+    std::filesystem::create_directories(files_);
+    make_key(login_ / "id_ed25519", "ed25519");
+    write_private(directory_.path() / "authorized", read_text(login_ / "id_ed25519.pub"));
+    std::filesystem::permissions(directory_.path() / "authorized", std::filesystem::perms(0644));
+    start();
+  }
+
+  void start(const std::string& settings = "") {
+    sshd_.reset();
+    sshd_ = std::make_unique<Sshd>(directory_.path(), settings, std::vector<std::string>{"ed25519"});
+    write_private(login_ / "known_hosts", "[127.0.0.1]:" + std::to_string(sshd_->port()) + " " +
+                                              read_text(directory_.path() / "host_ed25519.pub"));
+  }
+
+  Result<std::unique_ptr<Sftp>> try_connect(const std::string& user = "root") {
+    return Sftp::connect({PeerAddress::Way::ssh, user, {"127.0.0.1", sshd_->port()}}, login_, after(seconds(5)));
+  }
+  std::unique_ptr<Sftp> connect(const std::string& user = "root") {
+    auto server = try_connect(user);
+    EXPECT_TRUE(server) << server.error().message << "\n" << sshd_->log();
+    return server ? std::move(*server) : nullptr;
+  }
+  std::string path(const std::string& name) const { return (files_ / name).string(); }
+  void write(const std::string& name, const std::string& text) const { write_private(files_ / name, text); }
+  std::string read(const std::string& name) const { return read_text(files_ / name); }
+  bool there(const std::string& name) const { return std::filesystem::exists(files_ / name); }
+
+  TemporaryDirectory directory_;
+  const std::filesystem::path login_ = directory_.path() / "login";
+  const std::filesystem::path files_ = directory_.path() / "files";
+  std::unique_ptr<Sshd> sshd_;
+};
+
+TEST_F(SftpTest, WhatIsWrittenIsRead) {
+  const auto server = connect();
+  std::string content;
+  for (int i = 0; i < 300'000; ++i) content += std::to_string(i) + ",";
+  ASSERT_TRUE(server->create(path("part"), path("whole")));
+  ASSERT_TRUE(server->write(content));
+  ASSERT_TRUE(server->close_durably());
+  struct stat info {};
+  ASSERT_EQ(::stat(path("part").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600U);
+  ASSERT_TRUE(server->rename(path("part"), path("whole"), false));
+  EXPECT_FALSE(there("part"));
+  ASSERT_TRUE(server->open(path("whole")));
+  EXPECT_EQ(server->size(), content.size());
+  std::string got, buffer(100'000, 0);
+  while (true) {
+    const auto n = server->read(buffer);
+    ASSERT_TRUE(n) << n.error().message;
+    if (*n == 0) break;
+    got.append(buffer, 0, *n);
+  }
+  EXPECT_EQ(got, content);
+}
+
+TEST_F(SftpTest, OnlyWhoMayReplacesAFile) {
+  const auto server = connect();
+  write("part", "new");
+  write("whole", "old");
+  const auto refused = server->rename(path("part"), path("whole"), false);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::already_exists);
+  EXPECT_THAT(refused.error().message, HasSubstr(path("whole") + " on 127.0.0.1"));
+  EXPECT_EQ(read("whole"), "old");
+  ASSERT_TRUE(server->rename(path("part"), path("whole"), true));
+  EXPECT_EQ(read("whole"), "new");
+  EXPECT_FALSE(there("part") || there("part.old"));
+  write("part", "first");
+  ASSERT_TRUE(server->rename(path("part"), path("none"), true)) << "there was none";
+  EXPECT_EQ(read("none"), "first");
+}
+
+/// Without OpenSSH's posix-rename there are two steps.
+TEST_F(SftpTest, AServerThatCannotReplaceAtOnceDoesItInSteps) {
+  start("Subsystem sftp internal-sftp -P posix-rename");
+  const auto server = connect();
+  write("part", "new");
+  write("whole", "old");
+  const auto renamed = server->rename(path("part"), path("whole"), true);
+  // One that refuses what it has announced leaves everything as it was; it never loses a file.
+  if (renamed) {
+    EXPECT_EQ(read("whole"), "new");
+    EXPECT_FALSE(there("part") || there("part.old"));
+  } else {
+    EXPECT_EQ(read("whole"), "old");
+    EXPECT_EQ(read("part"), "new");
+  }
+}
+
+TEST_F(SftpTest, WhatIsThereAndWhatIsNot) {
+  const auto server = connect();
+  write("file", "x");
+  EXPECT_TRUE(*server->exists(path("file")));
+  EXPECT_FALSE(*server->exists(path("none")));
+  EXPECT_TRUE(server->remove(path("file")));
+  EXPECT_TRUE(server->remove(path("file"))) << "which is none";
+  EXPECT_FALSE(there("file"));
+  for (const auto& error : {server->open(path("none")), server->create(path("no/such"), "shown")}) {
+    ASSERT_FALSE(error);
+    EXPECT_EQ(error.error().code, Code::not_found);
+    EXPECT_THAT(error.error().message, HasSubstr("no such file or directory"));
+  }
+}
+
+TEST_F(SftpTest, WhoIsNotPermittedIsToldSo) {
+  const auto server = connect("ops");
+  const auto refused = server->create(path("part"), path("whole"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::denied);
+  EXPECT_THAT(refused.error().message, AllOf(HasSubstr(path("whole")), HasSubstr("user ops")));
+}
+
+TEST_F(SftpTest, AnExistingFileIsNotWrittenOver) {
+  const auto server = connect();
+  write("part", "another's");
+  EXPECT_FALSE(server->create(path("part"), path("whole")));
+  EXPECT_EQ(read("part"), "another's");
+}
+
+TEST_F(SftpTest, AnSshdWithoutSftpSaysSo) {
+  start("Subsystem nothing /bin/false");
+  const auto refused = try_connect();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::unsupported);
+  EXPECT_THAT(refused.error().message, HasSubstr("Subsystem sftp"));
+}
+
+TEST_F(SftpTest, ALostConnectionIsWorthARetry) {
+  const auto server = connect();
+  ASSERT_TRUE(server->create(path("part"), path("whole")));
+  sshd_->stop();
+  Result<> written;
+  for (int i = 0; written && i < 1000; ++i) written = server->write(std::string(100'000, 'x'));
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, Code::unavailable) << written.error().message;
+  EXPECT_THAT(written.error().message, HasSubstr(path("whole")));
+}
+
+TEST_F(SftpTest, AStallEndsAtTheDeadline) {
+  std::string fifo = path("fifo");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const auto server = connect();
+  server->hurry(after(milliseconds(300)));
+  const auto start = SteadyClock::now();
+  const auto opened = server->open(fifo);  // for which the server waits until somebody writes
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, Code::unavailable) << opened.error().message;
+  EXPECT_LT(SteadyClock::now() - start, seconds(5));
+}
+
+TEST_F(SftpTest, AbortEndsWhatIsUnderWay) {
+  std::string fifo = path("fifo");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const auto server = connect();
+  std::thread aborts([&] {
+    std::this_thread::sleep_for(milliseconds(100));
+    server->abort();
+  });
+  const auto start = SteadyClock::now();
+  const auto opened = server->open(fifo);
+  aborts.join();
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, Code::cancelled) << opened.error().message;
+  EXPECT_LT(SteadyClock::now() - start, seconds(5));
+}
+
+}  // namespace
+}  // namespace ferry::transport
