@@ -20,6 +20,7 @@
 #include "sync/metadata.h"
 #include "sync/plan.h"
 #include "sync/staging.h"
+#include "sync/sync_file_system.h"
 
 namespace ferry::sync {
 
@@ -37,8 +38,6 @@ constexpr std::uint64_t durable_bytes = 64U << 20;
 constexpr std::uint64_t least_durable_bytes = 8U << 20;
 constexpr std::uint64_t durable_files = 4096;
 constexpr std::uint64_t least_durable_files = 512;
-/// How long who is cancelled may take to make durable what has come: the plugin has 10 s to stop.
-constexpr std::chrono::seconds longest_last_sync{2};
 /// Twice what stable_before() takes off.
 constexpr std::chrono::milliseconds settling{40};
 constexpr std::chrono::milliseconds durable_check{100};
@@ -405,7 +404,7 @@ Result<> Receiver::fetch_batch(std::span<const FileExtent> batch, FileWriter& wr
 Result<> Receiver::make_durable(Journal& journal, Last last) const {
   if (last == Last::no) FERRY_TRY(check_cancelled());
   const std::uint64_t position = journal.position();
-  const auto error = sync_staging();
+  const auto error = sync_file_system(root_.get(), cancelled_);
   if (!error) return check_cancelled();
   if (*error != 0) {
     const auto failed = fail_errno("sync " + staging_.string(), *error);
@@ -413,26 +412,6 @@ Result<> Receiver::make_durable(Journal& journal, Last last) const {
     return failed;
   }
   return last == Last::yes ? journal.end() : journal.mark_durable(position);
-}
-
-/// syncfs(2), which nothing can interrupt: 0 or its errno. None if it was cancelled before and takes too long; then it
-/// goes on without anybody, also when this object is gone.
-std::optional<int> Receiver::sync_staging() const {
-  if (!cancelled_) return ::syncfs(root_.get()) == 0 ? 0 : errno;
-  struct Shared {
-    Fd root;
-    std::promise<int> error;
-  };
-  const auto shared = std::make_shared<Shared>();
-  shared->root = Fd(::fcntl(root_.get(), F_DUPFD_CLOEXEC, 0));
-  auto error = shared->error.get_future();
-  try {
-    std::thread([shared] { shared->error.set_value(::syncfs(shared->root.get()) == 0 ? 0 : errno); }).detach();
-  } catch (const std::system_error&) {
-    return std::nullopt;  // the system has no thread
-  }
-  if (error.wait_for(longest_last_sync) != std::future_status::ready) return std::nullopt;
-  return error.get();
 }
 
 /// What the user should know of the last round, the most important first.

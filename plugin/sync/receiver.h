@@ -131,7 +131,6 @@ class Receiver {
   static Receipt receipt(const Round& round, std::uint64_t rounds);
   enum class Last { no, yes };  ///< whether nothing more will be written
   Result<> make_durable(Journal& journal, Last last = Last::no) const;
-  std::optional<int> sync_staging() const;
   void count_received(std::size_t bytes);
   Result<> check_cancelled() const;
 
