@@ -21,7 +21,7 @@ FROM debian:trixie-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \
       libcpp-httplib0.18 libspdlog1.15 libxxhash0 libzstd1 libssl3t64 libssh2-1t64 libarchive13t64 libstdc++6 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/*
-RUN mkdir -p /propagated /host/docker /host/run /host/ssh
+RUN mkdir -p /propagated /host/docker /host/run /host/ssh /host/archives
 COPY rootfs/ /
 COPY --from=build /out/ /
 ENTRYPOINT ["/usr/bin/ferry"]

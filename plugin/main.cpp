@@ -13,6 +13,7 @@
 #include "driver/volume_service.h"
 #include "engine/client.h"
 #include "engine/tracker.h"
+#include "migration/archive_exports.h"
 #include "migration/arrivals.h"
 #include "migration/exports.h"
 #include "migration/forced_reclaims.h"
@@ -41,6 +42,7 @@ namespace {
 const std::filesystem::path data_root = "/host/docker";
 const std::filesystem::path host_run = "/host/run";
 const std::filesystem::path host_ssh = "/host/ssh";
+const std::filesystem::path host_archives = "/host/archives";
 const std::filesystem::path propagated = "/propagated";
 const std::filesystem::path scratch = "/run/ferry";
 const std::filesystem::path plugin_socket = "/run/docker/plugins/ferry.sock";
@@ -122,7 +124,13 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   peer::TurnedLinks links;
   const auto peers =
       peer::make_peer_factory(keys, host_ssh, peer::ExportEnds{sources, catalogue.uuid(), links, hand_offs});
-  migration::Imports imports(catalogue, *peers);
+  // By default it is the host's /run, because a mount's source has to exist: never one for archives, whatever `run` is.
+  std::error_code failed;
+  const bool is_run = std::filesystem::exists(host_archives / "docker" / "plugins", failed) ||
+                      std::filesystem::equivalent(host_archives, host_run, failed);
+  const bool has_archives = !is_run && !failed;
+  const migration::ArchiveStore archives(host_ssh, has_archives ? host_archives : std::filesystem::path());
+  migration::Imports imports(catalogue, *peers, archives);
   migration::Tickets tickets({catalogue, *peers, imports, mounts, client, hand_offs, settings.port, [&] {
                                 labels.wake();
                                 trash.wake();
@@ -133,9 +141,9 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   exports.resume();
   migration::ForcedReclaims forced({catalogue, *peers, hand_offs, tickets, settings.port});
   forced.start();
-
-  driver::VolumeService service(
-      {catalogue, mounts, trash, imports, tickets, exports, hand_offs, forced, labels, tracker, marker});
+  migration::ArchiveExports archive_exports(catalogue, archives, sources);
+  driver::VolumeService service({catalogue, mounts, trash, imports, tickets, exports, archive_exports, hand_offs,
+                                 forced, labels, tracker, marker});
   migration::Arrivals arrivals(catalogue, tickets,
                                {[&](const std::string& name, const migration::TicketRequest& asked) {
                                   return service.create_ticket(name, asked);
@@ -146,6 +154,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   tracker.start();
   labels.start();
   imports.resume();
+  archive_exports.resume();  // which needs to know who has a volume mounted
   peer::Server peer_server(sources, catalogue.uuid(), settings.allow);
   peer_server.receive(arrivals, links);
   peer_server.hand_over(hand_offs);
@@ -158,6 +167,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   forced.stop();
   listeners.stop();
   exports.abandon_all();
+  archive_exports.abandon_all();
   imports.abandon_all();
   tickets.abandon_all();
   rpc.stop();

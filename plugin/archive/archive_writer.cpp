@@ -292,6 +292,7 @@ Result<> ArchiveWriter::write_digests() {
 
 Written ArchiveWriter::result() {
   Written written;
+  written.id = front_.digests;
   written.entries = list_.entries;
   written.files = list_.files.size();
   written.bytes = list_.bytes;

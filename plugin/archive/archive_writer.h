@@ -14,6 +14,7 @@ namespace ferry::archive {
 
 /// What is in an archive that was written.
 struct Written {
+  std::string id;                     ///< FrontMatter::digests: no other archive has it
   std::uint64_t entries = 0;          ///< names, the volume's root among them
   std::uint64_t files = 0;            ///< regular files, each once, whatever names it has
   std::uint64_t bytes = 0;            ///< of those, holes included

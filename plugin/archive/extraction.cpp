@@ -257,6 +257,7 @@ Result<> Extraction::check_complete() const {
 Extracted Extraction::result() {
   Extracted extracted;
   if (front()) extracted.facts = front()->facts;
+  if (front()) extracted.id = front()->digests;
   extracted.verified = verified_;
   extracted.has_root = writer_.has_root();
   extracted.entries = list_.entries;

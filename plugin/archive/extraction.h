@@ -21,6 +21,7 @@ struct Limits {
 /// What came out of an archive.
 struct Extracted {
   std::optional<Facts> facts;  ///< none: of a foreign archive
+  std::string id;              ///< FrontMatter::digests: no other archive has it; empty: of a foreign one
   bool verified = false;       ///< all of it is what its writer read; a foreign archive has nothing to tell that by
   bool has_root = false;       ///< the archive had the volume's root; if not, that is left as it was
   std::uint64_t entries = 0;   ///< names, the root among them if it was there

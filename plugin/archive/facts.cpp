@@ -12,6 +12,7 @@ using nlohmann::json;
 
 constexpr std::string_view magic = "ferry-archive ";
 constexpr std::string_view version = "1 ";
+constexpr std::size_t longest_lineage = 64;
 constexpr int deepest = 2;  // labels and options are objects in an object
 
 /// "ferry-digests-" and a UUID: nothing that a tar could extract to anywhere else.
@@ -34,9 +35,12 @@ FrontMatter read(const json& object) {
   object.at("labels").get_to(front.facts.labels);
   object.at("options").get_to(front.facts.options);
   object.at("labels_known").get_to(front.facts.labels_known);
+  front.facts.data = number("data");
   front.entries = number("entries");
   front.bytes = number("bytes");
   object.at("digests").get_to(front.digests);
+  if (front.facts.epoch > INT64_MAX / 2) throw std::out_of_range("epoch is too high");
+  if (front.facts.lineage.size() > longest_lineage) throw std::out_of_range("lineage is too long");
   if (front.facts.mode != "rw" && front.facts.mode != "ro") throw std::out_of_range("mode is neither rw nor ro");
   if (!is_member_name(front.digests)) throw std::out_of_range("digests is no name of such a member");
   return front;
@@ -52,6 +56,7 @@ Result<std::string> encode(const FrontMatter& front) {
                        {"labels", front.facts.labels},
                        {"options", front.facts.options},
                        {"labels_known", front.facts.labels_known},
+                       {"data", front.facts.data},
                        {"entries", front.entries},
                        {"bytes", front.bytes},
                        {"digests", front.digests}};

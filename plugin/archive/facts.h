@@ -18,6 +18,7 @@ struct Facts {
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> options;
   bool labels_known = true;  ///< false: the host had no Docker Engine to ask
+  std::uint64_t data = 0;    ///< bytes that it took on disk, or fewer
   bool operator==(const Facts&) const = default;
 };
 
@@ -26,7 +27,7 @@ struct FrontMatter {
   Facts facts;
   std::uint64_t entries = 0;  ///< so many at most, the root among them
   std::uint64_t bytes = 0;    ///< of regular files, holes included, each file once: so many at most
-  std::string digests;        ///< name of the member with the digests
+  std::string digests;        ///< name of the member with the digests, which no other archive has
 };
 
 /// The longest text that there may be of it, in bytes.

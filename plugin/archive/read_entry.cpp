@@ -120,7 +120,7 @@ Result<> add_acls(::archive_entry* from, Xattrs& xattrs, bool& looked_up) {
   return {};
 }
 
-Result<std::vector<sync::Xattr>> xattrs_of(::archive_entry* from, bool& looked_up) {
+Result<sync::Xattrs> xattrs_of(::archive_entry* from, bool& looked_up) {
   Xattrs xattrs;
   ::archive_entry_xattr_reset(from);
   const char* name = nullptr;
@@ -134,11 +134,11 @@ Result<std::vector<sync::Xattr>> xattrs_of(::archive_entry* from, bool& looked_u
   FERRY_TRY(add_acls(from, xattrs, looked_up));
   std::vector<sync::Xattr> sorted;
   for (auto& [key, bytes] : xattrs) sorted.push_back({key, std::move(bytes)});
-  return sorted;
+  return sync::Xattrs(std::move(sorted));
 }
 
 /// Where there is an access ACL, the group's bits are its mask; libarchive has made them the group's own.
-std::uint16_t mode_of(::archive_entry* from, const std::vector<sync::Xattr>& xattrs) {
+std::uint16_t mode_of(::archive_entry* from, const sync::Xattrs& xattrs) {
   auto mode = static_cast<std::uint16_t>(::archive_entry_perm(from) & 07777);
   for (const auto& xattr : xattrs) {
     const auto acl = xattr.name == access_acl ? parse_acl(xattr.value) : std::vector<AclEntry>();
@@ -203,7 +203,7 @@ Result<ReadEntry> read_entry(::archive_entry* from, Origin origin) {
   if (*type == sync::Type::regular) FERRY_TRY(read_size(from, read));
   sync::Extra extra;
   FERRY_ASSIGN(extra.xattrs, xattrs_of(from, read.looked_up));
-  read.entry.mode = mode_of(from, extra.xattrs);
+  read.entry.mode = mode_of(from, extra.xattrs) & 07777;
   if (*type == sync::Type::character_device || *type == sync::Type::block_device)
     extra.device = ::archive_entry_rdev(from);
   if (*type == sync::Type::symlink) {

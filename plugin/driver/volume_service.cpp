@@ -55,6 +55,8 @@ Result<> VolumeService::start(const std::string& name, const migration::CreateRe
 }
 
 Result<> VolumeService::begin(const std::string& name, const migration::CreateRequest& request) {
+  if (request.archive_import) return parts_.imports.begin_from_archive(name, request);
+  if (request.archive_export) return parts_.archive_exports.begin(name, *request.archive_export);
   if (request.import) return parts_.imports.begin(name, request);
   if (request.ticket) return parts_.tickets.begin(name, *request.ticket);
   if (request.exported) return parts_.exports.begin(name, *request.exported);
@@ -113,6 +115,7 @@ Result<> VolumeService::remove_ticket(const volumes::VolumeRecord& record) {
     return {};
   }
   parts_.forced.cancel(name);
+  if (migration::ArchiveExports::is_one(record)) FERRY_TRY(parts_.archive_exports.cancel(name));
   FERRY_TRY(migration::Exports::is_one(record) ? parts_.exports.cancel(name) : parts_.tickets.cancel(name));
   FERRY_TRY(parts_.marker.remove([&] { return parts_.catalogue.remove(name); }));
   parts_.trash.wake();
@@ -120,7 +123,8 @@ Result<> VolumeService::remove_ticket(const volumes::VolumeRecord& record) {
 }
 
 Result<> VolumeService::discard(const volumes::VolumeRecord& record) {
-  if (record.state == volumes::State::importing && volumes::is_anonymous(record.name)) {
+  const bool carries_on = !migration::Imports::is_of_archive(record);
+  if (record.state == volumes::State::importing && volumes::is_anonymous(record.name) && carries_on) {
     FERRY_ASSIGN(const auto id, parts_.catalogue.orphan(record.name));
     spdlog::info("anonymous volume {} was removed during its import; what has arrived is kept for an hour",
                  record.name);
@@ -184,7 +188,8 @@ Result<VolumeInfo> VolumeService::get(const std::string& name) {
   FERRY_ASSIGN(const auto record, find(name));
   VolumeInfo found = info(*record);
   if (record->kind == volumes::Kind::ticket) {
-    found.status = migration::Exports::is_one(*record)          ? parts_.exports.status(*record)
+    found.status = migration::ArchiveExports::is_one(*record)   ? parts_.archive_exports.status(*record)
+                   : migration::Exports::is_one(*record)        ? parts_.exports.status(*record)
                    : migration::HandOffs::is_one(*record)       ? parts_.hand_offs.status(*record)
                    : migration::ForcedReclaims::is_one(*record) ? parts_.forced.status(*record)
                                                                 : parts_.tickets.status(*record);

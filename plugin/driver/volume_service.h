@@ -4,6 +4,7 @@
 
 #include "driver/rpc_driver.h"
 #include "engine/tracker.h"
+#include "migration/archive_exports.h"
 #include "migration/exports.h"
 #include "migration/forced_reclaims.h"
 #include "migration/imports.h"
@@ -27,6 +28,7 @@ class VolumeService : public VolumeDriver {
     migration::Imports& imports;
     migration::Tickets& tickets;
     migration::Exports& exports;
+    migration::ArchiveExports& archive_exports;
     migration::HandOffs& hand_offs;
     migration::ForcedReclaims& forced;
     migration::LabelKeeper& labels;

@@ -64,7 +64,7 @@ Result<ExportPlan> export_plan(const nlohmann::json& json) {
 }
 
 nlohmann::json new_export_status(const ExportPlan& plan) {
-  auto migration = new_migration_status("export", plan.request.peer);
+  auto migration = new_migration_status("export", plan.request.peer.text());
   migration["phase"] = "connecting";
   migration["error"] = nullptr;
   return {{"state", "exporting"}, {"migration", std::move(migration)}, {"volumes", first_volumes(plan)}};

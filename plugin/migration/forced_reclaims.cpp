@@ -49,7 +49,7 @@ ForcedReclaims::Plan ForcedReclaims::plan_of(const nlohmann::json& json) {
 }
 
 nlohmann::json ForcedReclaims::status_of(const Plan& plan) {
-  auto migration = new_migration_status("reclaim", plan.peer);
+  auto migration = new_migration_status("reclaim", plan.peer.text());
   migration["phase"] = "tell";
   migration["error"] = nullptr;
   auto volumes = nlohmann::json::array();

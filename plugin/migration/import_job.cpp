@@ -5,18 +5,18 @@
 
 namespace ferry::migration {
 
-namespace {
-
-nlohmann::json kept_status(const volumes::Catalogue& catalogue, const std::string& name, const ImportRequest& request) {
+nlohmann::json kept_status(const volumes::Catalogue& catalogue, const std::string& name, nlohmann::json otherwise) {
   auto stored = stored_status(catalogue, name, "id");
-  return stored.is_null() ? new_import_status(request) : stored;
+  return stored.is_null() ? std::move(otherwise) : stored;
 }
 
-}  // namespace
-
 nlohmann::json new_import_status(const ImportRequest& request) {
-  auto status = new_migration_status("import", request.peer);
-  status["volume"] = request.volume;
+  return new_import_status(request.peer.text(), request.volume);
+}
+
+nlohmann::json new_import_status(const std::string& from, const std::string& volume) {
+  auto status = new_migration_status("import", from);
+  status["volume"] = volume;
   return status;
 }
 
@@ -37,17 +37,18 @@ Result<ImportRequest> import_request(const nlohmann::json& json) {
   }
 }
 
-ImportJob::ImportJob(volumes::Catalogue& catalogue, std::string name, ImportRequest request, std::shared_ptr<Peer> peer)
+ImportJob::ImportJob(volumes::Catalogue& catalogue, std::string name, std::string from, nlohmann::json status,
+                     std::unique_ptr<ContentTransfer> transfer)
     : catalogue_(catalogue),
       name_(std::move(name)),
-      peer_(request.peer.text()),
-      base_(kept_status(catalogue_, name_, request)),
-      transfer_(catalogue_.layout(), name_, std::move(request), std::move(peer)),
+      peer_(std::move(from)),
+      base_(kept_status(catalogue_, name_, std::move(status))),
+      transfer_(std::move(transfer)),
       thread_([this] { run(); }) {}
 
 ImportJob::~ImportJob() { abandon(); }
 
-void ImportJob::cancel() { transfer_.cancel(); }
+void ImportJob::cancel() { transfer_->cancel(); }
 
 void ImportJob::abandon() {
   cancel();
@@ -60,10 +61,10 @@ bool ImportJob::wait(Deadline deadline) const {
 }
 
 void ImportJob::run() {
-  auto receipt = transfer_.run();
+  const auto brought = transfer_->run();
   Result<> done;
-  if (receipt) done = commit(*receipt);
-  if (!receipt && !transfer_.cancelled()) fail_import(receipt.error());
+  if (brought) done = commit(*brought);
+  if (!brought && !transfer_->cancelled()) fail_import(brought.error());
   if (!done) fail_import(done.error());
   {
     const std::lock_guard guard(mutex_);
@@ -72,11 +73,12 @@ void ImportJob::run() {
   changed_.notify_all();
 }
 
-Result<> ImportJob::commit(const sync::Receipt& receipt) {
-  transfer_.set_phase("done");
+Result<> ImportJob::commit(const Brought& brought) {
+  const sync::Receipt& receipt = brought.receipt;
+  transfer_->set_phase("done");
   nlohmann::json status = this->status();
   status["finished"] = now_rfc3339();
-  add_receipt(status, receipt);
+  add_receipt(status, brought);
   FERRY_TRY(catalogue_.commit_staging(name_, [&](volumes::VolumeRecord& record) {
     record.state = volumes::State::ready;
     record.migration = status;
@@ -90,7 +92,7 @@ Result<> ImportJob::commit(const sync::Receipt& receipt) {
 
 void ImportJob::fail_import(const Error& error) {
   spdlog::error("import of {} from {} failed: {}", name_, peer_, error.message);
-  transfer_.set_phase("failed");
+  transfer_->set_phase("failed");
   nlohmann::json status = this->status();
   status["finished"] = now_rfc3339();
   status["error"] = error.message;
@@ -99,7 +101,7 @@ void ImportJob::fail_import(const Error& error) {
     const std::lock_guard guard(mutex_);
     outcome_ = status;
   }
-  auto dropped = catalogue_.drop_staging(name_, &transfer_.cancelled());
+  auto dropped = catalogue_.drop_staging(name_, &transfer_->cancelled());
   if (!dropped && dropped.error().code != Code::cancelled) spdlog::warn("{}", dropped.error().message);
   if (!stored) stored = store_failure(status);  // now the disk may have room for it
   if (!stored) spdlog::error("the outcome of the import of {} could not be stored: {}", name_, stored.error().message);
@@ -118,7 +120,7 @@ nlohmann::json ImportJob::status() const {
     if (!outcome_.is_null()) return outcome_;
   }
   nlohmann::json status = base_;
-  status.update(transfer_.status());
+  status.update(transfer_->status());
   return status;
 }
 

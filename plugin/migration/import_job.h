@@ -18,6 +18,9 @@ namespace ferry::migration {
 nlohmann::json to_json(const ImportRequest& request);
 /// What Status shows of a migration that has just been asked for.
 nlohmann::json new_import_status(const ImportRequest& request);
+nlohmann::json new_import_status(const std::string& from, const std::string& volume);
+/// What of that the record of a volume has, so that an import that a restart interrupted keeps its id and start.
+nlohmann::json kept_status(const volumes::Catalogue& catalogue, const std::string& name, nlohmann::json otherwise);
 /// Of what to_json wrote; Code::corrupt otherwise.
 Result<ImportRequest> import_request(const nlohmann::json& json);
 
@@ -27,7 +30,9 @@ class ImportJob {
  public:
   /// Starts. The record of `name` must be in the catalogue, in State::importing, which the job turns into ready or
   /// failed. The reference must outlive this object.
-  ImportJob(volumes::Catalogue& catalogue, std::string name, ImportRequest request, std::shared_ptr<Peer> peer);
+  /// `from`: where the content comes from, for people; `status`: new_import_status or what has become of it.
+  ImportJob(volumes::Catalogue& catalogue, std::string name, std::string from, nlohmann::json status,
+            std::unique_ptr<ContentTransfer> transfer);
   /// As abandon().
   ~ImportJob();
 
@@ -44,7 +49,7 @@ class ImportJob {
 
  private:
   void run();
-  Result<> commit(const sync::Receipt& receipt);
+  Result<> commit(const Brought& brought);
   void fail_import(const Error& error);
   Result<> store_failure(const nlohmann::json& status);
 
@@ -52,7 +57,7 @@ class ImportJob {
   const std::string name_;
   const std::string peer_;
   const nlohmann::json base_;  // what of the status stays the same
-  Transfer transfer_;
+  const std::unique_ptr<ContentTransfer> transfer_;
 
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;

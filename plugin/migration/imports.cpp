@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/time.h"
+#include "migration/archive_front.h"
+#include "migration/archive_transfer.h"
 #include "volumes/names.h"
 
 namespace ferry::migration {
@@ -38,6 +40,22 @@ volumes::VolumeRecord new_record(const std::string& name, const CreateRequest& r
   return record;
 }
 
+nlohmann::json to_json(const ArchiveImportRequest& request) {
+  nlohmann::json json = {{"id", request.id}};
+  add_to_json(json, request.address);
+  add_to_json(json, request.terms);
+  return json;
+}
+
+Result<ArchiveImportRequest> archive_import_request(const nlohmann::json& json) {
+  try {
+    return ArchiveImportRequest{archive_address_of(json), terms_of(json), json.at("id").get<std::string>()};
+  } catch (const nlohmann::json::exception& error) {
+    return fail(Code::corrupt, std::string("the stored import request cannot be read: ") + error.what());
+  }
+}
+
+/// The beginning of an archive.
 /// What tells one import from another: not how its content travels.
 nlohmann::json without_speed(nlohmann::json request) {
   request.erase("limit");
@@ -71,10 +89,22 @@ Result<> check_room(const std::filesystem::path& directory, std::uint64_t bytes)
                                   directory.string() + " has " + std::to_string(free) + " free");
 }
 
+bool Imports::is_of_archive(const volumes::VolumeRecord& record) {
+  return record.import.is_object() && record.import.contains("archive");
+}
+
 void Imports::resume() {
   for (const auto& record : catalogue_.list()) {
     const bool own = record->kind == volumes::Kind::volume && !record->import.contains("ticket");
     if (record->state != volumes::State::importing || !own) continue;
+    if (is_of_archive(*record)) {
+      const auto request = archive_import_request(record->import);
+      if (request)
+        start(record->name, *request);
+      else
+        give_up(catalogue_, record->name, request.error());
+      continue;
+    }
     if (const auto request = import_request(record->import)) {
       spdlog::info("carrying on the import of {} from {}", record->name, request->peer.text());
       start(record->name, *request);
@@ -120,6 +150,7 @@ Result<> Imports::restart(const std::string& name) {
   if (failed->state != volumes::State::failed)
     return fail(Code::invalid_argument, "option retry: the import of volume " + name + " has not failed: it is " +
                                             std::string(to_string(failed->state)));
+  if (is_of_archive(*failed)) return restart_from_archive(*failed);
   FERRY_ASSIGN(const ImportRequest request, import_request(failed->import));
   FERRY_ASSIGN(const auto checked, check(name, request, *peers_.peer(request.peer)));
   FERRY_TRY(check_room(catalogue_.layout().volumes(), checked.source.bytes));
@@ -137,6 +168,20 @@ Result<> Imports::restart(const std::string& name) {
   return {};
 }
 
+Result<> Imports::restart_from_archive(const volumes::VolumeRecord& failed) {
+  FERRY_ASSIGN(auto request, archive_import_request(failed.import));
+  FERRY_ASSIGN(auto next, look_into(failed.name, request));
+  abandon(failed.name);
+  FERRY_TRY(catalogue_.restart_import(failed.name, [&](volumes::VolumeRecord& record) {
+    next.created = record.created;
+    next.mode = record.mode;
+    next.superseded = volumes::Superseded{record.labels, record.options};
+    record = std::move(next);
+  }));
+  start(failed.name, request);
+  return {};
+}
+
 /// An anonymous import that was removed while it ran left its staging for an hour: the same import takes it over.
 /// Empty: there is none.
 Result<std::string> Imports::find_orphan(const volumes::VolumeRecord& record) const {
@@ -148,9 +193,58 @@ Result<std::string> Imports::find_orphan(const volumes::VolumeRecord& record) co
 }
 
 void Imports::start(const std::string& name, const ImportRequest& request) {
-  auto job = std::make_shared<ImportJob>(catalogue_, name, request, peers_.peer(request.peer));
+  auto transfer = std::make_unique<Transfer>(catalogue_.layout(), name, request, peers_.peer(request.peer));
+  add(name, std::make_shared<ImportJob>(catalogue_, name, request.peer.text(), new_import_status(request),
+                                        std::move(transfer)));
+}
+
+void Imports::start(const std::string& name, const ArchiveImportRequest& request) {
+  auto transfer = std::make_unique<ArchiveTransfer>(catalogue_.layout(), archives_, name, request);
+  const std::string from = request.address.text();
+  add(name, std::make_shared<ImportJob>(catalogue_, name, from, new_import_status(from, name), std::move(transfer)));
+}
+
+void Imports::add(const std::string& name, Job job) {
   const std::lock_guard guard(mutex_);
   jobs_[name] = std::move(job);
+}
+
+/// The record that the import of an archive begins with: what that says of its volume, which is verified only in the
+/// end.
+Result<volumes::VolumeRecord> Imports::look_into(const std::string& name, ArchiveImportRequest& request) const {
+  FERRY_ASSIGN(const auto front, read_front(archives_, request.address, after(check_time)));
+  volumes::VolumeRecord record;
+  record.name = name;
+  record.created = now_rfc3339();
+  record.state = volumes::State::importing;
+  record.lineage = random_uuid();
+  record.migration = new_import_status(request.address.text(), name);
+  request.id = front ? front->digests : "";
+  record.import = to_json(request);
+  record.labels_pending = true;  // also of a foreign one, since Ferry's own options are none of the volume's
+  if (!front) return record;
+  FERRY_TRY(check_room(catalogue_.layout().volumes(), front->facts.data));
+  const auto& facts = front->facts;
+  record.mode = facts.mode == "ro" ? volumes::Mode::ro : volumes::Mode::rw;
+  if (!facts.lineage.empty()) record.lineage = facts.lineage;
+  record.epoch = facts.epoch;
+  record.labels = facts.labels;
+  record.options = facts.options;
+  record.migration["volume"] = facts.name;
+  if (!facts.labels_known)
+    record.migration["warnings"].push_back(
+        "the source's Docker Engine could not be asked, so its labels did not come along");
+  return record;
+}
+
+Result<> Imports::begin_from_archive(const std::string& name, const CreateRequest& request) {
+  if (catalogue_.find(name)) return fail(Code::already_exists, "volume " + name + " exists already");
+  ArchiveImportRequest wanted = *request.archive_import;
+  FERRY_ASSIGN(auto record, look_into(name, wanted));
+  if (request.mode) record.mode = *request.mode;
+  FERRY_TRY(catalogue_.create(std::move(record)));
+  start(name, wanted);
+  return {};
 }
 
 Imports::Job Imports::find(const std::string& name) const {

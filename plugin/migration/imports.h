@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include "migration/archive_store.h"
 #include "migration/import_job.h"
 #include "migration/options.h"
 #include "migration/peer.h"
@@ -22,13 +23,18 @@ Result<> check_room(const std::filesystem::path& directory, std::uint64_t bytes)
 class Imports {
  public:
   /// The references must outlive this object.
-  Imports(volumes::Catalogue& catalogue, PeerFactory& peers) : catalogue_(catalogue), peers_(peers) {}
+  Imports(volumes::Catalogue& catalogue, PeerFactory& peers, const ArchiveStore& archives)
+      : catalogue_(catalogue), peers_(peers), archives_(archives) {}
 
   /// Carries on every import that the catalogue has as State::importing.
   void resume();
 
   /// Checks within 5 s all that can be known at once, adds the volume in State::importing and starts the import.
   Result<> begin(const std::string& name, const CreateRequest& request);
+  /// Whether the volume is imported from an archive: what has come of it is of no use to another import.
+  static bool is_of_archive(const volumes::VolumeRecord& record);
+  /// The same from an archive. Of a foreign one labels and options are not known, and its mode is rw.
+  Result<> begin_from_archive(const std::string& name, const CreateRequest& request);
 
   /// Starts an import that has failed again, as it was asked for, after the checks of begin(). Code::not_found or
   /// invalid_argument: there is none.
@@ -48,15 +54,20 @@ class Imports {
   using Job = std::shared_ptr<ImportJob>;
   Job find(const std::string& name) const;
   void start(const std::string& name, const ImportRequest& request);
+  void start(const std::string& name, const ArchiveImportRequest& request);
+  void add(const std::string& name, Job job);
+  Result<volumes::VolumeRecord> look_into(const std::string& name, ArchiveImportRequest& request) const;
   struct Checked {
     VolumeDescription source;
     std::string peer_uuid;
   };
   Result<Checked> check(const std::string& name, const ImportRequest& request, Peer& peer) const;
+  Result<> restart_from_archive(const volumes::VolumeRecord& failed);
   Result<std::string> find_orphan(const volumes::VolumeRecord& record) const;
 
   volumes::Catalogue& catalogue_;
   PeerFactory& peers_;
+  const ArchiveStore& archives_;
   std::mutex restarting_;
   mutable std::mutex mutex_;
   std::map<std::string, Job> jobs_;  // protected by mutex_: running and ended ones

@@ -5,10 +5,10 @@
 
 namespace ferry::migration {
 
-nlohmann::json new_migration_status(const char* role, const transport::PeerAddress& peer) {
+nlohmann::json new_migration_status(const char* role, const std::string& peer) {
   return {{"id", random_uuid()},
           {"role", role},
-          {"peer", peer.text()},
+          {"peer", peer},
           {"dirty_bytes", nullptr},
           {"predicted_downtime_ms", nullptr},
           {"downtime_ms", nullptr},

@@ -3,13 +3,12 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "transport/peer_address.h"
 #include "volumes/catalogue.h"
 
 namespace ferry::migration {
 
 /// What Status shows under `migration` of one that has just been asked for; `role` as in docs/status.md.
-nlohmann::json new_migration_status(const char* role, const transport::PeerAddress& peer);
+nlohmann::json new_migration_status(const char* role, const std::string& peer);
 
 /// The status that the record of a volume or ticket has, so that a migration that a restart interrupted keeps its id
 /// and start. Null: it has none with that member.

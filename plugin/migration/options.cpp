@@ -28,10 +28,10 @@ constexpr std::array<std::pair<const char*, sync::Compression>, 3> compressions 
 /// Options that only a ticket has, beside volume.
 constexpr std::array<const char*, 5> of_tickets = {"as", "rename", "replace", "move", "dry-run"};
 
-constexpr std::array<std::string_view, 2> schemes_of_later_versions = {"sftp", "file"};
-
 /// What `from` may be.
-constexpr const char* ways_from = "use from=HOST[:PORT][/VOLUME] or from=ssh://[USER@]HOST[:PORT][/VOLUME]";
+constexpr const char* ways_from =
+    "use from=HOST[:PORT][/VOLUME], from=ssh://[USER@]HOST[:PORT][/VOLUME], from=sftp://[USER@]HOST[:PORT]/PATH or "
+    "from=file:///PATH";
 /// What `to` may be, and `from` of a ticket.
 constexpr const char* ways_of_ticket = "HOST[:PORT] or ssh://[USER@]HOST[:PORT]";
 
@@ -51,9 +51,10 @@ Result<> check_scheme(const std::string& option, const std::string& value, const
   if (end == std::string::npos) return {};
   const std::string scheme = value.substr(0, end);
   if (scheme == "ssh") return {};
-  if (std::find(schemes_of_later_versions.begin(), schemes_of_later_versions.end(), scheme) !=
-      schemes_of_later_versions.end())
-    return fail(Code::unsupported, option + "=" + scheme + "://… is not in this version of Ferry; " + ways);
+  if (scheme == "sftp" || scheme == "file")
+    return refuse("option " + option +
+                  ": an archive is imported into a new volume, by from= alone, or exported with one "
+                  "volume, by to= and volume=NAME; it goes with no other option of tickets but replace");
   return refuse(option + "=" + quote(scheme) + "://… has an unknown scheme; " + ways);
 }
 
@@ -93,6 +94,12 @@ Result<transport::PeerAddress> parse_peer(const std::string& option, const std::
   auto peer = transport::parse_peer_address(value);
   if (!peer) return refuse("option " + option + ": " + peer.error().message + "; " + ways);
   return std::move(*peer);
+}
+
+Result<ArchiveAddress> parse_archive(const std::string& option, const std::string& value) {
+  auto address = parse_archive_address(value);
+  if (!address) return refuse("option " + option + ": " + address.error().message);
+  return address;
 }
 
 Result<Freeze> parse_freeze(const std::string& value) {
@@ -260,6 +267,32 @@ Result<> parse_terms(const volumes::StringMap& options, Terms* into) {
   return {};
 }
 
+/// An archive has one volume, with the name that it has here.
+Result<CreateRequest> parse_archive_export(const std::string& name, const volumes::StringMap& options) {
+  CreateRequest request;
+  auto& wanted = request.archive_export.emplace();
+  FERRY_ASSIGN(wanted.address, parse_archive("to", options.at("to")));
+  if (auto compression = compression_of(wanted.address); !compression)
+    return refuse("option to: " + compression.error().message);
+  for (const auto& [key, value] : options)
+    if (key != "to" && key != "volume" && key != "replace" && key != "freeze" && key != "limit")
+      return refuse("option " + key +
+                    " does not go with an archive, beside which there can be volume, replace, freeze "
+                    "and limit");
+  if (!options.contains("volume")) return refuse("option to belongs to a ticket: add volume=NAME");
+  wanted.volume = options.at("volume");
+  if (wanted.volume.find(',') != std::string::npos)
+    return refuse("option volume: an archive has one volume; make a ticket for each");
+  FERRY_TRY(check_volume("volume", wanted.volume));
+  if (wanted.volume == name)
+    return refuse("volume " + name + " cannot have the ticket's own name; give the ticket another one");
+  if (const auto replace = options.find("replace"); replace != options.end()) {
+    FERRY_ASSIGN(wanted.replace, parse_flag("replace", replace->second));
+  }
+  FERRY_TRY(parse_terms(options, &wanted.terms));
+  return request;
+}
+
 Result<CreateRequest> parse_reclaim(const std::string& name, const volumes::StringMap& options) {
   CreateRequest request;
   auto& reclaim = request.reclaim.emplace();
@@ -345,6 +378,8 @@ Result<CreateRequest> parse_options(const std::string& name, const volumes::Stri
   if (options.contains("reclaim")) return parse_reclaim(name, options);
   if (options.contains("force"))
     return refuse("option force belongs to a ticket that takes a volume back: add reclaim=VOLUME, or leave it out");
+  if (const auto to = options.find("to"); to != options.end() && is_archive_address(to->second))
+    return parse_archive_export(name, options);
   CreateRequest request;
   if (options.contains("from") && options.contains("to"))
     return refuse("option to: it excludes from=; a ticket imports to this host, or exports from it");
@@ -361,7 +396,17 @@ Result<CreateRequest> parse_options(const std::string& name, const volumes::Stri
     FERRY_ASSIGN(request.mode, volumes::parse_mode(mode->second.substr(0, 100)));
     request.own_options.insert(*mode);
   }
-  if (const auto from = options.find("from"); from != options.end()) {
+  const auto from = options.find("from");
+  if (from != options.end() && is_archive_address(from->second)) {
+    auto& wanted = request.archive_import.emplace();
+    FERRY_ASSIGN(wanted.address, parse_archive("from", from->second));
+    for (const char* senseless : {"freeze", "compress"})
+      if (options.contains(senseless))
+        return refuse("option " + std::string(senseless) + " does not go with an archive, which is as it was written");
+    FERRY_TRY(parse_terms(options, &wanted.terms));
+    return request;
+  }
+  if (from != options.end()) {
     FERRY_ASSIGN(request.import, parse_from(name, from->second));
   }
   FERRY_TRY(parse_terms(options, request.import ? &request.import->terms : nullptr));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "migration/archive_address.h"
 #include "sync/compression.h"
 #include "transport/peer_address.h"
 #include "volumes/record.h"
@@ -28,6 +29,21 @@ struct ImportRequest {
   transport::PeerAddress peer;
   std::string volume;  ///< at the peer
   Terms terms;
+};
+
+/// An import from an archive.
+struct ArchiveImportRequest {
+  ArchiveAddress address;
+  Terms terms;
+  std::string id{};  ///< archive::FrontMatter::digests when it was looked at; empty: a foreign one
+};
+
+/// A ticket that writes a volume of this host into an archive.
+struct ArchiveExportRequest {
+  ArchiveAddress address;
+  std::string volume;
+  Terms terms;
+  bool replace = false;  ///< a file of that name may be lost
 };
 
 /// A ticket as the user asked for it: volumes of a peer that are imported here or updated together; or volumes of this
@@ -58,17 +74,21 @@ struct ReclaimRequest {
 };
 
 /// What the options of one `docker volume create` ask for.
-/// A plain volume, or one of `import`, `ticket`, `exported`, `reclaim` and `retry`.
+/// A plain volume, or one of the following optional ones, or `retry`.
 struct CreateRequest {
   std::optional<volumes::Mode> mode;  ///< as given
   volumes::StringMap own_options;     ///< those that belong to the volume, not to the migration
   std::optional<ImportRequest> import;
+  std::optional<ArchiveImportRequest> archive_import;
+  std::optional<ArchiveExportRequest> archive_export;  ///< a ticket
   std::optional<TicketRequest> ticket;
   std::optional<TicketRequest> exported;  ///< a ticket, too
   std::optional<ReclaimRequest> reclaim;  ///< a ticket, too
   std::string retry;                      ///< a volume of which the import failed; empty: none
 
-  bool is_plain() const { return !import && !ticket && !exported && !reclaim && retry.empty(); }
+  bool is_plain() const {
+    return !import && !archive_import && !archive_export && !ticket && !exported && !reclaim && retry.empty();
+  }
 };
 
 /// Terms and a peer as a record keeps them, in an object with other members.

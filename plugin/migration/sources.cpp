@@ -163,6 +163,8 @@ Result<std::string> Sources::find_writer(const std::string& volume, Deadline dea
   }
 }
 
+Result<bool> Sources::has_engine() const { return ferry::exists(client_.socket()); }
+
 Result<VolumeDescription> Sources::describe(const std::string& volume, Freeze freeze, std::uint64_t room) const {
   FERRY_ASSIGN(Located located, locate(volume));
   FERRY_TRY(has_writer(volume, freeze));

@@ -47,6 +47,9 @@ class Sources {
 
   /// Ends a round: how much of the volume has changed (nothing, if that is known), and whether anybody may have written
   /// to it since it was opened.
+  /// Whether there is an Engine's socket.
+  Result<bool> has_engine() const;
+
   Result<sync::Seal> seal(const OpenVolume& volume, bool unchanged) const;
 
  private:

@@ -399,13 +399,13 @@ Result<> TicketJob::transfer_all() {
 
 Result<> TicketJob::transfer(Item& item) {
   set_state(item, "importing");
-  FERRY_ASSIGN(auto receipt, item.transfer->run());
+  FERRY_ASSIGN(auto brought, item.transfer->run());
   nlohmann::json outcome = item.transfer->status();
   outcome["warnings"] = nlohmann::json::array();
   if (!item.volume.source.labels_known)
     outcome["warnings"].push_back("the source's Docker Engine could not be asked, so its labels did not come along");
-  add_receipt(outcome, receipt);
-  item.before = std::move(receipt.before);
+  add_receipt(outcome, brought);
+  item.before = std::move(brought.receipt.before);
   const std::lock_guard guard(mutex_);
   item.outcome = std::move(outcome);
   item.state = "prepared";

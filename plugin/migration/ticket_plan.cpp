@@ -99,7 +99,9 @@ Result<TicketPlan> ticket_plan(const nlohmann::json& json) {
   }
 }
 
-nlohmann::json new_ticket_status(const TicketPlan& plan) { return new_migration_status("import", plan.request.peer); }
+nlohmann::json new_ticket_status(const TicketPlan& plan) {
+  return new_migration_status("import", plan.request.peer.text());
+}
 
 nlohmann::json import_of(const TicketPlan& plan, const TicketVolume& volume, const std::string& ticket) {
   auto import = to_json(request_of(plan, volume));

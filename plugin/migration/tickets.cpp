@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/time.h"
+#include "migration/archive_exports.h"
 #include "migration/exports.h"
 #include "migration/forced_reclaims.h"
 #include "migration/handed_off.h"
@@ -32,7 +33,8 @@ constexpr std::uint64_t most_bytes = INT64_MAX;
 
 bool is_running(const volumes::VolumeRecord& record) {
   return record.kind == volumes::Kind::ticket && record.state == volumes::State::importing &&
-         !Exports::is_one(record) && !HandOffs::is_one(record) && !ForcedReclaims::is_one(record);
+         !Exports::is_one(record) && !HandOffs::is_one(record) && !ForcedReclaims::is_one(record) &&
+         !ArchiveExports::is_one(record);
 }
 
 /// A copy of the volume that the peer has now, or of what it is a copy of.

@@ -35,13 +35,14 @@ void Transfer::cancel() {
   changed_.notify_all();
 }
 
-Result<sync::Receipt> Transfer::run() {
+Result<Brought> Transfer::run() {
   auto interval = first_pause;
   while (true) {
     const std::uint64_t before = progress_.bytes_sent;
     auto receipt = attempt();
     if (cancelled_) return fail(Code::cancelled, "cancelled");
-    if (receipt || receipt.error().code != Code::unavailable) return receipt;
+    if (receipt) return Brought{std::move(*receipt)};
+    if (receipt.error().code != Code::unavailable) return pass(receipt);
     note(receipt.error());
     if (progress_.bytes_sent > before) interval = first_pause;
     if (!pause(interval)) return fail(Code::cancelled, "cancelled");
@@ -120,11 +121,12 @@ nlohmann::json Transfer::status() const {
           {"error", trouble_.empty() ? nlohmann::json(nullptr) : nlohmann::json(trouble_)}};
 }
 
-void add_receipt(nlohmann::json& status, const sync::Receipt& receipt) {
-  status["verified"] = true;
+void add_receipt(nlohmann::json& status, const Brought& brought) {
+  const sync::Receipt& receipt = brought.receipt;
+  status["verified"] = brought.verified;
   status["consistency"] = receipt.consistency;
   status["changed"] = receipt.changed;
-  status["digest"] = receipt.digest;
+  status["digest"] = receipt.digest.empty() ? nlohmann::json(nullptr) : nlohmann::json(receipt.digest);
   status["bytes_total"] = status["bytes_done"] = receipt.bytes;
   status["files_total"] = status["files_done"] = receipt.files;
   status["eta_s"] = 0;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "migration/content_transfer.h"
 #include "migration/options.h"
 #include "migration/peer.h"
 #include "sync/receiver.h"
@@ -18,26 +19,18 @@ namespace ferry::migration {
 
 /// Brings the content of one volume from a peer into staging, or what differs of it beside a volume that is there,
 /// however often the peer goes away meanwhile. Thread-safe.
-class Transfer {
+class Transfer final : public ContentTransfer {
  public:
   /// Into volume `name` of this host. `expected`: what the source has to be, where it is not empty. `update`: what it
   /// is an update of; none: a new volume.
   Transfer(const volumes::Layout& layout, std::string name, ImportRequest request, std::shared_ptr<Peer> peer,
            sync::Identity expected = {}, std::optional<sync::UpdateOf> update = {});
 
-  /// Until everything is there, verified and durable, or it fails for a reason that stays (Code::cancelled: cancel()).
-  /// Called once at a time.
-  Result<sync::Receipt> run();
-
-  /// Makes run() end soon. Does not wait.
-  void cancel();
-  const std::atomic<bool>& cancelled() const { return cancelled_; }
-
-  /// What comes after run(), see `phase` in docs/status.md. A literal.
-  void set_phase(const char* phase) { progress_.phase = phase; }
-
-  /// The members of `migration` in Status that change while it runs.
-  nlohmann::json status() const;
+  Result<Brought> run() override;
+  void cancel() override;
+  const std::atomic<bool>& cancelled() const override { return cancelled_; }
+  void set_phase(const char* phase) override { progress_.phase = phase; }
+  nlohmann::json status() const override;
 
  private:
   Result<sync::Receipt> attempt();
@@ -62,7 +55,7 @@ class Transfer {
 };
 
 /// Puts what was received into a status.
-void add_receipt(nlohmann::json& status, const sync::Receipt& receipt);
+void add_receipt(nlohmann::json& status, const Brought& brought);
 
 /// "37 % done, ETA 12 s", for whoever has to wait.
 std::string progress_text(const nlohmann::json& status);

@@ -43,7 +43,8 @@ class VolumeServiceTest : public testing::Test {
       std::move(*volumes::Catalogue::open(volumes::Layout(directory_.path())));
   migration::FakeHost host_;
   migration::FakePeers peers_{host_};
-  migration::Imports imports_{*catalogue_, peers_};
+  const migration::ArchiveStore archives_{{}, {}};
+  migration::Imports imports_{*catalogue_, peers_, archives_};
   volumes::Mounts mounts_{directory_ / "propagated", directory_ / "scratch"};
   volumes::Trash trash_{catalogue_->layout(), std::chrono::hours(1)};
   engine::Client client_{directory_ / "no-engine.sock"};
@@ -55,9 +56,10 @@ class VolumeServiceTest : public testing::Test {
   migration::LabelKeeper labels_{*catalogue_, client_};
   volumes::MarkerKeeper marker_{directory_ / "propagated", *catalogue_};
   migration::Exports exports_{*catalogue_, peers_, sources_, hand_offs_};
+  migration::ArchiveExports archive_exports_{*catalogue_, archives_, sources_};
   migration::ForcedReclaims forced_{{*catalogue_, peers_, hand_offs_, tickets_, 7766}};
-  VolumeService service_{
-      {*catalogue_, mounts_, trash_, imports_, tickets_, exports_, hand_offs_, forced_, labels_, tracker_, marker_}};
+  VolumeService service_{{*catalogue_, mounts_, trash_, imports_, tickets_, exports_, archive_exports_, hand_offs_,
+                          forced_, labels_, tracker_, marker_}};
 };
 
 TEST_F(VolumeServiceTest, TheLifeOfAPlainVolume) {
@@ -166,11 +168,11 @@ TEST_F(VolumeServiceTest, AQuarantinedVolumeIsListedButNotMounted) {
     test::TemporaryDirectory copy;
     fs::copy(layout.base(), copy / "ferry", fs::copy_options::recursive);
     const auto catalogue = std::move(*volumes::Catalogue::open(volumes::Layout(copy.path())));
-    migration::Imports imports(*catalogue, peers_);
+    migration::Imports imports(*catalogue, peers_, archives_);
     migration::Tickets tickets({*catalogue, peers_, imports, mounts_, client_, hand_offs_, 7766, [] {}});
     migration::Exports exports(*catalogue, peers_, sources_, hand_offs_);
-    VolumeService service(
-        {*catalogue, mounts_, trash_, imports, tickets, exports, hand_offs_, forced_, labels_, tracker_, marker_});
+    VolumeService service({*catalogue, mounts_, trash_, imports, tickets, exports, archive_exports_, hand_offs_,
+                           forced_, labels_, tracker_, marker_});
     EXPECT_TRUE(service.get("web"));
     EXPECT_EQ(service.list().size(), 1U);
     return service.mount("web", "id");

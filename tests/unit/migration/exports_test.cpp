@@ -342,7 +342,8 @@ class ArrivalsTest : public testing::Test {
   volumes::Mounts mounts_{directory_ / "propagated", directory_ / "scratch"};
   std::unique_ptr<volumes::Catalogue> catalogue_ =
       std::move(*volumes::Catalogue::open(volumes::Layout(directory_.path())));
-  Imports imports_{*catalogue_, peers_};
+  const ArchiveStore archives_{{}, {}};
+  Imports imports_{*catalogue_, peers_, archives_};
   engine::Tracker tracker_{client_, [] {}};
   Sources sources_{*catalogue_, mounts_, client_, tracker_, directory_.path(), directory_ / "p"};
   HandOffs hand_offs_{

@@ -69,6 +69,10 @@ class HandOffSource {
  private:
   void answer(engine::testing::Connection& connection, const std::string& request) const {
     if (request.starts_with("GET /_ping")) return connection.send(engine::testing::ping("1.45"));
+    if (request.find("/volumes/") != std::string::npos)
+      return connection.send(engine::testing::answer(
+          200,
+          R"({"Name":"pg","Driver":"ferry:latest","Labels":{"team":"web"},"Options":{},"Status":{"lineage":"x"}})"));
     if (request.find("/containers/json") == std::string::npos)
       return connection.send(engine::testing::answer(404, R"({"message":"page not found"})"));
     const char* container = R"([{"Id":"c","Names":["/web"],"State":"running",)"

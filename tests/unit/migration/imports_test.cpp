@@ -43,7 +43,7 @@ class ImportsTest : public testing::Test {
     imports_.reset();
     catalogue_.reset();
     catalogue_ = std::move(*volumes::Catalogue::open(volumes::Layout(directory_.path())));
-    imports_ = std::make_unique<Imports>(*catalogue_, peers_);
+    imports_ = std::make_unique<Imports>(*catalogue_, peers_, archives_);
   }
 
   Result<> begin(const std::string& name = "copy", volumes::StringMap options = {{"from", "a/pgdata"}}) {
@@ -57,6 +57,7 @@ class ImportsTest : public testing::Test {
   test::TemporaryDirectory directory_;
   FakeHost host_;
   FakePeers peers_{host_};
+  const ArchiveStore archives_{directory_ / "ssh", directory_ / "archives"};
   std::unique_ptr<volumes::Catalogue> catalogue_;
   std::unique_ptr<Imports> imports_;
 };

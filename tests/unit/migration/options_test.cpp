@@ -128,8 +128,14 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
       {{{"from", "ssh://a:x/b"}}, Code::invalid_argument, {"option from", "65535"}},
       {{{"from", "ssh://a"}, {"volume", "x"}, {"mode", "ro"}}, Code::invalid_argument, {"option mode"}},
       {{{"from", "ssh://a/vol"}, {"volume", "vol"}}, Code::invalid_argument, {"option from", "a peer alone"}},
-      {{{"from", "sftp://ops@a/x"}}, Code::unsupported, {"from=sftp://", "not in this version"}},
-      {{{"from", "file:///x"}}, Code::unsupported, {"from=file://", "not in this version"}},
+      {{{"from", "sftp://ops@a"}}, Code::invalid_argument, {"option from", "sftp://[USER@]HOST[:PORT]/PATH"}},
+      {{{"from", "sftp://ops@a/"}}, Code::invalid_argument, {"option from", "path"}},
+      {{{"from", "sftp://ops@a/b/../x.tar"}}, Code::invalid_argument, {"option from", ".."}},
+      {{{"from", "sftp://ops:12/34@nas/x.tar"}}, Code::invalid_argument, {"option from", "without a password"}},
+      {{{"from", "file://x.tar"}}, Code::invalid_argument, {"option from", "absolute"}},
+      {{{"from", "file:///x\ny"}}, Code::invalid_argument, {"option from", "not a path"}},
+      {{{"from", "file:///x.tar"}, {"freeze", "none"}}, Code::invalid_argument, {"option freeze", "archive"}},
+      {{{"from", "file:///x.tar"}, {"volume", "xx"}}, Code::invalid_argument, {"option from", "archive"}},
       {{{"from", "a"}, {"freeze", "pause"}}, Code::unsupported, {"freeze=pause", "freeze=none"}},
       {{{"from", "a"}, {"freeze", "stop"}}, Code::unsupported, {"freeze=stop", "freeze=none"}},
       {{{"from", "a"}, {"limit", "fast"}}, Code::invalid_argument, {"option limit", "\"fast\"", "50M"}},
@@ -213,10 +219,38 @@ TEST(Options, ASenselessExportIsRefused) {
     EXPECT_EQ(refused.error().code, Code::invalid_argument);
     EXPECT_THAT(refused.error().message, HasSubstr(part));
   }
-  const auto later = parse_options("tt", {{"to", "sftp://b/x.tar"}, {"volume", "xx"}});
-  EXPECT_EQ(later.error().code, Code::unsupported);
   const auto secret = parse_options("tt", {{"to", "ops:hun/ter2@b"}, {"volume", "xx"}});
   EXPECT_THAT(secret.error().message, Not(HasSubstr("hun")));
+}
+
+TEST(Options, AnArchiveIsAFileBehindAnSshdOrInTheMountedDirectory) {
+  const auto there =
+      parse_options("tt", {{"to", "sftp://ops@nas:2222/b/pg.tar.zst"}, {"volume", "xx"}, {"replace", "true"}});
+  ASSERT_TRUE(there) << there.error().message;
+  ASSERT_TRUE(there->archive_export);
+  EXPECT_EQ(there->archive_export->address.text(), "sftp://ops@nas:2222/b/pg.tar.zst");
+  EXPECT_EQ(there->archive_export->volume, "xx");
+  EXPECT_TRUE(there->archive_export->replace);
+  EXPECT_FALSE(there->is_plain());
+  for (const char* address : {"sftp://root@nas:22/x.tar", "sftp://ops@[::1]:22/a,b c%.tar", "file:///x@y.tar"}) {
+    const auto parsed = parse_archive_address(address);
+    ASSERT_TRUE(parsed) << address << ": " << parsed.error().message;
+    EXPECT_EQ(parsed->text(), address);
+  }
+  const auto here = parse_options("xx", {{"from", "file:///pg.cpio"}, {"mode", "ro"}});
+  ASSERT_TRUE(here) << here.error().message;
+  EXPECT_EQ(here->archive_import->address.path, "/pg.cpio");
+  for (const auto& [options, part] : std::vector<std::pair<volumes::StringMap, const char*>>{
+           {{{"to", "file:///x.zip"}, {"volume", "xx"}}, ".tar.zst"},
+           {{{"to", "file:///x.tar"}}, "volume"},
+           {{{"to", "file:///x.tar"}, {"volume", "xx,yy"}}, "one volume"},
+           {{{"to", "file:///x.tar"}, {"volume", "xx"}, {"as", "yy"}}, "option as"},
+           {{{"to", "file:///x.tar"}, {"volume", "xx"}, {"move", "true"}}, "option move"}}) {
+    const auto refused = parse_options("tt", options);
+    ASSERT_FALSE(refused) << part;
+    EXPECT_EQ(refused.error().code, Code::invalid_argument);
+    EXPECT_THAT(refused.error().message, HasSubstr(part));
+  }
 }
 
 TEST(Options, ASenselessTicketIsRefused) {

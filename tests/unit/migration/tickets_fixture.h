@@ -84,7 +84,7 @@ class TicketsTest : public testing::Test {
     hand_offs_ = std::make_unique<HandOffs>(
         HandOffs::Parts{*catalogue_, mounts_, client_, tracker_, *sources_, [] {},
                         [this](const std::string& name) { return catalogue_->remove(name); }});
-    imports_ = std::make_unique<Imports>(*catalogue_, peers_);
+    imports_ = std::make_unique<Imports>(*catalogue_, peers_, archives_);
     tickets_ = std::make_unique<Tickets>(
         Tickets::Parts{*catalogue_, peers_, *imports_, mounts_, client_, *hand_offs_, 7766, [] {}, pauses_});
     hand_offs_->resume([this](const std::string& volume) { return tickets_->holder(volume); });
@@ -95,6 +95,7 @@ class TicketsTest : public testing::Test {
   test::TemporaryDirectory directory_;
   FakeHost host_;
   FakePeers peers_{host_};
+  const ArchiveStore archives_{{}, {}};
   volumes::Mounts mounts_{directory_ / "propagated", directory_ / "scratch"};
   engine::Client client_{directory_ / "engine.sock"};
   engine::Tracker tracker_{client_, [] {}};

@@ -27,7 +27,7 @@ class Host : public BareHost {
   Host(const fs::path& root, const transport::KeyFile& keys)
       : BareHost(root),
         peers_(make_peer_factory(keys, "", ExportEnds{sources, catalogue->uuid(), links_, hand_offs})),
-        imports_(*catalogue, *peers_),
+        imports_(*catalogue, *peers_, archives_),
         tickets({*catalogue, *peers_, imports_, mounts, client, hand_offs, 0, [] {}}),
         exports(*catalogue, *peers_, sources, hand_offs),
         arrivals_(*catalogue, tickets,
@@ -69,6 +69,7 @@ class Host : public BareHost {
  private:
   TurnedLinks links_;
   const std::unique_ptr<migration::PeerFactory> peers_;
+  const migration::ArchiveStore archives_{{}, {}};
   migration::Imports imports_;
 
  public:

@@ -123,7 +123,8 @@ TEST_F(Loopback, AnImportFromEndToEnd) {
   fs::create_directories(data() / "d" / "e");
   fs::create_hard_link(data() / "1", data() / "d" / "link");
   auto catalogue = std::move(*volumes::Catalogue::open(volumes::Layout(directory_ / "other")));
-  migration::Imports imports(*catalogue, *factory_);
+  const migration::ArchiveStore archives({}, {});
+  migration::Imports imports(*catalogue, *factory_, archives);
   migration::CreateRequest request;
   request.import = request_;
   ASSERT_TRUE(imports.begin("copy", request));
@@ -136,7 +137,8 @@ TEST_F(Loopback, AnImportFromEndToEnd) {
 TEST_F(Loopback, ARestartOfThePeerInTheMiddleIsSurvived) {
   fill(8, 9'000'000);
   auto catalogue = std::move(*volumes::Catalogue::open(volumes::Layout(directory_ / "other")));
-  migration::Imports imports(*catalogue, *factory_);
+  const migration::ArchiveStore archives({}, {});
+  migration::Imports imports(*catalogue, *factory_, archives);
   migration::CreateRequest request;
   request.import = request_;
   ASSERT_TRUE(imports.begin("copy", request));

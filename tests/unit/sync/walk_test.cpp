@@ -6,9 +6,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "support/full_tree.h"
 #include "support/intercepted_calls.h"
 #include "support/mounts.h"
-#include "support/full_tree.h"
 #include "sync/migration_fixture.h"
 
 namespace {

@@ -1,0 +1,111 @@
+#include "migration/archive_exports.h"
+
+#include "base/log.h"
+#include "base/random.h"
+#include "migration/archive_export_job.h"
+#include "migration/migration_record.h"
+
+namespace ferry::migration {
+
+namespace {
+
+/// The rest of the 5 s that a create may take is for describing the volume, and for removing what was tried.
+constexpr std::chrono::milliseconds check_time{3500};
+constexpr std::uint64_t most_bytes = INT64_MAX;
+constexpr const char* id_member = "to_archive";
+
+nlohmann::json to_json(const ArchiveExportRequest& request, const std::string& id) {
+  nlohmann::json json = {{id_member, id}, {"volume", request.volume}, {"replace", request.replace}};
+  add_to_json(json, request.address);
+  add_to_json(json, request.terms);
+  return json;
+}
+
+/// Throws nlohmann::json::exception.
+ArchiveExportRequest request_of(const nlohmann::json& json) {
+  return {archive_address_of(json), json.at("volume").get<std::string>(), terms_of(json),
+          json.at("replace").get<bool>()};
+}
+
+}  // namespace
+
+ArchiveExports::~ArchiveExports() { abandon_all(); }
+
+bool ArchiveExports::is_one(const volumes::VolumeRecord& ticket) {
+  return ticket.kind == volumes::Kind::ticket && ticket.import.is_object() && ticket.import.contains(id_member);
+}
+
+void ArchiveExports::resume() {
+  for (const auto& record : catalogue_.list()) {
+    if (!is_one(*record) || record->state != volumes::State::importing) continue;
+    try {
+      start(record->name, record->import[id_member].get<std::string>(), request_of(record->import));
+    } catch (const nlohmann::json::exception& error) {
+      spdlog::error("ticket {}: the stored request cannot be read: {}", record->name, error.what());
+      const std::string why = std::string("the stored request cannot be read: ") + error.what();
+      auto stored = catalogue_.update(record->name, [&](volumes::VolumeRecord& next) {
+        next.state = volumes::State::failed;
+        next.migration = {{"state", "failed"}, {"migration", {{"error", why}}}};
+      });
+      if (!stored) spdlog::error("{}", stored.error().message);
+    }
+  }
+}
+
+Result<> ArchiveExports::begin(const std::string& name, const ArchiveExportRequest& request) {
+  const auto one_at_a_time = names_.lock(name);
+  if (catalogue_.find(name)) return fail(Code::already_exists, "volume " + name + " exists already");
+  const Deadline deadline = after(check_time);
+  FERRY_TRY(sources_.describe(request.volume, request.terms.freeze, most_bytes));
+  const std::string id = random_hex(16);
+  // It is made and removed again: so much for rights, directories and names that are taken.
+  FERRY_TRY(store_.create(request.address, id, request.replace, deadline));
+  FERRY_TRY(catalogue_.create(new_ticket(name, to_json(request, id), new_archive_export_status(request))));
+  start(name, id, request);
+  return {};
+}
+
+void ArchiveExports::start(const std::string& name, const std::string& id, const ArchiveExportRequest& request) {
+  const auto job = std::make_shared<ArchiveExportJob>(catalogue_, store_, sources_, name, id, request);
+  {
+    const std::lock_guard guard(mutex_);
+    if (stopping_) return;
+    jobs_[name] = job;
+  }
+  job->start();
+}
+
+ArchiveExports::Job ArchiveExports::find(const std::string& name) const {
+  const std::lock_guard guard(mutex_);
+  const auto it = jobs_.find(name);
+  return it == jobs_.end() ? nullptr : it->second;
+}
+
+Result<> ArchiveExports::cancel(const std::string& name) {
+  const auto one_at_a_time = names_.lock(name);
+  const Job job = find(name);
+  if (!job) return {};
+  job->abandon();
+  const std::lock_guard guard(mutex_);
+  jobs_.erase(name);
+  return {};
+}
+
+void ArchiveExports::abandon_all() {
+  std::map<std::string, Job> jobs;
+  {
+    const std::lock_guard guard(mutex_);
+    stopping_ = true;
+    jobs = jobs_;
+  }
+  for (const auto& [name, job] : jobs) job->stop_soon();
+  for (const auto& [name, job] : jobs) job->abandon();
+}
+
+nlohmann::json ArchiveExports::status(const volumes::VolumeRecord& ticket) const {
+  if (const Job job = find(ticket.name)) return job->status();
+  if (ticket.migration.is_object()) return ticket.migration;
+  return {{"state", to_string(ticket.state)}};
+}
+
+}  // namespace ferry::migration
