@@ -75,8 +75,6 @@ NOT_YET = {name: (options, option(name)) for name, options in {
     "start": ["from=a/{source}", "start=false"], "binds": ["from=a/{source}", "binds=keep"],
     "shared": ["from=a/{source}", "shared=copy"],
 }.items()} | {
-    "sftp": (["from=sftp://root@a/tmp/x.tar"], "from=sftp://"),
-    "file": (["from=file:///tmp/x.tar"], "from=file://"),
     "pause": (["from=a/{source}", "freeze=pause"], "freeze=pause"),
     "stop": (["from=a/{source}", "freeze=stop"], "freeze=stop"),
 }
