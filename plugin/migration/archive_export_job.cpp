@@ -274,11 +274,10 @@ nlohmann::json ArchiveExportJob::status_locked() const {
   migration["bytes_total"] = progress_.bytes_total.load();
   migration["bytes_done"] = progress_.bytes_done.load();
   migration["bytes_sent"] = meter_.bytes();
-  const double elapsed = std::chrono::duration<double>(SteadyClock::now() - content_began_).count();
   const auto done = progress_.bytes_done.load(), total = progress_.bytes_total.load();
-  const auto rate = output_ && elapsed >= 0.1 ? static_cast<std::uint64_t>(static_cast<double>(done) / elapsed) : 0;
+  const std::uint64_t rate = output_ ? rate_since(content_began_, done) : 0;
   migration["rate_bytes_per_s"] = rate;
-  migration["eta_s"] = rate != 0 && total >= done ? nlohmann::json((total - done) / rate) : nlohmann::json(nullptr);
+  migration["eta_s"] = eta_of(done, total, rate);
   migration["files_total"] = progress_.entries_total.load();
   migration["files_done"] = progress_.entries_done.load();
   if (!trouble_.empty() && !output_) migration["error"] = trouble_;

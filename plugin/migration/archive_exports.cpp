@@ -2,7 +2,6 @@
 
 #include "base/log.h"
 #include "base/random.h"
-#include "migration/archive_export_job.h"
 #include "migration/migration_record.h"
 
 namespace ferry::migration {
@@ -28,8 +27,6 @@ ArchiveExportRequest request_of(const nlohmann::json& json) {
 }
 
 }  // namespace
-
-ArchiveExports::~ArchiveExports() { abandon_all(); }
 
 bool ArchiveExports::is_one(const volumes::VolumeRecord& ticket) {
   return ticket.kind == volumes::Kind::ticket && ticket.import.is_object() && ticket.import.contains(id_member);
@@ -66,46 +63,16 @@ Result<> ArchiveExports::begin(const std::string& name, const ArchiveExportReque
 }
 
 void ArchiveExports::start(const std::string& name, const std::string& id, const ArchiveExportRequest& request) {
-  const auto job = std::make_shared<ArchiveExportJob>(catalogue_, store_, sources_, name, id, request);
-  {
-    const std::lock_guard guard(mutex_);
-    if (stopping_) return;
-    jobs_[name] = job;
-  }
-  job->start();
-}
-
-ArchiveExports::Job ArchiveExports::find(const std::string& name) const {
-  const std::lock_guard guard(mutex_);
-  const auto it = jobs_.find(name);
-  return it == jobs_.end() ? nullptr : it->second;
+  jobs_.start(name, std::make_shared<ArchiveExportJob>(catalogue_, store_, sources_, name, id, request));
 }
 
 Result<> ArchiveExports::cancel(const std::string& name) {
   const auto one_at_a_time = names_.lock(name);
-  const Job job = find(name);
+  const auto job = jobs_.find(name);
   if (!job) return {};
   job->abandon();
-  const std::lock_guard guard(mutex_);
   jobs_.erase(name);
   return {};
-}
-
-void ArchiveExports::abandon_all() {
-  std::map<std::string, Job> jobs;
-  {
-    const std::lock_guard guard(mutex_);
-    stopping_ = true;
-    jobs = jobs_;
-  }
-  for (const auto& [name, job] : jobs) job->stop_soon();
-  for (const auto& [name, job] : jobs) job->abandon();
-}
-
-nlohmann::json ArchiveExports::status(const volumes::VolumeRecord& ticket) const {
-  if (const Job job = find(ticket.name)) return job->status();
-  if (ticket.migration.is_object()) return ticket.migration;
-  return {{"state", to_string(ticket.state)}};
 }
 
 }  // namespace ferry::migration

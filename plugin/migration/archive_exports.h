@@ -1,20 +1,17 @@
 #pragma once
 
-#include <map>
-#include <memory>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "base/keyed_mutex.h"
+#include "migration/archive_export_job.h"
 #include "migration/archive_store.h"
+#include "migration/job_table.h"
 #include "migration/options.h"
 #include "migration/sources.h"
 #include "volumes/catalogue.h"
 
 namespace ferry::migration {
-
-class ArchiveExportJob;
 
 /// The tickets of this host that write a volume into an archive. Thread-safe.
 class ArchiveExports {
@@ -22,7 +19,7 @@ class ArchiveExports {
   /// The references must outlive this object.
   ArchiveExports(volumes::Catalogue& catalogue, const ArchiveStore& store, const Sources& sources)
       : catalogue_(catalogue), store_(store), sources_(sources) {}
-  ~ArchiveExports();
+  ~ArchiveExports() { abandon_all(); }
 
   /// Whether the ticket is such an export's.
   static bool is_one(const volumes::VolumeRecord& ticket);
@@ -35,22 +32,18 @@ class ArchiveExports {
 
   /// Before its record is removed: of an archive that is not complete nothing is left, if its place can be reached.
   Result<> cancel(const std::string& name);
-  void abandon_all();
+  void abandon_all() { jobs_.abandon_all(); }
 
-  nlohmann::json status(const volumes::VolumeRecord& ticket) const;  ///< its whole Status
+  nlohmann::json status(const volumes::VolumeRecord& ticket) const { return jobs_.status(ticket); }  ///< all of it
 
  private:
-  using Job = std::shared_ptr<ArchiveExportJob>;
-  Job find(const std::string& name) const;
   void start(const std::string& name, const std::string& id, const ArchiveExportRequest& request);
 
   volumes::Catalogue& catalogue_;
   const ArchiveStore& store_;
   const Sources& sources_;
   KeyedMutex names_;  // held while one is cancelled
-  mutable std::mutex mutex_;
-  bool stopping_ = false;            // protected by mutex_
-  std::map<std::string, Job> jobs_;  // protected by mutex_: running and ended ones
+  JobTable<ArchiveExportJob> jobs_;
 };
 
 }  // namespace ferry::migration

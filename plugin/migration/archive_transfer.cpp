@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "migration/migration_record.h"
 #include "sync/sync_file_system.h"
 
 namespace ferry::migration {
@@ -156,10 +157,7 @@ nlohmann::json ArchiveTransfer::status() const {
   const bool tells = progress_.bytes_total != 0;
   const std::uint64_t total = tells || !input_ ? progress_.bytes_total.load() : input_->size();
   const std::uint64_t done = tells ? progress_.bytes_done.load() : meter_.bytes();
-  const auto elapsed = std::chrono::duration<double>(SteadyClock::now() - content_began_).count();
-  const bool measurable = content_began_ != SteadyClock::time_point{} && elapsed >= 0.1;
-  const std::uint64_t speed = measurable ? static_cast<std::uint64_t>(static_cast<double>(done) / elapsed) : 0;
-  const bool predictable = speed != 0 && total >= done && total != 0;
+  const std::uint64_t speed = rate_since(content_began_, done);
   return {{"phase", phase_.load()},
           {"round", 1},
           {"bytes_total", total},
@@ -168,7 +166,7 @@ nlohmann::json ArchiveTransfer::status() const {
           {"files_total", progress_.entries_total.load()},
           {"files_done", progress_.entries_done.load()},
           {"rate_bytes_per_s", speed},
-          {"eta_s", predictable ? nlohmann::json((total - done) / speed) : nlohmann::json(nullptr)},
+          {"eta_s", eta_of(done, total, speed)},
           {"error", trouble_.empty() ? nlohmann::json(nullptr) : nlohmann::json(trouble_)}};
 }
 

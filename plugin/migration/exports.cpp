@@ -71,22 +71,11 @@ Result<> Exports::begin(const std::string& name, const TicketRequest& request) {
 }
 
 void Exports::start(const std::string& name, ExportPlan plan, std::shared_ptr<Destination> destination) {
-  const auto job = std::make_shared<ExportJob>(
+  auto job = std::make_shared<ExportJob>(
       catalogue_, name, std::move(plan), std::move(destination),
       ExportJob::HandOff{[this, id = plan.id] { return hand_offs_.is_given(id); },
                          [this, id = plan.id] { (void)hand_offs_.ask(id, hand_off::Request::cancel); }});
-  {
-    const std::lock_guard guard(mutex_);
-    if (stopping_) return;
-    jobs_[name] = job;
-  }
-  job->start();
-}
-
-Exports::Job Exports::find(const std::string& name) const {
-  const std::lock_guard guard(mutex_);
-  const auto it = jobs_.find(name);
-  return it == jobs_.end() ? nullptr : it->second;
+  jobs_.start(name, std::move(job));
 }
 
 /// Of a hand-off: the volumes are this host's again, whatever the destination says. Code::busy: they are its own.
@@ -101,31 +90,13 @@ Result<> Exports::take_back(const ExportPlan& plan) {
 /// The destination is told while it can still reach this host.
 Result<> Exports::cancel(const std::string& name) {
   const auto one_at_a_time = names_.lock(name);
-  const Job job = find(name);
+  const auto job = jobs_.find(name);
   if (!job) return {};
   if (!job->has_outcome()) FERRY_TRY(take_back(job->plan()));
   FERRY_TRY(job->withdraw());
   job->abandon();
-  const std::lock_guard guard(mutex_);
   jobs_.erase(name);
   return {};
-}
-
-void Exports::abandon_all() {
-  std::map<std::string, Job> jobs;
-  {
-    const std::lock_guard guard(mutex_);
-    stopping_ = true;
-    jobs = jobs_;
-  }
-  for (const auto& [name, job] : jobs) job->stop_soon();
-  for (const auto& [name, job] : jobs) job->abandon();
-}
-
-nlohmann::json Exports::status(const volumes::VolumeRecord& ticket) const {
-  if (const Job job = find(ticket.name)) return job->status();
-  if (ticket.migration.is_object()) return ticket.migration;
-  return {{"state", to_string(ticket.state)}};
 }
 
 }  // namespace ferry::migration

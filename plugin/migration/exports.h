@@ -1,14 +1,13 @@
 #pragma once
 
-#include <map>
 #include <memory>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "base/keyed_mutex.h"
 #include "migration/export_job.h"
 #include "migration/hand_offs.h"
+#include "migration/job_table.h"
 #include "migration/peer.h"
 #include "migration/sources.h"
 #include "volumes/catalogue.h"
@@ -35,13 +34,11 @@ class Exports {
   /// Before its record is removed: what is not decided is cancelled at the destination, too, if that can be reached.
   /// Code::busy: it is decided.
   Result<> cancel(const std::string& name);
-  void abandon_all();
+  void abandon_all() { jobs_.abandon_all(); }
 
-  nlohmann::json status(const volumes::VolumeRecord& ticket) const;  ///< its whole Status
+  nlohmann::json status(const volumes::VolumeRecord& ticket) const { return jobs_.status(ticket); }  ///< all of it
 
  private:
-  using Job = std::shared_ptr<ExportJob>;
-  Job find(const std::string& name) const;
   Result<> check_volumes(const TicketRequest& request) const;
   Result<> take_back(const ExportPlan& plan);
   void start(const std::string& name, ExportPlan plan, std::shared_ptr<Destination> destination);
@@ -51,9 +48,7 @@ class Exports {
   const Sources& sources_;
   HandOffs& hand_offs_;
   KeyedMutex names_;  // held while one is cancelled
-  mutable std::mutex mutex_;
-  bool stopping_ = false;            // protected by mutex_
-  std::map<std::string, Job> jobs_;  // protected by mutex_: running and ended ones
+  JobTable<ExportJob> jobs_;
 };
 
 }  // namespace ferry::migration

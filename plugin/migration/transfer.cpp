@@ -7,6 +7,7 @@
 #include "base/directory.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "migration/migration_record.h"
 
 namespace ferry::migration {
 
@@ -98,10 +99,8 @@ bool Transfer::pause(std::chrono::milliseconds duration) {
 }
 
 std::uint64_t Transfer::rate() const {
-  const auto elapsed = std::chrono::duration<double>(SteadyClock::now() - content_began_).count();
   const std::uint64_t done = progress_.bytes_done;
-  if (content_began_ == SteadyClock::time_point{} || elapsed < 0.1 || done <= content_before_) return 0;
-  return static_cast<std::uint64_t>(static_cast<double>(done - content_before_) / elapsed);
+  return done <= content_before_ ? 0 : rate_since(content_began_, done - content_before_);
 }
 
 nlohmann::json Transfer::status() const {
@@ -117,7 +116,7 @@ nlohmann::json Transfer::status() const {
           {"files_total", progress_.files_total.load()},
           {"files_done", progress_.files_done.load()},
           {"rate_bytes_per_s", speed},
-          {"eta_s", speed == 0 ? nlohmann::json(nullptr) : nlohmann::json((total - done) / speed)},
+          {"eta_s", eta_of(done, total, speed)},
           {"error", trouble_.empty() ? nlohmann::json(nullptr) : nlohmann::json(trouble_)}};
 }
 
