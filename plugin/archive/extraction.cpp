@@ -34,7 +34,7 @@ class Extraction {
         origin_(reader.front_matter() ? Origin::ferry : Origin::foreign),
         limits_(limits),
         progress_(progress),
-        writer_(staging, limits.entries),
+        writer_(staging, limits.entries, limits.memory),
         metadata_(reader.front_text()),
         content_(progress) {
     if (!reader.front_matter()) return;

@@ -16,6 +16,7 @@ namespace ferry::archive {
 struct Limits {
   std::uint64_t bytes = UINT64_MAX;    ///< that are written to files: those that are free, for example
   std::uint64_t entries = UINT64_MAX;  ///< names: the inodes that are free, for example
+  std::uint64_t memory = UINT64_MAX;   ///< bytes, for what has to be known of entries until the end
 };
 
 /// What came out of an archive.
@@ -42,7 +43,8 @@ Result<std::optional<FrontMatter>> read_front_matter(Source& source, const Progr
 ///
 /// Code::corrupt: the archive is damaged, incomplete or tries something that is refused; Code::no_space: it takes more
 /// than `limits`; Code::unsupported: it has something that cannot be made here. The message names the entry. Memory
-/// grows with the number of entries only. Any number of them may run at once. The process's locale has to be "C".
+/// grows with the number of entries and the xattrs of directories, as far as `limits` let it. Any number of them may
+/// run at once. The process's locale has to be "C".
 Result<Extracted> extract_archive(Source& source, int staging, const Limits& limits, Progress& progress);
 
 }  // namespace ferry::archive

@@ -1,6 +1,7 @@
 #include "archive/read_entry.h"
 
 #include <grp.h>
+#include <linux/limits.h>
 #include <pwd.h>
 
 #include <algorithm>
@@ -128,6 +129,10 @@ Result<sync::Xattrs> xattrs_of(::archive_entry* from, bool& looked_up) {
   std::size_t size = 0;
   while (::archive_entry_xattr_next(from, &name, &value, &size) == ARCHIVE_OK) {
     const std::string unescaped_name = unescaped(name);
+    if (unescaped_name.size() > XATTR_NAME_MAX || size > XATTR_SIZE_MAX)
+      return fail(Code::corrupt, "its xattr " + quote(unescaped_name.substr(0, XATTR_NAME_MAX)) + " has " +
+                                     std::to_string(size) + " bytes; Linux has " + std::to_string(XATTR_SIZE_MAX) +
+                                     " at most, and names of " + std::to_string(XATTR_NAME_MAX));
     if (sync::is_copied(unescaped_name))
       xattrs.insert_or_assign(unescaped_name, std::string(static_cast<const char*>(value), size));
   }

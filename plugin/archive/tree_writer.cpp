@@ -19,6 +19,10 @@ namespace {
 using sync::Entry;
 using sync::Type;
 
+/// Bytes of memory for an entry but its name and xattrs: twice in a vector, which may have room for as many again, its
+/// node in PathTree's set, and its digest.
+constexpr std::uint64_t around_entry = 2 * (sizeof(Entry) + sizeof(DigestList::File)) + 64;
+
 /// A directory that the archive does not have itself.
 Entry implied_directory() {
   constexpr std::int64_t second = 1'000'000'000;
@@ -32,11 +36,21 @@ Entry implied_directory() {
 
 }  // namespace
 
+/// Of memory, until the end.
+Result<> TreeWriter::use(std::uint64_t bytes) {
+  used_ += bytes;
+  if (used_ <= memory_) return {};
+  return fail(Code::no_space, "the archive has too many entries for this host: the list of the first " +
+                                  std::to_string(entries().size()) + " takes the " + std::to_string(memory_) +
+                                  " bytes of memory that there are for it");
+}
+
 /// Before anything is made of that name.
 Result<std::uint32_t> TreeWriter::add(const Place& place, Entry entry, Came came) {
   if (entries().size() >= most_)
     return fail(Code::no_space,
                 "the archive has more than the " + std::to_string(most_) + " entries that there is room for");
+  FERRY_TRY(use(around_entry + place.name.size()));
   explicit_.push_back(came == Came::itself);
   return tree_.add(place.parent, place.name, std::move(entry));
 }
@@ -69,6 +83,7 @@ Result<std::uint32_t> TreeWriter::make_directory(std::uint32_t parent, std::stri
 Result<std::uint32_t> TreeWriter::adopt(std::uint32_t index, Entry entry) {
   if (explicit_[index] || entry.type != Type::directory || entries()[index].type != Type::directory)
     return fail(Code::corrupt, "the archive has it twice");
+  FERRY_TRY(use(entry.memory_elsewhere()));
   Entry& known = tree_.entry(index);
   entry.name = known.name;
   entry.parent = known.parent;

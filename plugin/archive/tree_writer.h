@@ -18,9 +18,10 @@ namespace ferry::archive {
 /// it has made itself, so a symlink that came out of the archive leads nowhere. Not thread-safe.
 class TreeWriter {
  public:
-  /// `root`, an open empty directory, must outlive this object. More than `most` names are Code::no_space.
-  TreeWriter(int root, std::uint64_t most)
-      : most_(std::min<std::uint64_t>(most, UINT32_MAX)), directories_(root, tree_.entries()) {}
+  /// `root`, an open empty directory, must outlive this object. More than `most` names are Code::no_space, and so is
+  /// more than `memory` bytes to keep them in.
+  TreeWriter(int root, std::uint64_t most, std::uint64_t memory)
+      : most_(std::min<std::uint64_t>(most, UINT32_MAX)), memory_(memory), directories_(root, tree_.entries()) {}
 
   const std::vector<sync::Entry>& entries() const { return tree_.entries(); }
   bool has_root() const { return explicit_[0]; }
@@ -52,10 +53,13 @@ class TreeWriter {
   Result<Place> place(const std::vector<std::string_view>& names);
   Result<std::uint32_t> make_directory(std::uint32_t parent, std::string_view name);
   Result<std::uint32_t> adopt(std::uint32_t index, sync::Entry entry);
+  Result<> use(std::uint64_t bytes);
   enum class Came { itself, implied };
   Result<std::uint32_t> add(const Place& place, sync::Entry entry, Came came);
 
   const std::uint64_t most_;
+  const std::uint64_t memory_;
+  std::uint64_t used_ = 0;  // of memory_
   PathTree tree_;
   std::vector<bool> explicit_ = {false};  // by entry: not only something below it has come
   sync::Directories directories_;

@@ -42,6 +42,26 @@ class Hostile : public ArchiveTest {
 
 using Made = MadeArchive;
 
+/// They are kept until the end, because files come into directories before, and compress to nothing.
+TEST_F(Hostile, MemoryForDirectoriesIsBounded) {
+  const auto with = [](std::size_t size) { return std::vector<sync::Xattr>{{"user.x", std::string(size, 'x')}}; };
+  expect_refused(Made().directory("d/", with(65'537)).end(), "\"d/\"", "xattr \"user.x\" has 65537 bytes");
+  Made made;
+  for (int i = 0; i < 40; ++i) made.directory("d" + std::to_string(i) + "/", with(3000));
+  expect_accepted(made.end());
+  limits_.memory = 20 * 3000;
+  expect_refused(made.end(), "entry \"d1", "too many entries", Code::no_space);
+}
+
+TEST_F(Hostile, MemoryForEmptyFilesIsBounded) {
+  Made made;
+  for (int i = 0; i < 2000; ++i) made.file(std::to_string(i), "");
+  limits_.memory = 2000 * sizeof(sync::Entry);
+  expect_refused(made.end(), "entry \"", "too many entries", Code::no_space);
+  limits_.memory = 2000 * 500;
+  expect_accepted(made.end());
+}
+
 TEST_F(Hostile, PathsThatLeaveTheVolumeAreRefused) {
   for (const char* path : {"../outside/file", "./../outside/new", "a/../../outside/new", "..", "a/..", "a/b/../c"})
     expect_refused(Made().file(path).end(), quote(path), "its path has a \"..\"");

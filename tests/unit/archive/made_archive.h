@@ -26,7 +26,11 @@ class MadeArchive {
     entry.size = size;
     return raw(*member_header(path, entry, data)).body(content);
   }
-  MadeArchive& directory(std::string_view path) { return raw(*member_header(path, made(sync::Type::directory))); }
+  MadeArchive& directory(std::string_view path, std::vector<sync::Xattr> xattrs = {}) {
+    sync::Entry entry = made(sync::Type::directory);
+    if (!xattrs.empty()) entry.set_extra({.xattrs = sync::Xattrs(std::move(xattrs))});
+    return raw(*member_header(path, entry));
+  }
   MadeArchive& symlink(std::string_view path, std::string_view target) {
     sync::Entry entry = made(sync::Type::symlink);
     entry.set_extra({.target = std::string(target)});
