@@ -87,6 +87,19 @@ Result<std::unique_ptr<volumes::Catalogue>> load(const volumes::Layout& layout) 
   return open_catalogue(layout);
 }
 
+/// With what is mounted below it; empty: there is none. By default it is the host's /run, because a mount's source has
+/// to exist: never one for archives, whatever `run` is. What is mounted below that must not be kept from being
+/// unmounted.
+std::filesystem::path archives_directory() {
+  std::error_code failed;
+  const bool is_run = std::filesystem::exists(host_archives / "docker" / "plugins", failed) ||
+                      std::filesystem::equivalent(host_archives, host_run, failed);
+  if (!is_run && !failed) return host_archives;
+  if (auto unpinned = volumes::unpin_mounts(host_archives.string(), {}); !unpinned)
+    spdlog::error("{}", unpinned.error().message);
+  return {};
+}
+
 /// Completes the marker with the host's path of the data source, once the Engine can be asked. True: done, for as long
 /// as the plugin runs, because only a disabled one can be given another source.
 bool complete_marker(engine::Client& client, volumes::MarkerKeeper& marker) {
@@ -124,12 +137,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   peer::TurnedLinks links;
   const auto peers =
       peer::make_peer_factory(keys, host_ssh, peer::ExportEnds{sources, catalogue.uuid(), links, hand_offs});
-  // By default it is the host's /run, because a mount's source has to exist: never one for archives, whatever `run` is.
-  std::error_code failed;
-  const bool is_run = std::filesystem::exists(host_archives / "docker" / "plugins", failed) ||
-                      std::filesystem::equivalent(host_archives, host_run, failed);
-  const bool has_archives = !is_run && !failed;
-  const migration::ArchiveStore archives(host_ssh, has_archives ? host_archives : std::filesystem::path());
+  const migration::ArchiveStore archives(host_ssh, archives_directory());
   migration::Imports imports(catalogue, *peers, archives);
   migration::Tickets tickets({catalogue, *peers, imports, mounts, client, hand_offs, settings.port, [&] {
                                 labels.wake();

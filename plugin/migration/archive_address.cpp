@@ -78,6 +78,11 @@ Result<archive::Compression> compression_of(const ArchiveAddress& address) {
   return refuse("the archive's name says how it is compressed: use .tar, .tar.zst or .tar.gz");
 }
 
+tl::unexpected<Error> exists_already(const ArchiveAddress& address) {
+  return fail(Code::already_exists,
+              address.text() + " exists already; use another name, or -o replace=true to lose what it is");
+}
+
 void add_to_json(nlohmann::json& json, const ArchiveAddress& address) { json["archive"] = address.text(); }
 
 ArchiveAddress archive_address_of(const nlohmann::json& json) {

@@ -33,6 +33,9 @@ Result<ArchiveAddress> parse_archive_address(std::string_view text);
 /// Code::invalid_argument otherwise.
 Result<archive::Compression> compression_of(const ArchiveAddress& address);
 
+/// Code::already_exists, and what to do about it.
+tl::unexpected<Error> exists_already(const ArchiveAddress& address);
+
 /// As a record keeps it, in an object with other members.
 void add_to_json(nlohmann::json& json, const ArchiveAddress& address);
 /// Throws nlohmann::json::exception.

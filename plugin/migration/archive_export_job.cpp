@@ -183,7 +183,10 @@ Result<nlohmann::json> ArchiveExportJob::attempt() {
   FERRY_ASSIGN(auto outcome, outcome_of(description, written, seal));
   FERRY_TRY(store_finishing(outcome));
   auto finished = output.finish();
-  if (!finished && finished.error().code != Code::unavailable) {
+  // Cancelled: it may have its name nevertheless, and the next process finds out.
+  const bool is_known =
+      !finished && finished.error().code != Code::unavailable && finished.error().code != Code::cancelled;
+  if (is_known) {
     if (auto stored = store_finishing(nullptr); !stored) spdlog::error("ticket {}: {}", name_, stored.error().message);
     return pass(finished);
   }
@@ -280,7 +283,8 @@ nlohmann::json ArchiveExportJob::status_locked() const {
   migration["eta_s"] = eta_of(done, total, rate);
   migration["files_total"] = progress_.entries_total.load();
   migration["files_done"] = progress_.entries_done.load();
-  if (!trouble_.empty() && !output_) migration["error"] = trouble_;
+  const std::string trouble = output_ ? output_->trouble() : trouble_;
+  if (!trouble.empty()) migration["error"] = trouble;
   status["volumes"][0]["state"] = output_ ? "exporting" : "waiting";
   return status;
 }

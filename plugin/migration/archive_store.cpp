@@ -1,23 +1,11 @@
 #include "migration/archive_store.h"
 
-#include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <atomic>
-
-#include "base/fd.h"
-#include "base/files.h"
-#include "base/log.h"
-#include "transport/sftp.h"
+#include "migration/file_archive.h"
+#include "migration/sftp_archive.h"
 
 namespace ferry::migration {
 
 namespace {
-
-using transport::Sftp;
 
 /// What an archive is called while it is written. Hidden, and never taken for a whole one.
 std::string part_of(const std::string& path, const std::string& id) {
@@ -25,265 +13,18 @@ std::string part_of(const std::string& path, const std::string& id) {
   return path.substr(0, slash) + ".ferry-" + id + ".part";
 }
 
-class SftpInput final : public ArchiveInput {
- public:
-  explicit SftpInput(std::unique_ptr<Sftp> server) : server_(std::move(server)) {}
-  Result<std::size_t> read(std::span<char> buffer) override { return server_->read(buffer); }
-  std::uint64_t size() const override { return server_->size(); }
-  void hurry(Deadline deadline) override { server_->hurry(deadline); }
-  void take_time() override { server_->take_time(); }
-  void abort() override { server_->abort(); }
-
- private:
-  const std::unique_ptr<Sftp> server_;
-};
-
-class SftpOutput final : public ArchiveOutput {
- public:
-  SftpOutput(std::unique_ptr<Sftp> server, ArchiveAddress address, std::string part, bool replace,
-             std::filesystem::path ssh_directory)
-      : server_(std::move(server)),
-        address_(std::move(address)),
-        part_(std::move(part)),
-        replace_(replace),
-        ssh_directory_(std::move(ssh_directory)) {}
-  ~SftpOutput() override {
-    if (finished_) return;
-    server_->hurry(after(time_to_remove));
-    auto removed = server_->remove(part_);
-    if (!removed && aborted_) {  // the session has ended, so that nothing had to be waited for
-      const Deadline deadline = after(time_to_log_in);
-      auto other = Sftp::connect(address_.host, ssh_directory_, deadline);
-      removed = other ? (*other)->remove(part_) : pass(other);
-    }
-    if (!removed)
-      spdlog::warn("{} is left behind on {}, unless it is written on: {}", part_, address_.host.endpoint.host,
-                   removed.error().message);
-  }
-
-  /// libssh2 sends what it is given at once, and then waits for all of its acknowledgements.
-  Result<> write(std::span<const char> bytes) override {
-    pending_.append(bytes.data(), bytes.size());
-    return pending_.size() < under_way ? Result<>() : flush();
-  }
-  Result<> finish() override {
-    FERRY_TRY(flush());
-    FERRY_TRY(server_->close_durably());
-    auto done = server_->rename(part_, address_.path, replace_);
-    finished_ = done.has_value();
-    if (!done && done.error().code == Code::unavailable) finished_ = true;  // who knows: it must not be removed
-    return done;
-  }
-  void abort() override {
-    aborted_ = true;
-    server_->abort();
-  }
-
- private:
-  static constexpr std::size_t under_way = 2U << 20;
-  static constexpr std::chrono::milliseconds time_to_remove{1000};
-  static constexpr std::chrono::milliseconds time_to_log_in{3000};
-
-  Result<> flush() {
-    FERRY_TRY(server_->write(pending_));
-    pending_.clear();
-    return {};
-  }
-
-  const std::unique_ptr<Sftp> server_;
-  const ArchiveAddress address_;
-  const std::string part_;
-  const bool replace_;
-  const std::filesystem::path ssh_directory_;
-  std::string pending_;
-  bool finished_ = false;
-  std::atomic<bool> aborted_{false};
-};
-
-/// Of a path below a directory, which no symlink in it leads out of.
-Result<Fd> open_below(int directory, const std::string& path, std::uint64_t flags, std::uint64_t mode = 0) {
-  struct open_how how {};
-  how.flags = flags | O_CLOEXEC;
-  how.mode = mode;
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-  const long fd = ::syscall(SYS_openat2, directory, path.c_str(), &how, sizeof how);
-  if (fd < 0) return fail_errno("file://" + path);
-  return Fd(static_cast<int>(fd));
-}
-
-class FileInput final : public ArchiveInput {
- public:
-  explicit FileInput(Fd file) : file_(std::move(file)) {}
-
-  Result<std::size_t> read(std::span<char> buffer) override {
-    while (true) {
-      if (aborted_) return fail(Code::cancelled, "cancelled");
-      const ssize_t n = ::read(file_.get(), buffer.data(), buffer.size());
-      if (n >= 0) return static_cast<std::size_t>(n);
-      if (errno != EINTR) return fail_errno("read the archive");
-    }
-  }
-  std::uint64_t size() const override {
-    struct stat info {};
-    return ::fstat(file_.get(), &info) == 0 && S_ISREG(info.st_mode) ? static_cast<std::uint64_t>(info.st_size) : 0;
-  }
-  void hurry(Deadline) override {}
-  void take_time() override {}
-  void abort() override { aborted_ = true; }
-
- private:
-  const Fd file_;
-  std::atomic<bool> aborted_{false};
-};
-
-class FileOutput final : public ArchiveOutput {
- public:
-  FileOutput(Fd directory, Fd file, std::string part, std::string name, std::string shown, bool replace)
-      : directory_(std::move(directory)),
-        file_(std::move(file)),
-        part_(std::move(part)),
-        name_(std::move(name)),
-        shown_(std::move(shown)),
-        replace_(replace) {}
-  ~FileOutput() override {
-    if (!finished_) ::unlinkat(directory_.get(), part_.c_str(), 0);
-  }
-
-  Result<> write(std::span<const char> bytes) override {
-    while (!bytes.empty()) {
-      if (aborted_) return fail(Code::cancelled, "cancelled");
-      const ssize_t n = ::write(file_.get(), bytes.data(), bytes.size());
-      if (n < 0 && errno != EINTR) return fail_errno("write " + shown_);
-      if (n <= 0) continue;
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-      dirty_ += static_cast<std::size_t>(n);
-    }
-    if (dirty_ < most_dirty) return {};
-    dirty_ = 0;
-    return ::fdatasync(file_.get()) == 0 ? Result<>() : Result<>(fail_errno("write " + shown_));
-  }
-
-  Result<> finish() override {
-    if (::fsync(file_.get()) != 0) return fail_errno("write " + shown_);
-    FERRY_TRY(give_name());
-    finished_ = true;
-    if (::fsync(directory_.get()) != 0) return fail_errno("write the directory of " + shown_);
-    return {};
-  }
-  void abort() override { aborted_ = true; }
-
- private:
-  /// So that no fsync takes long, which nothing can interrupt.
-  static constexpr std::size_t most_dirty = 64U << 20;
-
-  /// NFS, 9p and others know no RENAME_NOREPLACE; a link is as good, where there are any.
-  Result<> give_name() {
-    const unsigned flags = replace_ ? 0U : static_cast<unsigned>(RENAME_NOREPLACE);
-    if (::renameat2(directory_.get(), part_.c_str(), directory_.get(), name_.c_str(), flags) == 0) return {};
-    if (!replace_ && (errno == EINVAL || errno == ENOSYS)) return give_new_name();
-    return refuse_name();
-  }
-  Result<> give_new_name() {
-    if (::linkat(directory_.get(), part_.c_str(), directory_.get(), name_.c_str(), 0) == 0) {
-      ::unlinkat(directory_.get(), part_.c_str(), 0);
-      return {};
-    }
-    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) return refuse_name();
-    struct stat info {};
-    if (::fstatat(directory_.get(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) errno = EEXIST;
-    if (errno == EEXIST) return refuse_name();
-    if (::renameat(directory_.get(), part_.c_str(), directory_.get(), name_.c_str()) == 0) return {};
-    return refuse_name();
-  }
-  Result<> refuse_name() const {
-    if (errno == EEXIST) return fail(Code::already_exists, shown_ + " exists already");
-    return fail_errno("give " + shown_ + " its name");
-  }
-
-  const Fd directory_;
-  const Fd file_;
-  const std::string part_;
-  const std::string name_;
-  const std::string shown_;
-  const bool replace_;
-  std::size_t dirty_ = 0;
-  std::atomic<bool> aborted_{false};
-  bool finished_ = false;
-};
-
-Result<Fd> open_directory(const std::filesystem::path& files) {
-  if (files.empty())
-    return fail(Code::denied,
-                "no directory is mounted for archives; `docker plugin disable -f ferry; docker plugin set "
-                "ferry archives.source=/DIRECTORY; docker plugin enable ferry`");
-  return open_at(AT_FDCWD, files.string(), O_RDONLY | O_DIRECTORY);
-}
-
-tl::unexpected<Error> exists_already(const ArchiveAddress& address) {
-  return fail(Code::already_exists,
-              address.text() + " exists already; use another name, or -o replace=true to lose what it is");
-}
-
-/// A directory in the mounted one, and whether there is an archive of that name in it.
-struct FilePlace {
-  Fd directory;
-  std::string name;
-  bool there = false;
-};
-
-Result<FilePlace> find_place(const std::filesystem::path& files, const ArchiveAddress& address) {
-  FERRY_ASSIGN(const Fd root, open_directory(files));
-  const auto slash = address.path.rfind('/');
-  FilePlace place;
-  place.name = address.path.substr(slash + 1);
-  FERRY_ASSIGN(place.directory, open_below(root.get(), address.path.substr(0, slash + 1), O_RDONLY | O_DIRECTORY));
-  struct stat info {};
-  place.there = ::fstatat(place.directory.get(), place.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
-  if (!place.there && errno != ENOENT) return fail_errno(address.text());
-  if (place.there && S_ISDIR(info.st_mode)) return fail(Code::already_exists, address.text() + " is a directory");
-  return place;
-}
-
-std::string last_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
-
 }  // namespace
 
 Result<std::unique_ptr<ArchiveInput>> ArchiveStore::open(const ArchiveAddress& address, Deadline deadline) const {
-  if (address.way == ArchiveAddress::Way::sftp) {
-    FERRY_ASSIGN(auto server, Sftp::connect(address.host, ssh_directory_, deadline));
-    FERRY_TRY(server->open(address.path));
-    server->take_time();
-    return std::unique_ptr<ArchiveInput>(std::make_unique<SftpInput>(std::move(server)));
-  }
-  FERRY_ASSIGN(const Fd directory, open_directory(files_));
-  FERRY_ASSIGN(Fd file, open_below(directory.get(), address.path, O_RDONLY | O_NONBLOCK));
-  struct stat info {};
-  if (::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode))
-    return fail(Code::invalid_argument, address.text() + " is no regular file");
-  return std::unique_ptr<ArchiveInput>(std::make_unique<FileInput>(std::move(file)));
+  return address.way == ArchiveAddress::Way::sftp ? open_by_sftp(address, ssh_directory_, deadline)
+                                                  : open_file(address, files_);
 }
 
 Result<std::unique_ptr<ArchiveOutput>> ArchiveStore::create(const ArchiveAddress& address, const std::string& id,
                                                             bool replace, Deadline deadline) const {
   const std::string part = part_of(address.path, id);
-  if (address.way == ArchiveAddress::Way::sftp) {
-    FERRY_ASSIGN(auto server, Sftp::connect(address.host, ssh_directory_, deadline));
-    FERRY_ASSIGN(const bool there, server->exists(address.path));
-    if (there && !replace) return exists_already(address);
-    FERRY_TRY(server->remove(part));
-    FERRY_TRY(server->create(part, address.path));
-    server->take_time();
-    return std::unique_ptr<ArchiveOutput>(
-        std::make_unique<SftpOutput>(std::move(server), address, part, replace, ssh_directory_));
-  }
-  FERRY_ASSIGN(FilePlace place, find_place(files_, address));
-  if (place.there && !replace) return exists_already(address);
-  const std::string part_name = last_name(part);
-  ::unlinkat(place.directory.get(), part_name.c_str(), 0);
-  FERRY_ASSIGN(Fd file, open_below(place.directory.get(), part_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-                                   S_IRUSR | S_IWUSR));
-  return std::unique_ptr<ArchiveOutput>(std::make_unique<FileOutput>(std::move(place.directory), std::move(file),
-                                                                     part_name, place.name, address.text(), replace));
+  return address.way == ArchiveAddress::Way::sftp ? create_by_sftp(address, ssh_directory_, part, replace, deadline)
+                                                  : create_file(address, files_, part, replace);
 }
 
 }  // namespace ferry::migration

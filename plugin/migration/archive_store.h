@@ -19,6 +19,8 @@ class ArchiveInput : public archive::Source {
   /// Until take_time(), read() fails at that time at the latest.
   virtual void hurry(Deadline deadline) = 0;
   virtual void take_time() = 0;
+  /// What read() waits for at present, as a sentence; empty: nothing. From any thread.
+  virtual std::string trouble() const = 0;
   /// Makes read() under way, and later ones, fail soon. From any thread.
   virtual void abort() = 0;
 };
@@ -30,6 +32,8 @@ class ArchiveOutput : public archive::Sink {
   /// replaced. After Code::unavailable it may have happened. The destructor removes what is not finished, as
   /// far as the place can be reached; a warning in the log says if it cannot.
   virtual Result<> finish() = 0;
+  /// What write() or finish() waits for at present, as a sentence; empty: nothing. From any thread.
+  virtual std::string trouble() const = 0;
   virtual void abort() = 0;
 };
 

@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "migration/migration_record.h"
+#include "sync/manifest.h"
 #include "sync/sync_file_system.h"
 
 namespace ferry::migration {
@@ -42,6 +43,7 @@ Result<archive::Limits> room_in(int directory) {
   archive::Limits limits;
   limits.bytes = static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
   if (room.f_files != 0) limits.entries = room.f_favail;  // 0: a file system that makes inodes as it goes
+  limits.memory = sync::memory_for_manifests();
   return limits;
 }
 
@@ -158,6 +160,7 @@ nlohmann::json ArchiveTransfer::status() const {
   const std::uint64_t total = tells || !input_ ? progress_.bytes_total.load() : input_->size();
   const std::uint64_t done = tells ? progress_.bytes_done.load() : meter_.bytes();
   const std::uint64_t speed = rate_since(content_began_, done);
+  const std::string trouble = input_ ? input_->trouble() : trouble_;
   return {{"phase", phase_.load()},
           {"round", 1},
           {"bytes_total", total},
@@ -167,7 +170,7 @@ nlohmann::json ArchiveTransfer::status() const {
           {"files_done", progress_.entries_done.load()},
           {"rate_bytes_per_s", speed},
           {"eta_s", eta_of(done, total, speed)},
-          {"error", trouble_.empty() ? nlohmann::json(nullptr) : nlohmann::json(trouble_)}};
+          {"error", trouble.empty() ? nlohmann::json(nullptr) : nlohmann::json(trouble)}};
 }
 
 }  // namespace ferry::migration

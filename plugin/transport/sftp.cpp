@@ -60,13 +60,12 @@ class Session final : public Sftp {
 
   Result<> open(const std::string& path) override {
     FERRY_TRY(open(path, path, LIBSSH2_FXF_READ));
-    LIBSSH2_SFTP_ATTRIBUTES facts{};
-    const int known = repeat([&] { return ::libssh2_sftp_fstat_ex(handle_, &facts, 0); });
-    size_ = known == 0 && (facts.flags & LIBSSH2_SFTP_ATTR_SIZE) != 0 ? facts.filesize : 0;
-    return {};
+    return look();
   }
 
   std::uint64_t size() const override { return size_; }
+  std::uint64_t modified() const override { return modified_; }
+  void seek(std::uint64_t offset) override { ::libssh2_sftp_seek64(handle_, offset); }
 
   Result<std::size_t> read(std::span<char> buffer) override {
     ssize_t n = 0;
@@ -80,6 +79,11 @@ class Session final : public Sftp {
 
   Result<> create(const std::string& path, const std::string& shown) override {
     return open(path, shown, LIBSSH2_FXF_WRITE | LIBSSH2_FXF_CREAT | LIBSSH2_FXF_EXCL);
+  }
+
+  Result<> open_again(const std::string& path, const std::string& shown) override {
+    FERRY_TRY(open(path, shown, LIBSSH2_FXF_READ | LIBSSH2_FXF_WRITE));
+    return look();
   }
 
   Result<> write(std::span<const char> bytes) override {
@@ -162,15 +166,15 @@ class Session final : public Sftp {
     if (renamed == 0) return {};
     if (!is_unsupported(renamed)) return tl::unexpected(explain(renamed, to, "replaced"));
     FERRY_ASSIGN(const bool there, exists(to));
-    const std::string aside = from + ".old";
+    const std::string old = from + aside;
     if (there)
-      if (const int moved = plain_rename(to, aside); moved != 0) return tl::unexpected(explain(moved, to, "replaced"));
+      if (const int moved = plain_rename(to, old); moved != 0) return tl::unexpected(explain(moved, to, "replaced"));
     if (const int error = plain_rename(from, to); error != 0) {
       auto failed = tl::unexpected(explain(error, to, "given its name"));
-      if (there && error == LIBSSH2_ERROR_SFTP_PROTOCOL) (void)plain_rename(aside, to);
+      if (there && error == LIBSSH2_ERROR_SFTP_PROTOCOL) (void)plain_rename(old, to);
       return failed;
     }
-    if (there) (void)unlink(aside);
+    if (there) (void)unlink(old);
     return {};
   }
 
@@ -181,6 +185,16 @@ class Session final : public Sftp {
       return handle_ != nullptr ? 0 : ::libssh2_session_last_errno(session_->get());
     });
     if (error != 0) return tl::unexpected(explain(error, shown_, "opened"));
+    return {};
+  }
+
+  /// What the server tells of the open file.
+  Result<> look() {
+    LIBSSH2_SFTP_ATTRIBUTES facts{};
+    const int error = repeat([&] { return ::libssh2_sftp_fstat_ex(handle_, &facts, 0); });
+    if (error != 0 && error != LIBSSH2_ERROR_SFTP_PROTOCOL) return tl::unexpected(explain(error, shown_, "looked at"));
+    size_ = error == 0 && (facts.flags & LIBSSH2_SFTP_ATTR_SIZE) != 0 ? facts.filesize : 0;
+    modified_ = error == 0 && (facts.flags & LIBSSH2_SFTP_ATTR_ACMODTIME) != 0 ? facts.mtime : 0;
     return {};
   }
 
@@ -226,6 +240,7 @@ class Session final : public Sftp {
   std::optional<Deadline> deadline_;
   std::string shown_;  // of the open file
   std::uint64_t size_ = 0;
+  std::uint64_t modified_ = 0;
   std::atomic<bool> aborted_{false};
 };
 

@@ -22,6 +22,8 @@ namespace ferry::transport {
 class Sftp {
  public:
   /// To the host of `address`, by ssh; `directory` has keys and known_hosts, see ssh_login.h.
+  static constexpr const char* aside = ".old";
+
   static Result<std::unique_ptr<Sftp>> connect(const PeerAddress& address, const std::filesystem::path& directory,
                                                Deadline deadline);
   Sftp(const Sftp&) = delete;
@@ -42,17 +44,22 @@ class Sftp {
   virtual Result<> open(const std::string& path) = 0;
   /// Of the open file, when it was opened; 0: the server does not tell.
   virtual std::uint64_t size() const = 0;
+  virtual std::uint64_t modified() const = 0;  ///< seconds since 1970, likewise
+  /// What is read or written next begins there, in bytes from the file's beginning.
+  virtual void seek(std::uint64_t offset) = 0;
   /// 0: the end.
   virtual Result<std::size_t> read(std::span<char> buffer) = 0;
 
   /// A new one, which only its owner may read, for writing.
   virtual Result<> create(const std::string& path, const std::string& shown) = 0;
+  /// One that is there, for reading and writing from its beginning.
+  virtual Result<> open_again(const std::string& path, const std::string& shown) = 0;
   virtual Result<> write(std::span<const char> bytes) = 0;
   /// The open file: durable, if the server can make it so, and closed.
   virtual Result<> close_durably() = 0;
   /// `replace`: a file that has the name `to` is replaced, at once where server and libssh2 can (OpenSSH's
-  /// posix-rename), else there is none of that name for an instant. Without it such a file is Code::already_exists.
-  /// After Code::unavailable it may have happened.
+  /// posix-rename), else it is named `from` + `aside` for an instant, and none has its name. Without it such a file is
+  /// Code::already_exists. After Code::unavailable it may have happened.
   virtual Result<> rename(const std::string& from, const std::string& to, bool replace) = 0;
 
   /// Makes what is under way, and all that follows, fail at once. From any thread.

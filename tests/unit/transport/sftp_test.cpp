@@ -5,7 +5,7 @@
 
 #include <thread>
 
-#include "transport/sshd.h"
+#include "transport/sftp_server.h"
 
 namespace ferry::transport {
 namespace {
@@ -15,44 +15,16 @@ using std::chrono::seconds;
 using testing::AllOf;
 using testing::HasSubstr;
 
-/// Files behind a real sshd.
-class SftpTest : public testing::Test {
+class SftpTest : public SftpServerTest {
  protected:
-  void SetUp() override {
-    if (const auto why = Sshd::why_not(); !why.empty()) GTEST_SKIP() << why;
-    std::filesystem::permissions(directory_.path(), std::filesystem::perms(0755));
-    std::filesystem::create_directories(login_);
-    std::filesystem::create_directories(files_);
-    make_key(login_ / "id_ed25519", "ed25519");
-    write_private(directory_.path() / "authorized", read_text(login_ / "id_ed25519.pub"));
-    std::filesystem::permissions(directory_.path() / "authorized", std::filesystem::perms(0644));
-    start();
-  }
-
-  void start(const std::string& settings = "") {
-    sshd_.reset();
-    sshd_ = std::make_unique<Sshd>(directory_.path(), settings, std::vector<std::string>{"ed25519"});
-    write_private(login_ / "known_hosts", "[127.0.0.1]:" + std::to_string(sshd_->port()) + " " +
-                                              read_text(directory_.path() / "host_ed25519.pub"));
-  }
-
   Result<std::unique_ptr<Sftp>> try_connect(const std::string& user = "root") {
-    return Sftp::connect({PeerAddress::Way::ssh, user, {"127.0.0.1", sshd_->port()}}, login_, after(seconds(5)));
+    return Sftp::connect(host(user), login_, after(seconds(5)));
   }
   std::unique_ptr<Sftp> connect(const std::string& user = "root") {
     auto server = try_connect(user);
     EXPECT_TRUE(server) << server.error().message << "\n" << sshd_->log();
     return server ? std::move(*server) : nullptr;
   }
-  std::string path(const std::string& name) const { return (files_ / name).string(); }
-  void write(const std::string& name, const std::string& text) const { write_private(files_ / name, text); }
-  std::string read(const std::string& name) const { return read_text(files_ / name); }
-  bool there(const std::string& name) const { return std::filesystem::exists(files_ / name); }
-
-  TemporaryDirectory directory_;
-  const std::filesystem::path login_ = directory_.path() / "login";
-  const std::filesystem::path files_ = directory_.path() / "files";
-  std::unique_ptr<Sshd> sshd_;
 };
 
 TEST_F(SftpTest, WhatIsWrittenIsRead) {

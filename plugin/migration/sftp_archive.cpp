@@ -1,0 +1,268 @@
+#include "migration/sftp_archive.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <utility>
+
+#include "base/log.h"
+#include "transport/sftp.h"
+
+namespace ferry::migration {
+
+namespace {
+
+using std::chrono::milliseconds;
+using transport::Sftp;
+
+constexpr milliseconds connect_time{5000};
+constexpr milliseconds first_pause{250};
+constexpr milliseconds longest_pause{5000};
+constexpr milliseconds time_to_remove{1000};
+constexpr milliseconds time_to_log_in{3000};
+/// What is written with one call: libssh2 sends all that it is given at once, and then waits for the acknowledgements.
+constexpr std::size_t under_way = 2U << 20;
+/// What is compared before a part is written on: a host that crashed may have lost what it had acknowledged, and that
+/// is the end of the file.
+constexpr std::size_t compared = 64U << 10;
+
+/// A connection that is made anew when it is lost. Used by one thread at a time, but for abort() and trouble().
+class Connection {
+ public:
+  Connection(std::unique_ptr<Sftp> server, ArchiveAddress address, std::filesystem::path ssh_directory)
+      : address_(std::move(address)), ssh_directory_(std::move(ssh_directory)), server_(std::move(server)) {}
+
+  const std::string& path() const { return address_.path; }
+  /// To tell a user.
+  std::string path_there(const std::string& path) const { return path + " on " + address_.host.endpoint.host; }
+  /// Of the thread that uses it.
+  Sftp& server() { return *server_; }
+
+  /// A connection beside it.
+  Result<std::unique_ptr<Sftp>> log_in(Deadline deadline) const {
+    return Sftp::connect(address_.host, ssh_directory_, deadline);
+  }
+
+  /// Does `work`, and does it again on a new connection, after `resume`, for as long as there is no connection.
+  Result<> insist(const std::function<Result<>(Sftp&)>& work, const std::function<Result<>(Sftp&)>& resume) {
+    Result<> done = work(*server_);
+    for (auto interval = first_pause; is_lost(done); interval = std::min(interval * 2, longest_pause)) {
+      note(done.error().message);
+      if (!pause(interval)) return fail(Code::cancelled, "cancelled");
+      done = connect();
+      if (!done && !is_lost(done)) return begin_anew(done);
+      if (!done) continue;
+      done = resume(*server_);
+      if (!done && !is_lost(done)) return begin_anew(done);
+      if (done) done = work(*server_);
+    }
+    note("");
+    return done;
+  }
+
+  /// Until take_time(), nothing is done again, and all of it ends at that time at the latest.
+  void hurry(Deadline deadline) {
+    insists_ = false;
+    server_->hurry(deadline);
+  }
+  void take_time() {
+    insists_ = true;
+    server_->take_time();
+  }
+
+  void abort() {
+    const std::lock_guard guard(mutex_);
+    aborted_ = true;
+    server_->abort();
+    changed_.notify_all();
+  }
+  bool is_aborted() const {
+    const std::lock_guard guard(mutex_);
+    return aborted_;
+  }
+  std::string trouble() const {
+    const std::lock_guard guard(mutex_);
+    return trouble_;
+  }
+
+ private:
+  bool is_lost(const Result<>& done) const { return insists_ && !done && done.error().code == Code::unavailable; }
+
+  static Result<> begin_anew(const Result<>& why) {
+    if (why.error().code == Code::cancelled) return why;
+    return fail(Code::unavailable, why.error().message);
+  }
+
+  Result<> connect() {
+    FERRY_ASSIGN(auto server, log_in(after(connect_time)));
+    const std::lock_guard guard(mutex_);
+    std::swap(server_, server);  // the lost one ends without the lock held
+    server_->take_time();
+    if (aborted_) server_->abort();
+    return {};
+  }
+
+  void note(const std::string& trouble) {
+    const std::lock_guard guard(mutex_);
+    if (trouble_ != trouble && !trouble.empty()) spdlog::warn("{}; trying again", trouble);
+    trouble_ = trouble;
+  }
+  /// False: aborted.
+  bool pause(milliseconds duration) {
+    std::unique_lock lock(mutex_);
+    return !changed_.wait_for(lock, duration, [this] { return aborted_; });
+  }
+
+  const ArchiveAddress address_;
+  const std::filesystem::path ssh_directory_;
+  bool insists_ = true;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::unique_ptr<Sftp> server_;  // changed with mutex_ held, by the one thread
+  bool aborted_ = false;          // protected by mutex_, as is the following
+  std::string trouble_;
+};
+
+class SftpInput final : public ArchiveInput {
+ public:
+  SftpInput(std::unique_ptr<Sftp> server, ArchiveAddress address, std::filesystem::path ssh_directory)
+      : size_(server->size()),
+        modified_(server->modified()),
+        connection_(std::move(server), std::move(address), std::move(ssh_directory)) {}
+
+  Result<std::size_t> read(std::span<char> buffer) override {
+    std::size_t n = 0;
+    FERRY_TRY(connection_.insist(
+        [&](Sftp& server) -> Result<> {
+          FERRY_ASSIGN(n, server.read(buffer));
+          return {};
+        },
+        [this](Sftp& server) { return resume(server); }));
+    offset_ += n;
+    return n;
+  }
+  std::uint64_t size() const override { return size_; }
+  void hurry(Deadline deadline) override { connection_.hurry(deadline); }
+  void take_time() override { connection_.take_time(); }
+  std::string trouble() const override { return connection_.trouble(); }
+  void abort() override { connection_.abort(); }
+
+ private:
+  Result<> resume(Sftp& server) const {
+    FERRY_TRY(server.open(connection_.path()));
+    if (server.size() != size_ || server.modified() != modified_)
+      return fail(Code::busy, connection_.path_there(connection_.path()) + " was replaced while it was read");
+    server.seek(offset_);
+    return {};
+  }
+
+  const std::uint64_t size_;
+  const std::uint64_t modified_;
+  std::uint64_t offset_ = 0;
+  Connection connection_;
+};
+
+class SftpOutput final : public ArchiveOutput {
+ public:
+  SftpOutput(std::unique_ptr<Sftp> server, ArchiveAddress address, std::filesystem::path ssh_directory,
+             std::string part, bool replace)
+      : part_(std::move(part)),
+        replace_(replace),
+        connection_(std::move(server), std::move(address), std::move(ssh_directory)) {}
+  ~SftpOutput() override {
+    if (finished_) return;
+    connection_.hurry(after(time_to_remove));
+    auto removed = connection_.server().remove(part_);
+    if (!removed && connection_.is_aborted()) {  // the session has ended, so that nothing had to be waited for
+      auto other = connection_.log_in(after(time_to_log_in));
+      removed = other ? (*other)->remove(part_) : pass(other);
+    }
+    if (!removed)
+      spdlog::warn("{} is left behind, unless it is written anew: {}", connection_.path_there(part_),
+                   removed.error().message);
+  }
+
+  Result<> write(std::span<const char> bytes) override {
+    pending_.append(bytes.data(), bytes.size());
+    return pending_.size() < under_way ? Result<>() : flush();
+  }
+  Result<> finish() override {
+    FERRY_TRY(flush());
+    FERRY_TRY(connection_.insist([](Sftp& server) { return server.close_durably(); },
+                                 [this](Sftp& server) { return resume(server); }));
+    auto done = connection_.server().rename(part_, connection_.path(), replace_);
+    finished_ = done.has_value();
+    if (!done && done.error().code == Code::unavailable) finished_ = true;  // who knows: it must not be removed
+    return done;
+  }
+  std::string trouble() const override { return connection_.trouble(); }
+  void abort() override { connection_.abort(); }
+
+ private:
+  Result<> flush() {
+    FERRY_TRY(connection_.insist([this](Sftp& server) { return server.write(pending_); },
+                                 [this](Sftp& server) { return resume(server); }));
+    written_ += pending_.size();
+    last_ = pending_.size() < compared ? last_ + pending_ : std::move(pending_);
+    last_.erase(0, last_.size() - std::min(last_.size(), compared));
+    pending_.clear();
+    return {};
+  }
+
+  Result<> resume(Sftp& server) const {
+    FERRY_TRY(server.open_again(part_, connection_.path()));
+    const auto lost =
+        fail(Code::busy, "what was written of " + connection_.path_there(connection_.path()) + " is lost there");
+    if (server.size() < written_) return lost;
+    server.seek(written_ - last_.size());
+    std::string there(last_.size(), 0);
+    for (std::size_t had = 0; had < there.size();) {
+      FERRY_ASSIGN(const std::size_t n, server.read(std::span(there).subspan(had)));
+      if (n == 0) return lost;
+      had += n;
+    }
+    if (there != last_) return lost;
+    server.seek(written_);
+    return {};
+  }
+
+  const std::string part_;
+  const bool replace_;
+  std::string pending_;
+  std::uint64_t written_ = 0;  // and acknowledged
+  std::string last_;           // of what is written
+  bool finished_ = false;
+  Connection connection_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ArchiveInput>> open_by_sftp(const ArchiveAddress& address,
+                                                   const std::filesystem::path& ssh_directory, Deadline deadline) {
+  FERRY_ASSIGN(auto server, Sftp::connect(address.host, ssh_directory, deadline));
+  FERRY_TRY(server->open(address.path));
+  server->take_time();
+  return std::unique_ptr<ArchiveInput>(std::make_unique<SftpInput>(std::move(server), address, ssh_directory));
+}
+
+Result<std::unique_ptr<ArchiveOutput>> create_by_sftp(const ArchiveAddress& address,
+                                                      const std::filesystem::path& ssh_directory,
+                                                      const std::string& part, bool replace, Deadline deadline) {
+  FERRY_ASSIGN(auto server, Sftp::connect(address.host, ssh_directory, deadline));
+  FERRY_ASSIGN(const bool there, server->exists(address.path));
+  if (there && !replace) return exists_already(address);
+  // What an earlier attempt has moved aside and could not replace.
+  if (!there && replace) {
+    const auto restored = server->rename(part + Sftp::aside, address.path, false);
+    if (!restored && restored.error().code != Code::not_found) return tl::unexpected(restored.error());
+  }
+  FERRY_TRY(server->remove(part));
+  FERRY_TRY(server->create(part, address.path));
+  server->take_time();
+  return std::unique_ptr<ArchiveOutput>(
+      std::make_unique<SftpOutput>(std::move(server), address, ssh_directory, part, replace));
+}
+
+}  // namespace ferry::migration
