@@ -135,8 +135,9 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   };
   migration::HandOffs hand_offs({catalogue, mounts, client, tracker, sources, mark, remove});
   peer::TurnedLinks links;
-  const auto peers =
-      peer::make_peer_factory(keys, host_ssh, peer::ExportEnds{sources, catalogue.uuid(), links, hand_offs});
+  const auto peers = peer::make_peer_factory(
+      keys, host_ssh,
+      peer::ExportEnds{sources, catalogue.uuid(), links, hand_offs, settings.allow.contains(peer::Permission::freeze)});
   const migration::ArchiveStore archives(host_ssh, archives_directory());
   migration::Imports imports(catalogue, *peers, archives);
   migration::Tickets tickets({catalogue, *peers, imports, mounts, client, hand_offs, settings.port, [&] {
@@ -166,6 +167,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   peer::Server peer_server(sources, catalogue.uuid(), settings.allow);
   peer_server.receive(arrivals, links);
   peer_server.hand_over(hand_offs);
+  peer_server.tell(forced);
   peer::Listeners listeners(keys, peer_server, settings.port, host_run, host_run / settings.engine_socket);
   listeners.start();
 

@@ -114,7 +114,7 @@ Result<> VolumeService::remove_ticket(const volumes::VolumeRecord& record) {
     parts_.trash.wake();
     return {};
   }
-  parts_.forced.cancel(name);
+  FERRY_TRY(parts_.forced.cancel(name));
   if (migration::ArchiveExports::is_one(record)) FERRY_TRY(parts_.archive_exports.cancel(name));
   FERRY_TRY(migration::Exports::is_one(record) ? parts_.exports.cancel(name) : parts_.tickets.cancel(name));
   FERRY_TRY(parts_.marker.remove([&] { return parts_.catalogue.remove(name); }));
@@ -200,6 +200,7 @@ Result<VolumeInfo> VolumeService::get(const std::string& name) {
   if (!changing && record->state == volumes::State::importing) migration = parts_.imports.status(name);
   found.status = status_of(*record, migration, parts_.tracker.facts(name), parts_.tracker.connected());
   if (changing) found.status["state"] = to_string(volumes::State::importing);
+  if (const std::string ticket = parts_.hand_offs.holder(name); !ticket.empty()) found.status["held_by"] = ticket;
   return found;
 }
 

@@ -1,7 +1,9 @@
 #include "migration/forced_reclaims.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "base/host_name.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "migration/handed_off.h"
@@ -31,7 +33,11 @@ bool ForcedReclaims::is_one(const volumes::VolumeRecord& ticket) {
 nlohmann::json ForcedReclaims::to_json(const Plan& plan) {
   auto volumes = nlohmann::json::array();
   for (const auto& volume : plan.volumes)
-    volumes.push_back({{"here", volume.here}, {"there", volume.there}, {"taken", volume.taken}, {"id", volume.id}});
+    volumes.push_back({{"here", volume.here},
+                       {"there", volume.there},
+                       {"taken", volume.taken},
+                       {"id", volume.id},
+                       {"local", volume.local}});
   nlohmann::json json = {{member, volumes}, {"uuid", plan.uuid}};
   add_to_json(json, plan.peer);
   return json;
@@ -44,7 +50,8 @@ ForcedReclaims::Plan ForcedReclaims::plan_of(const nlohmann::json& json) {
   plan.uuid = json.at("uuid").get<std::string>();
   for (const auto& volume : json.at(member))
     plan.volumes.push_back({volume.at("here").get<std::string>(), volume.at("there").get<std::string>(),
-                            volume.at("taken").get<std::string>(), volume.at("id").get<std::string>()});
+                            volume.at("taken").get<std::string>(), volume.at("id").get<std::string>(),
+                            volume.value("local", false)});
   return plan;
 }
 
@@ -87,7 +94,7 @@ Result<ForcedReclaims::Plan> ForcedReclaims::make_plan(const ReclaimRequest& req
   std::optional<transport::PeerAddress> known;
   if (const auto waiting = parts_.tickets.waiting_for_source(request.volume)) {
     for (const auto& volume : waiting->volumes)
-      if (!volume.local) plan.volumes.push_back({volume.target, volume.source, "", waiting->hand_off});
+      plan.volumes.push_back({volume.target, volume.source, "", waiting->hand_off, volume.local});
     known = waiting->peer;
     plan.uuid = waiting->peer_uuid;
   } else {
@@ -104,7 +111,7 @@ Result<ForcedReclaims::Plan> ForcedReclaims::make_plan(const ReclaimRequest& req
     const bool reclaimed = gone.is_object() && gone.contains("reclaimed");
     if (!away && !tells && !reclaimed) return tl::unexpected(explain_own(*record));
     plan.volumes.push_back({request.volume, gone.is_object() ? gone.value("volume", request.volume) : request.volume,
-                            away ? gone.value("id", "") : "", random_hex(16)});
+                            away ? gone.value("id", "") : "", random_hex(16), false});
     known = peer_that_has(*record);
     if (away) plan.uuid = gone.value("uuid", "");
   }
@@ -128,15 +135,18 @@ Result<> ForcedReclaims::begin(const std::string& name, const ReclaimRequest& re
   }
   for (const auto& volume : plan.volumes)
     spdlog::warn("volume {} is taken over by force from {}: ticket {}", volume.here, plan.peer.text(), name);
-  for (const auto& volume : plan.volumes) parts_.tickets.take_by_force(volume.here, volume.id);
   add(name, std::move(plan));
   return {};
 }
 
-/// Once: what was handed off again since is not taken back.
+/// Once: what was handed off again since is not taken back. A ticket that was forced has forgotten it after a restart.
 Result<> ForcedReclaims::take(const Plan& plan) {
-  for (const auto& volume : plan.volumes)
-    if (!volume.taken.empty()) FERRY_TRY(parts_.hand_offs.take_by_force(volume.here, volume.taken));
+  for (const auto& volume : plan.volumes) {
+    if (volume.taken.empty())
+      parts_.tickets.take_by_force(volume.here, volume.id);
+    else
+      FERRY_TRY(parts_.hand_offs.take_by_force(volume.here, volume.taken));
+  }
   return {};
 }
 
@@ -152,14 +162,23 @@ bool ForcedReclaims::is_untaken(const Plan& plan) {
 void ForcedReclaims::add(const std::string& name, Plan plan) {
   {
     const std::lock_guard guard(mutex_);
-    open_[name] = Open{std::move(plan), SteadyClock::now(), first_pause, {}};
+    open_[name] = Open{std::move(plan), {}, SteadyClock::now(), first_pause, {}, false, false};
   }
   changed_.notify_all();
 }
 
-void ForcedReclaims::cancel(const std::string& name) {
+Result<> ForcedReclaims::cancel(const std::string& name) {
   const std::lock_guard guard(mutex_);
-  if (open_.erase(name) != 0) spdlog::warn("ticket {} is removed before the other host was told", name);
+  const auto it = open_.find(name);
+  if (it == open_.end()) return {};
+  const std::string host = it->second.plan.peer.text();
+  if (!std::exchange(it->second.asked, true))
+    return fail(Code::busy, "the volumes are this host's, but " + host +
+                                " has not been told yet, and may use its own; ticket " + name +
+                                " stays until it has, and removing it once more gives that up");
+  open_.erase(it);
+  spdlog::warn("ticket {} is removed before {} was told that it has the volumes no more", name, host);
+  return {};
 }
 
 void ForcedReclaims::run() {
@@ -178,30 +197,42 @@ void ForcedReclaims::run() {
     }
     const std::string name = next->first;
     const Plan plan = next->second.plan;
+    Told told = next->second.told;
+    next->second.answered = false;
     told_ = parts_.peers.peer(plan.peer);
     const auto peer = told_;
     lock.unlock();
-    const auto told = tell(plan, *peer);
-    if (told) end(name, plan, *told);
+    const auto done = tell(plan, *peer, told);
+    if (done) end(name, plan, told);
     lock.lock();
     told_.reset();
     const auto it = open_.find(name);
     if (it == open_.end()) continue;
-    if (told) {
+    if (done) {
       open_.erase(it);
       continue;
     }
     Open& open = it->second;
-    if (open.trouble != told.error().message) spdlog::warn("ticket {} waits: {}", name, told.error().message);
-    open.trouble = told.error().message;
-    open.due = after(open.pause);
+    if (open.trouble != done.error().message) spdlog::warn("ticket {} waits: {}", name, done.error().message);
+    open.trouble = done.error().message;
+    open.due = open.answered ? SteadyClock::now() : after(open.pause);
     open.pause = std::min(open.pause * 2, longest_pause);
   }
 }
 
 /// An error is worth another try, later.
-Result<ForcedReclaims::Told> ForcedReclaims::tell(const Plan& plan, Peer& peer) {
+Result<> ForcedReclaims::tell(const Plan& plan, Peer& peer, Told& told) {
   FERRY_TRY(take(plan));
+  bool is_over = true;
+  for (const auto& volume : plan.volumes) {
+    is_over = is_over && (volume.local || told.volumes.contains(volume.there));
+    if (!volume.local) continue;
+    FERRY_TRY(check_unheld(volume));
+    told.warnings.push_back(
+        "volume " + volume.there + " of " + plan.peer.text() +
+        " belongs to the local driver, so it cannot be fenced; see to it that nobody uses it there");
+  }
+  if (is_over) return {};
   if (!plan.uuid.empty()) {
     FERRY_ASSIGN(const std::string uuid, peer.identify(ask_time));
     if (uuid != plan.uuid)
@@ -209,59 +240,143 @@ Result<ForcedReclaims::Told> ForcedReclaims::tell(const Plan& plan, Peer& peer) 
                                     " is another host now than the one that has to be told; remove the "
                                     "ticket, and make another one with from=HOST[:PORT]");
   }
+  for (const auto& volume : plan.volumes)
+    if (!volume.local && !told.volumes.contains(volume.there)) FERRY_TRY(tell(plan, volume, peer, told));
+  return {};
+}
+
+std::vector<FenceRequest> ForcedReclaims::untold(const std::string& uuid) const {
+  std::vector<Volume> volumes;
+  {
+    const std::lock_guard guard(mutex_);
+    for (const auto& [name, open] : open_)
+      for (const auto& volume : open.plan.volumes)
+        if (open.plan.uuid == uuid && !volume.local && !open.told.volumes.contains(volume.there))
+          volumes.push_back(volume);
+  }
+  std::vector<FenceRequest> requests;
+  for (const auto& volume : volumes)
+    if (const auto request = request_of(volume); request && *request) requests.push_back(**request);
+  return requests;
+}
+
+void ForcedReclaims::note(const std::string& id, const std::string& volume, const FenceAnswer& answer) {
+  const auto find = [&](const Plan& plan) {
+    return std::find_if(plan.volumes.begin(), plan.volumes.end(),
+                        [&](const Volume& one) { return !one.local && one.id == id && one.there == volume; });
+  };
+  std::string name;
+  Plan plan;
+  {
+    const std::lock_guard guard(mutex_);
+    const auto it = std::find_if(open_.begin(), open_.end(), [&](const auto& one) {
+      return find(one.second.plan) != one.second.plan.volumes.end();
+    });
+    if (it == open_.end()) return;
+    name = it->first;
+    plan = it->second.plan;
+  }
   Told told;
-  for (const auto& volume : plan.volumes) FERRY_TRY(tell(plan, volume, peer, told));
-  return told;
+  const auto taken = take_answer(plan, *find(plan), answer, told);
+  if (!taken) spdlog::error("ticket {}: {}", name, taken.error().message);
+  if (!taken || !*taken) return;
+  {
+    const std::lock_guard guard(mutex_);
+    const auto it = open_.find(name);
+    if (it == open_.end()) return;
+    Told& all = it->second.told;
+    all.volumes.insert(volume);
+    all.warnings.insert(all.warnings.end(), told.warnings.begin(), told.warnings.end());
+    if (!told.lost.empty()) all.lost = told.lost;
+    it->second.due = SteadyClock::now();
+    it->second.answered = true;
+  }
+  changed_.notify_all();
+}
+
+/// Until no ticket makes or changes it, what was forced may be forgotten by a restart.
+Result<> ForcedReclaims::check_unheld(const Volume& volume) const {
+  const std::string ticket = parts_.tickets.holder(volume.here);
+  if (ticket.empty()) return {};
+  return fail(Code::busy, "volume " + volume.here + " is being made or changed by ticket " + ticket);
+}
+
+/// What its host has to be told of it now; none: this host has it no more.
+Result<std::optional<FenceRequest>> ForcedReclaims::request_of(const Volume& volume) const {
+  FERRY_TRY(check_unheld(volume));
+  const auto record = parts_.catalogue.find(volume.here);
+  if (!record) return std::nullopt;
+  FenceRequest request;
+  request.volume = volume.there;
+  request.lineage = record->lineage;
+  request.epoch = epoch_of(*record);
+  request.target = volume.here;
+  request.id = volume.id;
+  request.port = parts_.port;
+  request.name = host_name();
+  return request;
 }
 
 Result<> ForcedReclaims::tell(const Plan& plan, const Volume& volume, Peer& peer, Told& told) {
   for (int raises = 0; raises < most_raises; ++raises) {
-    parts_.tickets.take_by_force(volume.here, volume.id);  // after a restart the ticket waits again
-    if (const std::string ticket = parts_.tickets.holder(volume.here); !ticket.empty())
-      return fail(Code::busy, "volume " + volume.here + " is being made or changed by ticket " + ticket);
-    const auto record = parts_.catalogue.find(volume.here);
-    if (!record) return {};
-    const std::uint64_t epoch = epoch_of(*record);
-    FERRY_ASSIGN(
-        const FenceAnswer answer,
-        peer.fence({volume.there, record->lineage, epoch, volume.here, volume.id, parts_.port, {}, {}}, ask_time));
-    const std::string host = plan.peer.text();
-    switch (answer.stand) {
-      case FenceAnswer::Stand::gone: return {};
-      case FenceAnswer::Stand::fenced:
-        if (answer.mounted)
-          told.warnings.push_back("volume " + volume.there + " of " + host +
-                                  " is fenced, but a running container there still has it mounted; stop that: what it "
-                                  "writes is not here");
-        return {};
-      case FenceAnswer::Stand::left:
-        if (answer.epoch < epoch) return {};  // from before this host had it
-        told.warnings.push_back(host + " had handed volume " + volume.there + " off to " + answer.to + " (epoch " +
-                                std::to_string(answer.epoch) + "); tell that host, too, with a ticket, -o reclaim=" +
-                                volume.here + " -o force=true -o from=HOST[:PORT]");
-        if (record->state != volumes::State::ready) return {};
-        return parts_.hand_offs.raise_epoch(volume.here, answer.epoch + 1);
-      case FenceAnswer::Stand::newer:
-        if (record->state != volumes::State::ready) return {};  // it has been handed off since, maybe to that host
-        if (answer.epoch == epoch) {
-          FERRY_TRY(parts_.hand_offs.raise_epoch(volume.here, epoch + 1));
-          continue;
-        }
-        FERRY_TRY(parts_.hand_offs.fence(
-            {volume.here, record->lineage, answer.epoch, volume.there, random_hex(16), 0, host, plan.peer}));
-        told.lost = "volume " + volume.there + " of " + host + " has epoch " + std::to_string(answer.epoch) +
-                    ", newer than the " + std::to_string(epoch) + " that it got here by force, so that host keeps it";
-        return {};
-    }
+    FERRY_ASSIGN(const auto request, request_of(volume));
+    if (!request) return {};
+    FERRY_ASSIGN(const FenceAnswer answer, peer.fence(*request, ask_time));
+    FERRY_ASSIGN(const bool done, take_answer(plan, volume, answer, told));
+    if (done) return {};
   }
   return fail(Code::unavailable, "the epoch of volume " + volume.there + " changes all the time");
+}
+
+/// False: it has to be told once more, with another epoch.
+Result<bool> ForcedReclaims::take_answer(const Plan& plan, const Volume& volume, const FenceAnswer& answer,
+                                         Told& told) {
+  const std::string host = plan.peer.text();
+  const auto record = parts_.catalogue.find(volume.here);
+  if (!record || answer.stand == FenceAnswer::Stand::gone) return true;
+  if (answer.stand == FenceAnswer::Stand::fenced) {
+    if (answer.mounted)
+      told.warnings.push_back("volume " + volume.there + " of " + host +
+                              " is fenced, but a running container there still has it mounted; stop that: what it "
+                              "writes is not here");
+    return true;
+  }
+  const std::uint64_t epoch = epoch_of(*record);
+  const bool is_ready =
+      record->state == volumes::State::ready;  // else it has been handed off since, maybe to that host
+  if (answer.stand == FenceAnswer::Stand::left) {
+    if (answer.epoch < epoch) return true;  // from before this host had it
+    told.warnings.push_back(host + " had handed volume " + volume.there + " off to " + answer.to + " (epoch " +
+                            std::to_string(answer.epoch) + "); tell that host, too, with a ticket, -o reclaim=" +
+                            volume.here + " -o force=true -o from=HOST[:PORT]");
+    if (is_ready) FERRY_TRY(parts_.hand_offs.raise_epoch(volume.here, answer.epoch + 1));
+    return true;
+  }
+  if (!is_ready) return true;
+  if (answer.epoch <= epoch) {
+    if (answer.epoch == epoch) FERRY_TRY(parts_.hand_offs.raise_epoch(volume.here, epoch + 1));
+    return false;
+  }
+  FenceRequest fence;
+  fence.volume = volume.here;
+  fence.lineage = record->lineage;
+  fence.epoch = answer.epoch;
+  fence.target = volume.there;
+  fence.id = random_hex(16);
+  fence.host = host;
+  fence.peer = plan.peer;
+  FERRY_TRY(parts_.hand_offs.fence(fence));
+  told.lost = "volume " + volume.there + " of " + host + " has epoch " + std::to_string(answer.epoch) +
+              ", newer than the " + std::to_string(epoch) + " that it got here by force, so that host keeps it";
+  return true;
 }
 
 void ForcedReclaims::end(const std::string& name, const Plan& plan, const Told& told) {
   const char* state = told.lost.empty() ? "done" : "failed";
   for (const auto& warning : told.warnings) spdlog::warn("ticket {}: {}", name, warning);
   if (told.lost.empty())
-    spdlog::info("ticket {}: {} knows that it has the volumes no more", name, plan.peer.text());
+    spdlog::info("ticket {}: {} knows that it has the volumes no more, as far as they can be fenced", name,
+                 plan.peer.text());
   else
     spdlog::error("ticket {} failed: {}", name, told.lost);
   const auto stored = parts_.catalogue.update(name, [&](volumes::VolumeRecord& record) {

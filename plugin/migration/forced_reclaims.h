@@ -5,6 +5,8 @@
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -47,10 +49,17 @@ class ForcedReclaims {
   /// source's word. Code::invalid_argument: there is nothing to take, or it is not known who is to be told.
   Result<> begin(const std::string& name, const ReclaimRequest& request);
 
-  /// Before its record is removed. What was taken stays so; whoever has not been told yet is not told any more.
-  void cancel(const std::string& name);
+  /// Before its record is removed. What was taken stays so. Code::busy, once: the other host has not been told yet, and
+  /// is not told any more if this is asked again.
+  Result<> cancel(const std::string& name);
 
   nlohmann::json status(const volumes::VolumeRecord& ticket) const;  ///< its whole Status
+
+  /// What the host whose catalogue has that UUID has not been told yet. It is asked for when that host contacts this
+  /// one.
+  std::vector<FenceRequest> untold(const std::string& uuid) const;
+  /// Its answer to one of these, of the volume that has that name there.
+  void note(const std::string& id, const std::string& volume, const FenceAnswer& answer);
 
  private:
   struct Volume {
@@ -58,32 +67,39 @@ class ForcedReclaims {
     std::string there;
     std::string taken;  ///< ID of the hand-off that is undone; empty: none, it has been taken already or comes
     std::string id;     ///< 32 hex digits: of the fence
+    bool local;         ///< there it is a volume of the local driver, which nobody can fence
   };
   struct Plan {
     transport::PeerAddress peer;
     std::string uuid;  ///< of that host's catalogue; empty: not known
     std::vector<Volume> volumes;
   };
+  struct Told {
+    std::set<std::string> volumes;  ///< names there
+    std::vector<std::string> warnings;
+    std::string lost;  ///< why a volume is the other host's after all; empty: none is
+  };
   struct Open {
     Plan plan;
+    Told told;
     Deadline due;
     std::chrono::milliseconds pause;
     std::string trouble;
+    bool asked = false;     ///< to be removed
+    bool answered = false;  ///< since somebody has begun to tell it
   };
-  struct Told {
-    std::vector<std::string> warnings;
-    std::string lost;  ///< why the volume is the other host's after all; empty: it is not
-  };
-
   static nlohmann::json to_json(const Plan& plan);
   static Plan plan_of(const nlohmann::json& json);
   Result<Plan> make_plan(const ReclaimRequest& request);
   Result<> take(const Plan& plan);
   bool is_untaken(const Plan& plan);
+  Result<> check_unheld(const Volume& volume) const;
   void add(const std::string& name, Plan plan);
   void run();
-  Result<Told> tell(const Plan& plan, Peer& peer);
+  Result<> tell(const Plan& plan, Peer& peer, Told& told);
   Result<> tell(const Plan& plan, const Volume& volume, Peer& peer, Told& told);
+  Result<std::optional<FenceRequest>> request_of(const Volume& volume) const;
+  Result<bool> take_answer(const Plan& plan, const Volume& volume, const FenceAnswer& answer, Told& told);
   void end(const std::string& name, const Plan& plan, const Told& told);
   static nlohmann::json status_of(const Plan& plan);
 

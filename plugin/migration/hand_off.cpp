@@ -25,7 +25,7 @@ constexpr std::array<std::array<SourceStep, requests>, sources> source_table = [
       took_back{reclaimed, Answer::reclaimed};
   return std::array<std::array<SourceStep, requests>, sources>{{
       // hold             commit            release           acknowledge       cancel            reclaim
-      {{holds,            {own, gone},      {released, gone}, {own, gone},      {own, gone},      {own, refused}}},       // own
+      {{holds,            {own, gone},      {released, gone}, {own, gone},      {released, gone}, {own, refused}}},       // own
       {{{released, gone}, {released, gone}, {released, gone}, {released, gone}, {released, gone}, {released, refused}}},  // released
       {{holds,            gives,            {released, gone}, holds,            {released, gone}, {held, refused}}},      // held
       {{gives,            gives,            gives,            has_left,         {given, refused}, took_back}},            // given

@@ -119,17 +119,24 @@ void HandOffs::resume(std::function<std::string(const std::string& volume)> hold
 
 Source HandOffs::state_of(const std::string& id) const {
   if (const auto open = find(id)) return open->state;
-  std::size_t taken = 0;
+  if (is_all_taken(id)) return Source::reclaimed;
   bool left = false;
   for (const auto& record : parts_.catalogue.list()) {
-    if (was_taken_from(*record, id) && ++taken == record->hand_off.value("of", std::size_t{1}))
-      return Source::reclaimed;
+    if (is_export_of(*record, id) && record->import.value("taken", false)) return Source::reclaimed;
     left =
         left || was_handed_off_by(*record, id) || (is_export_of(*record, id) && record->import.value("given", false));
   }
   if (left) return Source::left;
   const std::lock_guard guard(mutex_);
   return std::find(released_.begin(), released_.end(), id) == released_.end() ? Source::own : Source::released;
+}
+
+/// Whether every volume that it fenced was taken back by force, and has not been handed off again since.
+bool HandOffs::is_all_taken(const std::string& id) const {
+  std::size_t taken = 0;
+  for (const auto& record : parts_.catalogue.list())
+    if (was_taken_from(*record, id) && ++taken == record->hand_off.value("of", std::size_t{1})) return true;
+  return false;
 }
 
 bool HandOffs::is_given(const std::string& id) const {
@@ -142,8 +149,9 @@ Result<> HandOffs::check(const HandOffRequest& request) const {
   if (!engine)
     return fail(Code::unsupported,
                 "move=true needs the Docker Engine's socket at the source, to know who has a volume mounted");
+  // Who has them mounted is looked at in check_unmounted(), which says what a hand-off can do about it.
   for (const auto& volume : request.volumes) {
-    FERRY_ASSIGN(const auto described, parts_.sources.describe(volume.source, Freeze::refuse, most_bytes));
+    FERRY_ASSIGN(const auto described, parts_.sources.describe(volume.source, Freeze::none, most_bytes));
     if (described.epoch != volume.epoch || described.lineage != volume.lineage ||
         (described.driver == "local") != volume.local)
       return fail(Code::busy, "volume " + volume.source + " has changed hands meanwhile; try again");
@@ -324,12 +332,12 @@ Result<> HandOffs::mark_volumes(const std::string& id, const Open& open) {
   return all;
 }
 
-/// Of volumes of the local driver there is no other trace.
-Result<> HandOffs::mark_export(const std::string& id) {
+/// `how` it ended, "given" or "taken" back: of volumes of the local driver, and of those that are handed off again,
+/// there is no other trace.
+Result<> HandOffs::mark_export(const std::string& id, const char* how) {
   for (const auto& record : parts_.catalogue.list()) {
-    if (!is_export_of(*record, id)) continue;
-    auto marked =
-        parts_.catalogue.update(record->name, [](volumes::VolumeRecord& next) { next.import["given"] = true; });
+    if (!is_export_of(*record, id) || record->import.value(how, false)) continue;
+    auto marked = parts_.catalogue.update(record->name, [&](volumes::VolumeRecord& next) { next.import[how] = true; });
     if (!marked && marked.error().code != Code::not_found) return marked;
   }
   return {};
@@ -340,8 +348,12 @@ Result<> HandOffs::forget(const std::string& id) {
   const Open open = *find(id);
   if (open.state == Source::given) {
     FERRY_TRY(mark_volumes(id, open));
-    FERRY_TRY(mark_export(id));
+    FERRY_TRY(mark_export(id, "given"));
   }
+  return drop(id, open);
+}
+
+Result<> HandOffs::drop(const std::string& id, const Open& open) {
   if (open.unclear)
     if (auto stored = store(id, open); !stored && stored.error().code != Code::not_found) return stored;
   auto removed = parts_.remove(ticket_of(id));
@@ -411,21 +423,23 @@ bool HandOffs::is_mounted(const std::string& volume) const {
 Result<> HandOffs::take_by_force(const std::string& volume, const std::string& id) {
   const std::lock_guard one_at_a_time(changing_);
   const auto record = parts_.catalogue.find(volume);
-  if (!record || !was_handed_off_by(*record, id)) return {};
-  FERRY_TRY(parts_.catalogue.update(volume, [&](volumes::VolumeRecord& next) {
-    const nlohmann::json gone = next.hand_off;
-    next.state = volumes::State::ready;
-    next.epoch = gone.value("epoch", next.epoch) + 1;
-    next.hand_off = {{"reclaimed", id}};
-    for (const char* member : {"of", "to", "peer", "uuid", "volume"})
-      next.hand_off[member] = gone.value(member, nlohmann::json());
-  }));
+  if (!record || !(was_handed_off_by(*record, id) || was_taken_from(*record, id))) return {};
+  if (was_handed_off_by(*record, id))
+    FERRY_TRY(parts_.catalogue.update(volume, [&](volumes::VolumeRecord& next) {
+      const nlohmann::json gone = next.hand_off;
+      next.state = volumes::State::ready;
+      next.epoch = gone.value("epoch", next.epoch) + 1;
+      next.hand_off = {{"reclaimed", id}};
+      for (const char* member : {"of", "to", "peer", "uuid", "volume"})
+        next.hand_off[member] = gone.value(member, nlohmann::json());
+    }));
+  if (is_all_taken(id)) FERRY_TRY(mark_export(id, "taken"));
   auto open = find(id);
   if (!open) return {};
   drop_taken(id, *open);
   set(id, open);
   if (!open->request.volumes.empty()) return {};
-  return forget(id);  // a destination that asks is told by the volumes' records
+  return drop(id, *open);  // a destination that asks is told by the records of volumes or export
 }
 
 void HandOffs::drop_taken(const std::string& id, Open& open) const {
@@ -486,10 +500,14 @@ Result<> HandOffs::cancel(const std::string& ticket) {
     return forget(id);
   }
   FERRY_ASSIGN(const Answer answer, ask(id, Request::cancel));
-  if (answer != Answer::refused) return {};
+  if (answer != Answer::refused) {
+    const bool is_left = parts_.catalogue.find(ticket) != nullptr;  // resume() could not read it
+    return is_left ? parts_.remove(ticket) : Result<>();
+  }
   return fail(Code::busy, "the volumes of ticket " + ticket +
                               " are the other host's already, which has not confirmed yet "
-                              "that it knows; the ticket goes as soon as it has");
+                              "that it knows; the ticket goes as soon as it has. If that host is lost, take each of "
+                              "them back with a ticket, -o reclaim=VOLUME -o force=true");
 }
 
 nlohmann::json HandOffs::status(const volumes::VolumeRecord& ticket) const {

@@ -101,6 +101,7 @@ class HandOffs {
   using Answer = hand_off::Answer;
 
   hand_off::Source state_of(const std::string& id) const;
+  bool is_all_taken(const std::string& id) const;
   Result<> check(const HandOffRequest& request) const;
   Result<> reserve(const std::string& id, const HandOffRequest& request);
   Result<> check_versions(const HandOffRequest& request) const;
@@ -112,8 +113,9 @@ class HandOffs {
   Result<FenceAnswer> fence_locked(const std::string& name, const FenceRequest& request);
   Result<> give(const std::string& id);
   Result<> mark_volumes(const std::string& id, const Open& open);
-  Result<> mark_export(const std::string& id);
+  Result<> mark_export(const std::string& id, const char* how);
   Result<> forget(const std::string& id);
+  Result<> drop(const std::string& id, const Open& open);
   Result<> store(const std::string& id, const Open& open);
   std::optional<Open> find(const std::string& id) const;
   void set(const std::string& id, std::optional<Open> open);

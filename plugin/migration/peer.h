@@ -47,6 +47,7 @@ struct HandOffRequest {
   std::string host;                            ///< the destination, for people; at the source
   std::optional<transport::PeerAddress> peer;  ///< where it can be reached, if that is known; at the source
   std::uint16_t port = 0;                      ///< on which it listens; 0: on none
+  std::string name{};                          ///< what it calls itself; empty: it does not tell
 };
 
 /// That a host has taken a volume over by force from the one that is told so.
@@ -59,6 +60,7 @@ struct FenceRequest {
   std::uint16_t port = 0;                      ///< on which the other host listens; 0: on none
   std::string host;                            ///< that one, for people; at the host that is told
   std::optional<transport::PeerAddress> peer;  ///< where that can be reached, if it is known; at the host that is told
+  std::string name{};                          ///< what that calls itself; empty: it does not tell
 };
 
 struct FenceAnswer {
@@ -83,7 +85,7 @@ class Peer {
   virtual ~Peer() = default;
   /// `timeout` is for everything, connecting included, here and in describe().
   /// UUID of the peer's catalogue; equal to the own one if the peer is this host. Its connection is kept for a
-  /// describe() that follows.
+  /// describe() that follows. What the peer has taken over by force from this host is fenced here before.
   virtual Result<std::string> identify(std::chrono::milliseconds timeout) = 0;
   /// Also checks that the volume could be opened now. `room`: its content is counted, for a second at most, only if it
   /// may be more bytes than that.

@@ -1,5 +1,6 @@
 #include "migration/ticket_plan.h"
 
+#include "base/host_name.h"
 #include "migration/import_job.h"
 #include "migration/migration_record.h"
 
@@ -45,6 +46,7 @@ HandOffRequest hand_off_request(const TicketPlan& plan, const std::string& uuid,
   HandOffRequest request;
   request.uuid = uuid;
   request.port = port;
+  request.name = host_name();
   for (const auto& volume : plan.volumes)
     request.volumes.push_back({volume.source.volume, volume.target, volume.source.epoch, volume.source_lineage,
                                volume.source.driver == "local"});

@@ -4,6 +4,7 @@
 #include <set>
 #include <vector>
 
+#include "base/log.h"
 #include "peer/connection.h"
 #include "peer/messages.h"
 #include "peer/offer.h"
@@ -51,15 +52,49 @@ class RemoteSource : public migration::OpenSource {
   const std::string path_;
 };
 
+/// Of this host: what another one may have taken over by force.
+struct Fenced {
+  std::string uuid;  ///< of the catalogue
+  migration::HandOffs& volumes;
+};
+
+std::optional<Fenced> fenced(const ExportEnds& ends) {
+  return ends.may_fence ? std::optional<Fenced>({ends.uuid, ends.hand_offs}) : std::nullopt;
+}
+
+/// An error is worth another try, at the next greeting.
+Result<> carry_out(migration::FenceRequest fence, Connection& connection, const Fenced& here,
+                   const transport::Transport& transport, Deadline deadline) {
+  fence.peer = transport.address();
+  fence.host = fence.name.empty() ? transport.peer() : fence.name + " (" + transport.peer() + ")";
+  FERRY_ASSIGN(const auto answer, here.volumes.fence(fence));
+  const auto left = left_until(deadline);
+  FERRY_TRY(connection.ask(
+      {"POST", "/fences/" + fence.id + "/answer", encode(FenceReport{fence.volume, answer}), left, left, deadline}));
+  return {};
+}
+
+/// The UUID of the peer's catalogue. What it has taken over by force from this host is fenced before.
+Result<std::string> greet(Connection& connection, const std::optional<Fenced>& here,
+                          const transport::Transport& transport, milliseconds timeout) {
+  const Deadline deadline = after(timeout);
+  const std::string path = "/hello" + (here ? "?host=" + here->uuid : "");
+  FERRY_ASSIGN(const auto answer, connection.ask({"GET", path, "", timeout, timeout, deadline}));
+  FERRY_ASSIGN(const Hello hello, decode_hello(answer));
+  if (here)
+    for (const auto& fence : hello.fences)
+      if (auto done = carry_out(fence, connection, *here, transport, deadline); !done)
+        spdlog::warn("{} has taken over volume {} by force: {}", transport.peer(), fence.volume, done.error().message);
+  return hello.uuid;
+}
+
 class RemotePeer : public migration::Peer {
  public:
-  explicit RemotePeer(std::shared_ptr<transport::Transport> transport) : transport_(std::move(transport)) {}
+  /// `here`: of this host, for what the peer has to tell it; none: it is not told.
+  RemotePeer(std::shared_ptr<transport::Transport> transport, std::optional<Fenced> here)
+      : transport_(std::move(transport)), here_(std::move(here)) {}
 
-  Result<std::string> identify(milliseconds timeout) override {
-    FERRY_ASSIGN(const auto answer, control()->ask({"GET", "/hello", "", timeout, timeout, after(timeout)}));
-    FERRY_ASSIGN(const Hello hello, decode_hello(answer));
-    return hello.uuid;
-  }
+  Result<std::string> identify(milliseconds timeout) override { return greet(*control(), here_, *transport_, timeout); }
 
   Result<migration::VolumeDescription> describe(const migration::ImportRequest& request, std::uint64_t room,
                                                 milliseconds timeout) override {
@@ -125,6 +160,7 @@ class RemotePeer : public migration::Peer {
   }
 
   const std::shared_ptr<transport::Transport> transport_;
+  const std::optional<Fenced> here_;
   std::mutex mutex_;
   bool aborted_ = false;                                // protected by mutex_
   std::shared_ptr<Connection> control_;                 // protected by mutex_
@@ -136,12 +172,15 @@ class RemoteDestination : public migration::Destination {
   RemoteDestination(const std::shared_ptr<transport::Transport>& transport, const std::string& id,
                     const ExportEnds& ends, migration::HandOffs* hand_offs, std::set<std::string> volumes)
       : path_("/exports/" + id),
+        transport_(transport),
+        here_(fenced(ends)),
         control_(transport),
         farewell_(transport),
         offer_(transport, id, ends.here, hand_offs, ends.uuid, std::move(volumes)) {}
 
   Result<> begin(const migration::TicketRequest& request, milliseconds timeout) override {
     const Deadline deadline = after(timeout);
+    FERRY_TRY(greet(control_, here_, *transport_, timeout));
     // What it would refuse is told at once, and not once for each link.
     if (auto there = status(timeout); !there && there.error().code != Code::not_found) return pass(there);
     FERRY_TRY(offer());
@@ -179,6 +218,8 @@ class RemoteDestination : public migration::Destination {
   }
 
   const std::string path_;
+  const std::shared_ptr<transport::Transport> transport_;
+  const std::optional<Fenced> here_;
   Connection control_;
   Connection farewell_;
   Offer offer_;
@@ -191,7 +232,9 @@ class Factory : public migration::PeerFactory {
       : keys_(keys), ssh_directory_(std::move(ssh_directory)), exports_(std::move(exports)) {}
 
   std::shared_ptr<migration::Peer> peer(const transport::PeerAddress& address) override {
-    return std::make_shared<RemotePeer>(transport(address));
+    // A host that exports to this one can be told by this one directly.
+    const bool is_told = exports_ && address.way != transport::PeerAddress::Way::turned;
+    return std::make_shared<RemotePeer>(transport(address), is_told ? fenced(*exports_) : std::nullopt);
   }
 
   std::shared_ptr<migration::Destination> destination(const migration::TicketRequest& request,

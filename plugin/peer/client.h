@@ -19,6 +19,7 @@ struct ExportEnds {
   std::string uuid;                ///< of this host's catalogue
   TurnedLinks& links;              ///< of hosts that export to this one
   migration::HandOffs& hand_offs;  ///< of volumes of this host
+  bool may_fence = true;           ///< whether a peer may have this host's volumes fenced (`freeze` in ALLOW)
 };
 
 /// Makes peers that are reached over TLS with the pre-shared key of `keys`, which must outlive the factory and its

@@ -4,6 +4,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "base/host_name.h"
 #include "base/log.h"
 #include "volumes/names.h"
 
@@ -104,6 +105,54 @@ json known_members(const json& given) {
 
 std::string short_string(const json& value, std::size_t longest) { return value.get<std::string>().substr(0, longest); }
 
+bool is_id(const std::string& text) {
+  return text.size() == 32 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+/// What a host calls itself, as far as it can be shown.
+std::string host_name_of(const json& message) {
+  const auto found = message.find("name");
+  if (found == message.end() || !found->is_string()) return {};
+  auto name = found->get<std::string>();
+  return is_host_name(name) ? name : std::string();
+}
+
+json to_json(const migration::FenceRequest& request) {
+  return {{"volume", request.volume}, {"lineage", request.lineage}, {"epoch", request.epoch},
+          {"target", request.target}, {"port", request.port},       {"name", request.name}};
+}
+
+Result<migration::FenceRequest> fence_of(const json& message) {
+  migration::FenceRequest request;
+  request.volume = message.at("volume").get<std::string>();
+  request.lineage = short_string(message.at("lineage"), 64);
+  request.epoch = fence_epoch(message.at("epoch"));
+  request.target = message.at("target").get<std::string>();
+  request.port = port(message.at("port"));
+  request.name = host_name_of(message);
+  FERRY_TRY(volumes::check_name(request.volume));
+  FERRY_TRY(volumes::check_name(request.target));
+  return request;
+}
+
+json to_json(const migration::FenceAnswer& answer) {
+  return {{"state", stands[static_cast<std::size_t>(answer.stand)]},
+          {"epoch", answer.epoch},
+          {"mounted", answer.mounted},
+          {"to", answer.to}};
+}
+
+Result<migration::FenceAnswer> fence_answer_of(const json& message) {
+  const auto stand = std::find(stands.begin(), stands.end(), message.at("state").get<std::string>());
+  if (stand == stands.end()) throw Mismatch("it has an unknown state of a volume");
+  migration::FenceAnswer answer;
+  answer.stand = static_cast<migration::FenceAnswer::Stand>(stand - stands.begin());
+  answer.epoch = fence_epoch(message.at("epoch"));
+  answer.mounted = message.at("mounted").get<bool>();
+  answer.to = printable(short_string(message.at("to"), 300));
+  return answer;
+}
+
 json to_json(const OpenRequest& request) {
   return {{"volume", request.volume}, {"freeze", request.freeze == migration::Freeze::none ? "none" : "refuse"}};
 }
@@ -136,11 +185,27 @@ Result<migration::Terms> terms_of(const json& message) {
 
 }  // namespace
 
-std::string encode(const Hello& hello) { return dump({{"ferry", hello.version}, {"uuid", hello.uuid}}); }
+std::string encode(const Hello& hello) {
+  json message = {{"ferry", hello.version}, {"uuid", hello.uuid}};
+  for (const auto& fence : hello.fences) {
+    json one = to_json(fence);
+    one["id"] = fence.id;
+    message["fences"].push_back(std::move(one));
+  }
+  return dump(message);
+}
 
 Result<Hello> decode_hello(const std::string& text) {
   return decode_with<Hello>(text, "greeting", [](const json& message) -> Result<Hello> {
-    return Hello{short_string(message.at("ferry"), 64), short_string(message.at("uuid"), 64)};
+    Hello hello{short_string(message.at("ferry"), 64), short_string(message.at("uuid"), 64), {}};
+    for (const auto& one : message.value("fences", json::array())) {
+      FERRY_ASSIGN(auto fence, fence_of(one));
+      fence.id = one.at("id").get<std::string>();
+      if (!is_id(fence.id)) throw Mismatch("the ID of a fence is none");
+      hello.fences.push_back(std::move(fence));
+      if (hello.fences.size() > most_volumes) throw Mismatch("it has too many fences");
+    }
+    return hello;
   });
 }
 
@@ -242,7 +307,7 @@ Result<sync::Seal> decode_seal(const std::string& text) {
 }
 
 std::string encode(const migration::HandOffRequest& request) {
-  json message = {{"volumes", json::array()}, {"uuid", request.uuid}, {"port", request.port}};
+  json message = {{"volumes", json::array()}, {"uuid", request.uuid}, {"port", request.port}, {"name", request.name}};
   for (const auto& volume : request.volumes)
     message["volumes"].push_back({{"source", volume.source},
                                   {"target", volume.target},
@@ -258,6 +323,7 @@ Result<migration::HandOffRequest> decode_hand_off_request(const std::string& tex
     HandOffRequest request;
     request.uuid = short_string(message.at("uuid"), 64);
     request.port = port(message.at("port"));
+    request.name = host_name_of(message);
     std::set<std::string> sources;
     for (const auto& volume : message.at("volumes")) {
       request.volumes.push_back({volume.at("source").get<std::string>(), volume.at("target").get<std::string>(),
@@ -273,47 +339,28 @@ Result<migration::HandOffRequest> decode_hand_off_request(const std::string& tex
   });
 }
 
-std::string encode(const migration::FenceRequest& request) {
-  return dump({{"volume", request.volume},
-               {"lineage", request.lineage},
-               {"epoch", request.epoch},
-               {"target", request.target},
-               {"port", request.port}});
-}
+std::string encode(const migration::FenceRequest& request) { return dump(to_json(request)); }
 
 Result<migration::FenceRequest> decode_fence_request(const std::string& text) {
-  using migration::FenceRequest;
-  return decode_with<FenceRequest>(text, "request", [](const json& message) -> Result<FenceRequest> {
-    FenceRequest request;
-    request.volume = message.at("volume").get<std::string>();
-    request.lineage = short_string(message.at("lineage"), 64);
-    request.epoch = fence_epoch(message.at("epoch"));
-    request.target = message.at("target").get<std::string>();
-    request.port = port(message.at("port"));
-    FERRY_TRY(volumes::check_name(request.volume));
-    FERRY_TRY(volumes::check_name(request.target));
-    return request;
-  });
+  return decode_with<migration::FenceRequest>(text, "request", fence_of);
 }
 
-std::string encode(const migration::FenceAnswer& answer) {
-  return dump({{"state", stands[static_cast<std::size_t>(answer.stand)]},
-               {"epoch", answer.epoch},
-               {"mounted", answer.mounted},
-               {"to", answer.to}});
-}
+std::string encode(const migration::FenceAnswer& answer) { return dump(to_json(answer)); }
 
 Result<migration::FenceAnswer> decode_fence_answer(const std::string& text) {
-  using migration::FenceAnswer;
-  return decode_with<FenceAnswer>(text, "answer", [](const json& message) -> Result<FenceAnswer> {
-    const auto stand = std::find(stands.begin(), stands.end(), message.at("state").get<std::string>());
-    if (stand == stands.end()) throw Mismatch("it has an unknown state of a volume");
-    FenceAnswer answer;
-    answer.stand = static_cast<FenceAnswer::Stand>(stand - stands.begin());
-    answer.epoch = fence_epoch(message.at("epoch"));
-    answer.mounted = message.at("mounted").get<bool>();
-    answer.to = printable(short_string(message.at("to"), 300));
-    return answer;
+  return decode_with<migration::FenceAnswer>(text, "answer", fence_answer_of);
+}
+
+std::string encode(const FenceReport& report) {
+  json message = to_json(report.answer);
+  message["volume"] = report.volume;
+  return dump(message);
+}
+
+Result<FenceReport> decode_fence_report(const std::string& text) {
+  return decode_with<FenceReport>(text, "request", [](const json& message) -> Result<FenceReport> {
+    FERRY_ASSIGN(const auto answer, fence_answer_of(message));
+    return FenceReport{message.at("volume").get<std::string>(), answer};
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "migration/peer.h"
@@ -17,8 +18,9 @@ inline constexpr const char* json_type = "application/json";
 inline constexpr const char* bytes_type = "application/octet-stream";
 
 struct Hello {
-  std::string version;  ///< of Ferry, for people
-  std::string uuid;     ///< of the catalogue
+  std::string version;                            ///< of Ferry, for people
+  std::string uuid;                               ///< of the catalogue
+  std::vector<migration::FenceRequest> fences{};  ///< what the host that asks has to be told
 };
 
 std::string encode(const Hello& hello);
@@ -61,6 +63,15 @@ std::string encode(const migration::FenceRequest& request);  ///< without `id`, 
 Result<migration::FenceRequest> decode_fence_request(const std::string& text);
 std::string encode(const migration::FenceAnswer& answer);
 Result<migration::FenceAnswer> decode_fence_answer(const std::string& text);
+
+/// What was made of a fence that came with a greeting; its ID is in the path.
+struct FenceReport {
+  std::string volume;  ///< as the fence names it
+  migration::FenceAnswer answer;
+};
+std::string encode(const FenceReport& report);
+Result<FenceReport> decode_fence_report(const std::string& text);
+
 std::string encode(migration::hand_off::Answer answer);
 Result<migration::hand_off::Answer> decode_hand_off_answer(const std::string& text);
 

@@ -135,9 +135,8 @@ void Server::add_routes(httplib::Server& routes) {
   const std::string source = prefix + "/sources/([0-9a-f]+)";
   routes.set_payload_max_length(longest_request);
   routes.set_pre_routing_handler(refuse_unread_bodies);
-  routes.Get(prefix + "/hello", [this](const httplib::Request&, httplib::Response& response) {
-    answer(response, encode(Hello{FERRY_VERSION, uuid_}));
-  });
+  routes.Get(prefix + "/hello",
+             [this](const httplib::Request& request, httplib::Response& response) { greet(request, response); });
   routes.Post(prefix + "/describe", wrap(&Server::describe));
   routes.Post(prefix + "/sources", wrap(&Server::open));
   routes.Post(source + "/manifest", wrap(&Server::manifest));
@@ -146,6 +145,7 @@ void Server::add_routes(httplib::Server& routes) {
   routes.Delete(source, wrap(&Server::close));
   if (arrivals_ != nullptr) add_export_routes(routes);
   if (hand_offs_ != nullptr) add_hand_off_routes(routes);
+  if (forced_ != nullptr) routes.Post(prefix + "/fences/([0-9a-f]{32})/answer", wrap(&Server::note_fence));
   routes.Post(".*", answer_absent);
   routes.Delete(".*", answer_absent);
 }
@@ -275,11 +275,11 @@ Result<> Server::allow_hand_off(const std::string& id) const {
 /// Who asks for it, and where that host listens.
 template <class Request>
 void Server::note_who(const httplib::Request& request, Request& wanted) const {
+  const std::string from = hand_off_peer_ ? hand_off_peer_->text() : request.remote_addr;
   wanted.peer = hand_off_peer_;
-  wanted.host = hand_off_peer_ ? hand_off_peer_->text() : request.remote_addr;
-  if (!wanted.peer && !wanted.host.empty() && wanted.port != 0)
-    wanted.peer = transport::PeerAddress(wanted.host, wanted.port);
-  if (wanted.host.empty()) wanted.host = "a host behind this one's sshd";
+  if (!wanted.peer && !from.empty() && wanted.port != 0) wanted.peer = transport::PeerAddress(from, wanted.port);
+  const std::string unnamed = from.empty() ? "a host behind this one's sshd" : from;
+  wanted.host = wanted.name.empty() ? unnamed : wanted.name + " (" + (from.empty() ? "by ssh" : from) + ")";
 }
 
 void Server::hold(const httplib::Request& request, const std::string& body, httplib::Response& response) {
@@ -325,6 +325,21 @@ void Server::fence(const httplib::Request& request, const std::string& body, htt
   }();
   if (!fenced) return refuse(response, fenced.error());
   answer(response, encode(*fenced));
+}
+
+void Server::greet(const httplib::Request& request, httplib::Response& response) {
+  Hello hello{FERRY_VERSION, uuid_, {}};
+  const std::string host = request.get_param_value("host");
+  if (forced_ != nullptr && !host.empty()) hello.fences = forced_->untold(host);
+  answer(response, encode(hello));
+}
+
+void Server::note_fence(const httplib::Request& request, const std::string& body, httplib::Response& response) {
+  if (auto allowed = allow(Permission::freeze); !allowed) return refuse(response, allowed.error());
+  const auto report = decode_fence_report(body);
+  if (!report) return refuse(response, report.error());
+  forced_->note(request.matches[1], report->volume, report->answer);
+  answer(response, "{}");
 }
 
 /// Whoever reads a volume that is held for it is still there.

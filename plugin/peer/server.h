@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "migration/arrivals.h"
+#include "migration/forced_reclaims.h"
 #include "migration/hand_offs.h"
 #include "migration/sources.h"
 #include "peer/sessions.h"
@@ -50,6 +51,8 @@ class Server {
     hand_off_peer_ = std::move(peer);
     hand_off_id_ = std::move(id);
   }
+  /// A host that greets this one hears what `forced`, which must outlive this object, has to tell it.
+  void tell(migration::ForcedReclaims& forced) { forced_ = &forced; }
   /// Exports of other hosts begin `arrivals` here, and their links are put into `links`. Both must outlive this object.
   void receive(migration::Arrivals& arrivals, TurnedLinks& links);
 
@@ -76,6 +79,8 @@ class Server {
   void release(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void acknowledge(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void fence(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void note_fence(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void greet(const httplib::Request& request, httplib::Response& response);
   template <class Request>
   void note_who(const httplib::Request& request, Request& wanted) const;
   Result<> allow_hand_off(const std::string& id) const;
@@ -100,6 +105,7 @@ class Server {
   migration::Arrivals* arrivals_ = nullptr;
   TurnedLinks* links_ = nullptr;
   migration::HandOffs* hand_offs_ = nullptr;
+  migration::ForcedReclaims* forced_ = nullptr;
   std::optional<transport::PeerAddress> hand_off_peer_;
   std::string hand_off_id_;
   Sessions sessions_;

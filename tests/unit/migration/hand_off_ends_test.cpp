@@ -312,6 +312,89 @@ TEST_F(HandOffForced, ARestartGoesOnWithIt) {
   EXPECT_TRUE(owns_here() && !owns_there());
 }
 
+/// The disk is full when it is forced, and the source is away all the time.
+TEST_F(HandOffForced, ARestartBeforeItIsDecidedForgetsNothing) {
+  wait_for_word(false);
+  {
+    const test::InterceptedCalls full([this](const test::Call& call) {
+      return call.place.starts_with((directory_ / "ferry" / "volumes" / "ticket").string()) ? ENOSPC : 0;
+    });
+    ASSERT_TRUE(force("forced"));
+    const auto is_full = [&] {
+      const auto error = tickets_->status(*catalogue_->find("ticket"))["migration"]["error"];
+      return error.is_string() && error.get<std::string>().find("space") != std::string::npos;
+    };
+    wait_until(is_full, status("ticket"));
+    EXPECT_FALSE(owns_here());
+    tickets_->abandon_all();
+  }
+  restart_both();
+  resume();
+  wait_until([&] { return owns_here(); }, status("ticket"));
+  EXPECT_TRUE(is_cut_);
+}
+
+TEST_F(HandOffForced, VolumesOfTheLocalDriverAreTakenThoughNobodyCanFenceThem) {
+  resume();
+  host_.description.driver = "local";
+  std::atomic<bool> is_released = false;
+  host_.on_hand_off = [&](const std::string&, Request request, const HandOffRequest&) -> Result<Answer> {
+    if (request != Request::hold && is_cut_) return fail(Code::unavailable, "lost");
+    is_released = is_released || request == Request::release;
+    return is_released ? Answer::gone : Answer::held;
+  };
+  is_cut_ = true;
+  ASSERT_TRUE(tickets_->begin("ticket", moving_));
+  wait_until([&] { return tickets_->waiting_for_source("pg").has_value(); }, status("ticket"));
+  const auto forced = force("forced");
+  ASSERT_TRUE(forced) << forced.error().message;
+  wait_until([&] { return owns_here() && has_ended("forced"); }, status("ticket"));
+  const auto record = catalogue_->find("forced");
+  EXPECT_EQ(record->state, State::done);
+  EXPECT_THAT(record->migration["migration"]["warnings"].dump(), HasSubstr("cannot be fenced"));
+  EXPECT_FALSE(has_ended("ticket"));
+  is_cut_ = false;
+  wait_until([&] { return has_ended("ticket"); }, status("ticket"));
+  EXPECT_TRUE(is_released) << "nothing else ends the source's hold of them";
+}
+
+/// Over a network that only the other host can connect through.
+TEST_F(HandOffForced, WhoeverContactsThisHostIsTold) {
+  wait_for_word(false);
+  ASSERT_TRUE(force("forced"));
+  wait_until([&] { return owns_here(); }, status("ticket"));
+  EXPECT_TRUE(forced_->untold("another host").empty());
+  const auto untold = forced_->untold(host_.uuid);
+  ASSERT_EQ(untold.size(), 1U);
+  EXPECT_EQ(untold[0].volume, "pg");
+  EXPECT_EQ(untold[0].epoch, 2U);
+  forced_->note(untold[0].id, "pg", {FenceAnswer::Stand::newer, 2, false, {}});
+  const auto raised = forced_->untold(host_.uuid);
+  ASSERT_EQ(raised.size(), 1U) << "it is told once more";
+  EXPECT_EQ(raised[0].epoch, 3U);
+  const auto answer = there_->hand_offs->fence(raised[0]);
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ(there_->state("pg"), State::handed_off);
+  for (const auto& [id, volume] : {std::pair(std::string(32, 'f'), "pg"), std::pair(raised[0].id, "wal")})
+    forced_->note(id, volume, *answer);
+  EXPECT_EQ(forced_->untold(host_.uuid).size(), 1U) << "that was about something else";
+  forced_->note(raised[0].id, "pg", *answer);
+  wait_until([&] { return has_ended("forced"); }, "without contact");
+  EXPECT_EQ(catalogue_->find("forced")->state, State::done);
+  EXPECT_TRUE(forced_->untold(host_.uuid).empty());
+}
+
+TEST_F(HandOffForced, WhoRemovesTheTicketIsToldWhatThatGivesUp) {
+  wait_for_word(false);
+  ASSERT_TRUE(force("forced"));
+  wait_until([&] { return owns_here(); }, status("ticket"));
+  const auto refused = forced_->cancel("forced");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::busy);
+  EXPECT_THAT(refused.error().message, HasSubstr("once more"));
+  EXPECT_TRUE(forced_->cancel("forced"));
+}
+
 TEST_F(HandOffForced, OnlyTheHandOffThatIsMeant) {
   wait_for_word(false);
   tickets_->take_by_force("pg", "another");

@@ -32,6 +32,7 @@ migration::HandOffRequest hand_off_request() {
   made.uuid = "6fa459ea-ee8a-3ca4-894e-db77e160355e";
   made.volumes = {{"pgdata", "pg", UINT64_MAX, "1b4e28ba-2fa1-4d2f-883f-0016d3cca427", false},
                   {"uploads", "uploads", 1, "", true}};
+  made.name = "db-2.example";
   return made;
 }
 
@@ -42,6 +43,13 @@ migration::FenceRequest fence_request() {
   made.epoch = INT64_MAX / 2;
   made.target = "pg";
   made.port = 7766;
+  made.name = "db-2.example";
+  return made;
+}
+
+Hello greeting() {
+  Hello made{"0.1.0", "1b4e28ba-2fa1-4d2f-883f-0016d3cca427", {fence_request()}};
+  made.fences[0].id = "0123456789abcdef0123456789abcdef";
   return made;
 }
 
@@ -50,6 +58,8 @@ migration::FenceAnswer fence_answer() { return {migration::FenceAnswer::Stand::l
 /// Every message of the protocol by the name of its golden file.
 std::map<std::string, std::string> messages() {
   return {{"hello.json", encode(Hello{"0.1.0", "1b4e28ba-2fa1-4d2f-883f-0016d3cca427"})},
+          {"hello-with-fences.json", encode(greeting())},
+          {"fence-report.json", encode(FenceReport{"pgdata", fence_answer()})},
           {"description.json", encode(description())},
           {"open-request.json", encode(OpenRequest{"pgdata", migration::Freeze::refuse})},
           {"describe-request.json", encode(DescribeRequest{{"pgdata", migration::Freeze::refuse}, 1'000'000'000'000})},
@@ -69,7 +79,8 @@ bool any_accepts(const std::string& text) {
   (void)decode_error(500, text, "a:7766");
   return decode_hello(text) || decode_description(text) || decode_open_request(text) || decode_describe_request(text) ||
          decode_opened(text) || decode_seal(text) || decode_seal_request(text) || decode_hand_off_request(text) ||
-         decode_hand_off_answer(text) || decode_fence_request(text) || decode_fence_answer(text);
+         decode_hand_off_answer(text) || decode_fence_request(text) || decode_fence_answer(text) ||
+         decode_fence_report(text);
 }
 
 TEST(Messages, GoldenFilesOfEveryVersion) {
@@ -85,6 +96,11 @@ TEST(Messages, GoldenFilesOfEveryVersion) {
   EXPECT_EQ(decode_hand_off_answer(golden("hand-off-answer.json")), migration::hand_off::Answer::given);
   EXPECT_EQ(encode(*decode_fence_request(golden("fence-request.json"))), encode(fence_request()));
   EXPECT_EQ(encode(*decode_fence_answer(golden("fence-answer.json"))), encode(fence_answer()));
+  EXPECT_EQ(decode_fence_request(golden("fence-request-without-name.json"))->name, "");  // of earlier versions
+  EXPECT_EQ(decode_hand_off_request(golden("hand-off-request-without-name.json"))->name, "");
+  EXPECT_TRUE(decode_hello(golden("hello.json"))->fences.empty());
+  EXPECT_EQ(encode(*decode_hello(golden("hello-with-fences.json"))), encode(greeting()));
+  EXPECT_EQ(decode_fence_report(golden("fence-report.json"))->volume, "pgdata");
   EXPECT_EQ(decode_describe_request(golden("describe-request.json"))->of.volume, "pgdata");
   EXPECT_EQ(decode_describe_request(golden("describe-request.json"))->room, 1'000'000'000'000U);
   EXPECT_TRUE(decode_seal_request(golden("seal-request.json"))->unchanged);
@@ -288,6 +304,23 @@ TEST(Messages, BytesThatAreNoUtf8NeverThrow) {
   odd.labels = {{"\xff", "\xfe"}};
   EXPECT_TRUE(decode_description(encode(odd)));
   (void)encode(Error{Code::io, "\xff"});
+}
+
+/// They are shown, and the IDs are part of a path.
+TEST(Messages, NamesAndIdsAreNoneThatCouldDoHarm) {
+  for (const char* bad : {"", "a b", "a\nb", "../x", "\u0000", "ä"}) {
+    auto request = nlohmann::json::parse(encode(fence_request()));
+    request["name"] = bad;
+    EXPECT_EQ(decode_fence_request(request.dump())->name, "") << bad;
+    auto hello = nlohmann::json::parse(encode(greeting()));
+    hello["fences"][0]["id"] = bad;
+    EXPECT_FALSE(decode_hello(hello.dump())) << bad;
+  }
+  auto hello = nlohmann::json::parse(encode(greeting()));
+  hello["fences"][0]["volume"] = "../x";
+  EXPECT_FALSE(decode_hello(hello.dump()));
+  hello["fences"] = "none";
+  EXPECT_FALSE(decode_hello(hello.dump()));
 }
 
 }  // namespace
