@@ -1,7 +1,9 @@
 """Archives: a volume as one tar file, on a host without Ferry behind an sshd, or in a directory of this host."""
 
+import contextlib
 import io
 import os
+import shutil
 import subprocess
 import tarfile
 
@@ -27,20 +29,30 @@ def store(lab, a, b):
     subprocess.run(["rm", "-rf", path], check=True)
 
 
+def set_archives(host, directory):
+    host.plugin("disable")
+    host.docker("plugin", "set", "ferry", f"archives.source={directory}")
+    host.plugin("enable")
+    host.wait_served()
+
+
+@contextlib.contextmanager
+def archives_in(host, directory):
+    """The plugin has that directory for file:///…"""
+    set_archives(host, directory)
+    try:
+        yield
+    finally:
+        set_archives(host, "/run")
+
+
 @pytest.fixture
 def mounted(a):
     """a's plugin has a directory for file:///…"""
     path = a.path(DIRECTORY)
     os.makedirs(path, exist_ok=True)
-    a.plugin("disable")
-    a.docker("plugin", "set", "ferry", f"archives.source=/{DIRECTORY}")
-    a.plugin("enable")
-    a.wait_served()
-    yield path
-    a.plugin("disable")
-    a.docker("plugin", "set", "ferry", "archives.source=/run")
-    a.plugin("enable")
-    a.wait_served()
+    with archives_in(a, f"/{DIRECTORY}"):
+        yield path
     subprocess.run(["rm", "-rf", path], check=True)
 
 
@@ -100,6 +112,51 @@ def test_a_tree_with_everything(store, a, scratch, tree_source, twin, assert_arr
     assert_arrived(a, name, twin)
 
 
+TAR = ["tar", "--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner"]
+
+
+def test_plain_tar_makes_the_volume_of_an_archive(store, a, scratch, source, disk_directory):
+    """What it makes of every kind of entry: tests/unit/archive/tools_test.cpp."""
+    volume = source()
+    make_plain_tree(a.volume_data(volume))
+    write(a, scratch, there("tree.tar.zst"), volume)
+    out = os.path.join(disk_directory, "out-of-tar")
+    os.mkdir(out)
+    subprocess.run([*TAR, "-xpf", os.path.join(store, "tree.tar.zst"), "-C", out], check=True)
+    tickets.same(a.volume_data(volume), out)
+
+
+@pytest.mark.parametrize("program", [TAR, ["bsdtar", "--format=pax", "--xattrs", "--acls"]])
+def test_archives_of_other_programs(store, a, scratch, disk_directory, program):
+    directory = os.path.join(disk_directory, f"tree-of-{program[0]}")
+    os.mkdir(directory)
+    make_plain_tree(directory)
+    subprocess.run([*program, "-cf", os.path.join(store, "foreign.tar"), "-C", directory, "."], check=True)
+    name, status = read(a, scratch, there("foreign.tar"))
+    assert status["migration"]["verified"] is False
+    tickets.holds(a, name, directory)
+
+
+def test_an_archive_of_docker_cp(store, a, scratch, source):
+    volume = source(files={"file": b"content", "directory/other": os.urandom(MIB)})
+    container = scratch.container(a, "-v", f"{volume}:/data")
+    a.exec("sh", "-c", f"mkdir -p /{DIRECTORY}; docker cp {container}:/data/. - >/{DIRECTORY}/cp.tar")
+    shutil.copy(a.path(DIRECTORY, "cp.tar"), store)
+    name, _ = read(a, scratch, there("cp.tar"))
+    tickets.holds(a, name, a.volume_data(volume))
+
+
+def make_plain_tree(path):
+    """What every tar can hold, and the xattrs and ACLs that these can."""
+    script = """
+        mkdir -p directory/below; echo content >directory/file; ln directory/file link; ln -s ../nowhere directory/symlink
+        chown 12:34 directory/file; chmod 4751 directory/file; mkfifo fifo; mknod device c 1 3; truncate -s 10M holes
+        setfattr -n user.label -v value directory/file; setfacl -m u:4711:r directory/file
+        setfacl -d -m g:4712:rx directory/below; chmod 2770 directory; touch -d 2001-02-03T04:05:06.789 directory .
+    """
+    subprocess.run(["bash", "-ec", script], cwd=path, check=True)
+
+
 def test_a_file_of_this_host(mounted, a, scratch, source):
     volume = source(labels=LABELS)
     write(a, scratch, "file:///pg.tar.zst", volume)
@@ -134,6 +191,29 @@ def test_one_that_leads_outside_is_refused(store, a, scratch):
     status = volumes.wait_state(a, name, ("failed",), 30)
     tickets.check_line(status["migration"]["error"], ["escaped"])
     assert not os.path.exists(os.path.join(os.path.dirname(os.path.dirname(a.volume_data(name))), "escaped"))
+
+
+def test_one_that_takes_more_than_there_is_room_for_is_refused_before_the_disk_is_full(store, a, scratch):
+    with tarfile.open(os.path.join(store, "bomb.tar"), "w") as archive:
+        bomb = tarfile.TarInfo("zeros")
+        bomb.size = 1 << 50
+        archive.addfile(bomb)
+    name = scratch.name(a)
+    volumes.must_create(a, name, options=[f"from={there('bomb.tar')}"])
+    status = volumes.wait_state(a, name, ("failed",), 30)
+    tickets.check_line(status["migration"]["error"], ["zeros", "room"])
+
+
+def test_what_is_mounted_below_the_directory_gets_the_archive(a, scratch, source):
+    """As a NAS is."""
+    a.exec("mkdir", "-p", "/srv/backups/nas")
+    a.exec("mount", "-t", "tmpfs", "e2e-nas", "/srv/backups/nas")
+    scratch.at_end(lambda: a.exec("umount", "-l", "/srv/backups/nas"))
+    with archives_in(a, "/srv/backups"):
+        write(a, scratch, "file:///nas/pg.tar", source())
+        assert a.exec("ls", "-A", "/srv/backups/nas").stdout.split() == ["pg.tar"]
+    a.exec("umount", "/srv/backups/nas")
+    assert a.exec("ls", "-A", "/srv/backups/nas").stdout == ""
 
 
 def test_a_damaged_one_is_refused(store, a, scratch, source):
@@ -189,17 +269,29 @@ def test_a_killed_plugin_begins_anew(store, a, scratch, source):
     tickets.holds(a, name, a.volume_data(volume))
 
 
-def test_a_cut_network_does_no_harm(lab, store, a, scratch, source):
+def test_over_a_cut_network_it_goes_on(lab, store, a, scratch, source):
     volume = source(files={"file": os.urandom(12 * MIB)})
+
+    def cut_in_the_middle(name):
+        wait_until(lambda: (volumes.status(a, name)["migration"].get("bytes_sent") or 0) > 4 * MIB, 20,
+                   lambda: volumes.status(a, name))
+        lab.cut()
+        return os.listdir(store)
+
     ticket = tickets.start(a, scratch, f"to={there('one.tar')}", f"volume={volume}", "limit=4M")
-    wait_until(lambda: (volumes.status(a, ticket)["migration"].get("bytes_sent") or 0) > 4 * MIB, 20,
-               lambda: volumes.status(a, ticket))
-    lab.cut()
-    assert os.path.basename(max(os.listdir(store))).endswith(".part"), "it is not taken for a whole one"
+    [part] = cut_in_the_middle(ticket)
+    assert part.endswith(".part"), "it is not taken for a whole one"
+    began = os.stat(os.path.join(store, part)).st_ino
     lab.heal(22)
     status = volumes.wait_state(a, ticket, tickets.ENDED, 120)
     assert status["state"] == "done", status["migration"]["error"]
-    name, _ = read(a, scratch, there("one.tar"))
+    assert os.stat(os.path.join(store, "one.tar")).st_ino == began, "it did not begin anew"
+    name = scratch.name(a)
+    volumes.must_create(a, name, options=[f"from={there('one.tar')}", "limit=4M"])
+    cut_in_the_middle(name)
+    lab.heal(22)
+    status = volumes.wait_imported(a, name, 120)
+    assert status["migration"]["bytes_sent"] < 14 * MIB, "it was not read twice"
     tickets.holds(a, name, a.volume_data(volume))
 
 

@@ -1,12 +1,12 @@
 """Exports: a ticket of the host that has the volumes. Here a sends to b, which mostly cannot connect back."""
 
-import contextlib
 import os
 import secrets
 
 import pytest
 from support import scratch as containers
-from support import sshd, tickets, traffic, volumes
+from support import network, sshd, tickets, traffic, volumes
+from support.data_source import customised_source
 from support.host import PEER_PORT
 from support.wait import wait_until
 
@@ -14,21 +14,9 @@ LABELS = {"team": "web", "a,b": "c d", "x": '"y"'}
 MIB = 1 << 20
 
 
-@contextlib.contextmanager
-def one_way(home, away):
-    """A firewall of home lets nobody in, wherever to."""
-    rule = ("INPUT", "-p", "tcp", "--syn", "-j", "DROP")
-    home.exec("iptables", "-I", *rule)
-    try:
-        assert not away.can_connect(home) and home.can_connect(away)
-        yield
-    finally:
-        home.exec("iptables", "-D", *rule)
-
-
 @pytest.fixture
 def no_way_back(lab, a, b):
-    with one_way(a, b):
+    with network.one_way(a, b):
         yield
 
 
@@ -146,6 +134,14 @@ def test_through_an_sshd(lab, a, b, scratch, source):
     tickets.holds(b, name, a.volume_data(name))
 
 
+def test_a_tree_with_everything_through_an_sshd(a, b, scratch, tree_source, twin, assert_arrived):
+    sshd.ready(a)
+    name = scratch.name(b)
+    with sshd.port_closed(b, PEER_PORT):
+        done(a, b, tickets.start(a, scratch, "to=ssh://root@b", f"volume={tree_source}", f"as={name}"))
+    assert_arrived(b, name, twin)
+
+
 def test_to_itself_under_another_name(a, scratch, source):
     name, copy = source(), scratch.name(a)
     done(a, a, tickets.start(a, scratch, "to=a", f"volume={name}", f"as={copy}"))
@@ -203,25 +199,50 @@ def test_removing_it_does_not_wait_for_a_destination_that_is_away(lab, a, b, scr
 
 
 EVENTS = {
-    "plugin of a killed": lambda lab: lab.a.kill_plugin(),
-    "plugin of b killed": lambda lab: lab.b.kill_plugin(),
-    "network cut": lambda lab: (lab.cut(), lab.heal()),
+    "plugin of a killed": ("to=b", lambda lab: lab.a.kill_plugin()),
+    "plugin of b killed": ("to=b", lambda lab: lab.b.kill_plugin()),
+    "network cut": ("to=b", lambda lab: (lab.cut(), lab.heal())),
+    "network cut, through ssh": ("to=ssh://root@b", lambda lab: (lab.cut(), lab.heal(port=22))),
+    "ssh sessions killed": ("to=ssh://root@b", lambda lab: sshd.end_sessions(lab.b)),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("event", EVENTS)
 def test_an_interrupted_export_completes_by_itself(lab, a, b, scratch, source, event):
+    way, interrupt = EVENTS[event]
+    sshd.ready(a)
     name = source(files={str(number): os.urandom(MIB) for number in range(30)})
     before = traffic.received(b)
-    ticket = tickets.start(a, scratch, "to=b", f"volume={name}", "limit=6M")
+    ticket = tickets.start(a, scratch, way, f"volume={name}", "limit=6M")
     under_way(a, ticket, sent=18 * MIB)
-    EVENTS[event](lab)
+    interrupt(lab)
     a.wait_served()
     b.wait_served()
     done(a, b, ticket, 120)
     tickets.holds(b, name, a.volume_data(name))
     assert traffic.received(b) - before < 1.5 * 30 * MIB, "much was sent again"
+
+
+@pytest.mark.parametrize("way", ["to=b", "to=ssh://root@b"])
+def test_a_full_disk_at_the_destination(a, b, scratch, source, way):
+    """b keeps its data on a file system of 100 MB for this test; why so, says test_too_little_space."""
+    sshd.ready(a)
+    name, small = source(files={f"part-{number:02}": os.urandom(MIB) for number in range(40)}), "/srv/e2e-exports"
+    b.exec("mkdir", "-p", small)
+    b.exec("mount", "-t", "tmpfs", "-o", "size=100m", "e2e-exports", small)
+    scratch.at_end(lambda: b.exec("umount", "-l", small))
+    with customised_source(b, small):
+        b.set_key_in(small, a.read_key())
+        before = volumes.names(b)
+        ticket = tickets.start(a, scratch, way, f"volume={name}", "limit=10M")
+        under_way(a, ticket)
+        b.exec("sh", "-c", f"cat /dev/zero >{small}/filler", check=False)
+        status = volumes.wait_state(a, ticket, tickets.ENDED, 60)
+        assert status["state"] == "failed", status
+        tickets.check_line(status["migration"]["error"], ["space"])
+        b.exec("rm", f"{small}/filler")
+        nothing_left(b, before)
 
 
 # --- what is refused -------------------------------------------------------------------------------

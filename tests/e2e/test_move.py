@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 from support import scratch as containers
-from support import sshd, tickets, volumes
+from support import network, sshd, tickets, volumes
 from support.host import PEER_PORT
 from support.wait import wait_until
 
@@ -148,7 +148,41 @@ def test_through_an_sshd(lab, a, b, scratch, source):
     with sshd.port_closed(b, PEER_PORT):
         ticket = tickets.start(a, scratch, "to=ssh://root@b", f"volume={name}", "move=true")
         assert volumes.wait_state(a, ticket, tickets.ENDED, 60)["state"] == "done"
-        assert handed_off(a, name)["handed_off"]["to"] == "ssh://root@b:22"
+        assert "ssh://root@b:22" in handed_off(a, name)["handed_off"]["to"]
+
+
+def test_who_has_it_after_an_import_through_an_sshd_has_a_name(a, b, scratch, source):
+    sshd.ready(b)
+    name, host = source(), b.exec("uname", "-n").stdout.strip()
+    with sshd.port_closed(a, PEER_PORT):
+        ticket = tickets.start(b, scratch, "from=ssh://root@a", f"volume={name}", "move=true")
+        tickets.finish(b, ticket)
+    assert host in handed_off(a, name)["handed_off"]["to"]
+    tickets.check_line(mount_error(a, name), [tickets.word(host), name])
+    tickets.refused(a, scratch, [f"reclaim={name}"], [tickets.word(host), tickets.option("from")])
+    tickets.start(a, scratch, f"reclaim={name}", "from=b")
+    wait_until(lambda: volumes.status(a, name)["state"] == "ready", 60, lambda: volumes.status(a, name))
+    assert owns(a, name) and not owns(b, name)
+
+
+def test_to_a_host_that_cannot_connect_back(a, b, scratch, source):
+    name = source(labels=LABELS)
+    with network.one_way(a, b):
+        move(a, b, scratch, name)
+        handed_off(a, name)
+        assert owns(b, name) and volumes.labels(b, name) == LABELS
+
+
+def test_a_local_volume_that_is_mounted_meanwhile_is_not_given(a, b, scratch, source):
+    name, before = source(driver="local", files={"file": os.urandom(20 * MIB)}), volumes.names(a)
+    ticket = tickets.start(b, scratch, "from=a", f"volume={name}", "move=true", "limit=4M")
+    wait_until(lambda: volumes.names(a) - before, 10, lambda: "it is held")
+    assert containers.run(a, f"{name}:/data", "echo new >/data/new").returncode == 0, "nobody can hinder that"
+    status = volumes.wait_state(b, ticket, tickets.ENDED, 60)
+    assert status["state"] == "failed", "what was written meanwhile would be lost"
+    wait_until(lambda: volumes.names(a) == before, 20, lambda: volumes.names(a) - before)
+    assert name not in volumes.names(b)
+    assert containers.run(a, f"{name}:/data", "cat /data/new").stdout == "new\n"
 
 
 def test_force_takes_it_back_and_the_other_host_is_fenced_on_contact(lab, a, b, scratch, source):
@@ -178,6 +212,23 @@ def test_force_takes_it_back_and_the_other_host_is_fenced_on_contact(lab, a, b, 
     wait_until(lambda: volumes.status(b, name)["state"] == "ready", 60, lambda: volumes.status(b, name))
     assert volumes.status(b, name)["epoch"] == 4 and owns(b, name)
     handed_off(a, name)
+
+
+def test_force_over_a_network_in_which_only_the_other_host_can_connect(a, b, scratch, source):
+    name, other = source(), source()
+    move(a, b, scratch, name)
+    with network.one_way(b, a):
+        ticket = tickets.start(a, scratch, f"reclaim={name}", "force=true")
+        assert owns(a, name) and owns(b, name), "it does not know yet"
+        # A ticket that is still needed is not removed by who cleans up.
+        status, answer = volumes.remove(a, ticket)
+        assert status != 204 and "once more" in str(answer), answer
+        tickets.run(b, scratch, "from=a", f"volume={other}")
+        assert handed_off(b, name)["handed_off"]["epoch"] == 3
+        status = volumes.wait_state(a, ticket, tickets.ENDED, 30)
+        assert status["state"] == "done", status["migration"]["error"]
+        assert owns(a, name) and not owns(b, name)
+    assert volumes.remove(a, ticket)[0] == 204
 
 
 def test_what_has_been_elsewhere_since_is_not_reclaimed(a, b, scratch, source):
