@@ -41,16 +41,19 @@ class Session:
 @dataclass(frozen=True)
 class Typed:
     """What somebody would type at the destination. images: how often the work fills memory with it; scratch: it needs
-    a disk for an intermediate file at the source; update: what is typed when a first copy is there, if anything; slow:
-    it takes part on slow networks, slow_only: only there."""
+    a disk for an intermediate file at the source; prepare: what is typed before, untimed; update: what is typed when a
+    first copy is there, if anything; slow: it takes part on slow networks, slow_only: only there; archives: it takes
+    part in the work of that name, and only there."""
     name: str
     script: str
+    prepare: str = ""
     images: int = 1
     scratch: bool = False
     checked: bool = False
     update: str = ""
     slow: bool = False
     slow_only: bool = False
+    archives: str = ""
 
     searches = False
     beside = False
@@ -69,6 +72,8 @@ class Typed:
         def run(script):
             words = [*place.network.at_destination, "bash", "-e", "-o", "pipefail", "-c", script]
             subprocess.run(words, env={**os.environ, **variables}, check=True, timeout=place.deadline)
+        if self.prepare:
+            run(self.prepare)
         if place.update:
             run(self.script)
         timed = self.update if place.update else self.script
@@ -82,6 +87,7 @@ class Ferry:
     scratch = False
     checked = True
     updates = True
+    archives = ""
 
     def __init__(self, name="ferry", way="", slow_only=False, searches=False, beside=False, **options):
         self.name = name
@@ -96,9 +102,9 @@ class Ferry:
     @contextlib.contextmanager
     def session(self, place):
         run, login = ("/run", place.sshd.login) if self._ssh else ("", "")
-        with self._plugin(place, "source", place.source_disk, run=run) as source, \
-                self._plugin(place, "destination", place.destination, place.network.at_destination,
-                             login=login) as destination:
+        with _plugin(place, "source", place.source_disk, run=run) as source, \
+                _plugin(place, "destination", place.destination, place.network.at_destination,
+                        login=login) as destination:
             name, options = VOLUME, dict(self._options)
             if self.beside:
                 destination.bring(OTHER, place.deadline, **self._options)
@@ -118,9 +124,55 @@ class Ferry:
                 return found
             yield Session(act, plugin.volume_data(place.destination.path, VOLUME), facts)
 
-    @staticmethod
-    def _plugin(place, name, disk, in_network=(), **ssh):
-        return plugin.Plugin(name, place.program, disk.path, os.path.join(place.logs, f"{name}.log"), in_network, **ssh)
+
+class FerryArchive:
+    """The source's volume as a tar archive on the disk of the sshd, from the other end of the cable: written there, or
+    written to a disk of its own before and then read from it into a volume."""
+    checked = True
+    updates = searches = beside = slow = slow_only = False
+
+    def __init__(self, name, archives):
+        self.name = name
+        self.archives = archives
+        self._reads = archives == "archive-read"
+        self.scratch = self._reads
+        self.images = 2
+
+    @contextlib.contextmanager
+    def session(self, place):
+        disk = place.scratch if self._reads else place.destination
+        path = os.path.join(disk.path, "work.tar")
+        address = f"sftp://root@{network.SOURCE}{path}"
+
+        def far_away(name, disk):
+            return _plugin(place, name, disk, place.network.at_destination, login=place.sshd.login)
+
+        def write(exporter):
+            exporter.migrate(_TICKET, place.deadline, to=address, volume=VOLUME)
+        if self._reads:
+            with far_away("source", place.source_disk) as exporter:
+                write(exporter)
+                exporter.remove(_TICKET)
+            with far_away("destination", place.destination) as importer:
+                side = _Side("destination", importer)
+                yield Session(lambda: importer.migrate(VOLUME, place.deadline, **{"from": address}),
+                              plugin.volume_data(place.destination.path, VOLUME), side.facts)
+            return
+        copy = os.path.join(disk.path, "copy")
+        with far_away("source", place.source_disk) as exporter:
+            side = _Side("source", exporter)
+
+            def facts():
+                found = side.facts()
+                os.mkdir(copy)
+                subprocess.run(["tar", "-C", copy, "--xattrs", "--acls", "-xpf", path], check=True)
+                return found
+            yield Session(lambda: write(exporter), copy, facts)
+            exporter.remove(_TICKET)
+
+
+def _plugin(place, name, disk, in_network=(), **ssh):
+    return plugin.Plugin(name, place.program, disk.path, os.path.join(place.logs, f"{name}.log"), in_network, **ssh)
 
 
 class _Side:
@@ -140,6 +192,8 @@ class _Side:
 
 
 def takes_part(contender, work):
+    if work.archives or contender.archives:
+        return work.archives and work.name == contender.archives
     if work.link:
         return contender.slow
     if work.other or contender.beside:
@@ -162,6 +216,12 @@ ALL = (
     Typed("rsync-gcm", _rsync("-aHAXSW", _GCM), update=_rsync("-aHAXS", _GCM)),
     # without --acls and --xattrs: as it is typed, and faster
     Typed("tar-gcm", f'ssh -F "$SSH" {_GCM} source "tar -C $SOURCE -Scf - ." | tar -C "$COPY" -xpf -'),
+    FerryArchive("ferry-to-sftp", "archive-write"),
+    FerryArchive("ferry-from-sftp", "archive-read"),
+    Typed("tar-to-ssh", f'tar -C "$SOURCE" -Scf - . | ssh -F "$SSH" {_GCM} source "cat >$DISK/work.tar"',
+          archives="archive-write"),
+    Typed("tar-from-ssh", f'ssh -F "$SSH" {_GCM} source "cat $SCRATCH/work.tar" | tar -C "$COPY" -xpf -',
+          prepare='tar -C "$SOURCE" -Scf "$SCRATCH/work.tar" .', images=2, scratch=True, archives="archive-read"),
     Typed("script", 'ssh -F "$SSH" source "tar -C $SOURCE -Scf $SCRATCH/work.tar ."; '
                     'scp -qF "$SSH" "source:$SCRATCH/work.tar" "$DISK/"; tar -C "$COPY" -xpf "$DISK/work.tar"',
           images=3, scratch=True),

@@ -66,13 +66,22 @@ class Plugin:
         if error:
             raise Failed(f"create {name}: {error}")
 
+    def remove(self, name):
+        error = self._socket.call("Remove", {"Name": name}).error
+        if error:
+            raise Failed(f"remove {name}: {error}")
+
     def bring(self, name, deadline, **options):
+        """migrate() from the source."""
+        return self.migrate(name, deadline, **{"from": network.SOURCE, **options})
+
+    def migrate(self, name, deadline, **options):
         """From Create until the volume is ready or the ticket done, seen half a percent too late at most. Returns the
         receipt."""
         watch = Stopwatch()
-        self.create(name, **{"from": network.SOURCE, **options})
+        self.create(name, **options)
         with contextlib.closing(unixhttp.UnixConnection(self._socket.path, timeout=60)) as connection:
-            while (status := self._status(connection, name))["state"] == "importing":
+            while (status := self._status(connection, name))["state"] in ("importing", "exporting"):
                 if watch.seconds > deadline or self._process.poll() is not None:
                     break
                 time.sleep(max(0.005, watch.seconds / 200))

@@ -86,6 +86,12 @@ ALL = (
     Target("nothing-found", "time beside a volume that has nothing of it, of that without one",
            lambda results: seconds(results, "nothing-found", "ferry-beside") / seconds(results, "nothing-found", "ferry"),
            most=_NOISE),
+    Target("archive-write", "faster than tar over ssh aes128-gcm",
+           lambda results: seconds(results, "archive-write", "tar-to-ssh") /
+           seconds(results, "archive-write", "ferry-to-sftp"), least=1),
+    Target("archive-read", "faster than tar over ssh aes128-gcm",
+           lambda results: seconds(results, "archive-read", "tar-from-ssh") /
+           seconds(results, "archive-read", "ferry-from-sftp"), least=1),
     Target("pages", "faster than rsync -aHAXS over ssh", _faster_than("rsync", "pages"), least=8),
     Target("pages", "bytes_sent in Status, of the bytes changed",
            _of_changed("pages", lambda sample: sample["facts"]["bytes_sent"]), most=2),

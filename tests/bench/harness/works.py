@@ -24,7 +24,8 @@ class Work:
     """size: bytes of content at scale 1, which bounds the memory that a copy takes to about half as much again. change:
     what happens to the directory between first and second copy; it returns how many bytes it has changed. link: the
     network's rate, as tc(8) has it; on a slow one only contenders for slow networks take part. other: fills a volume
-    that some have at the destination already; only Ferry takes part, which looks there for what need not be sent."""
+    that some have at the destination already; only Ferry takes part, which looks there for what need not be
+    sent. archives: it is about archives, and those who make them."""
     name: str
     text: str
     size: int
@@ -32,6 +33,7 @@ class Work:
     change: Callable[[str, float], int] | None = None
     link: str = ""
     other: Callable[[str, float], None] | None = None
+    archives: bool = False
 
 
 def big(directory, scale):
@@ -110,6 +112,10 @@ ALL = (
     Work("pages", "a second copy of `big`, 1 % of its 4 KiB pages changed at random", 4 * GIB, big, pages),
     Work("nothing-found", "20,000 files of 16 to 48 KiB, random, none of which another volume has", 700 * _MIB, medium,
          other=other_medium),
+    Work("archive-write", "one file of 1 GiB, random, as a tar archive behind an sshd", GIB,
+         lambda directory, scale: big(directory, scale / 4), archives=True),
+    Work("archive-read", "a volume of that archive", GIB, lambda directory, scale: big(directory, scale / 4),
+         archives=True),
 )
 
 
