@@ -86,9 +86,14 @@ class Extraction {
   bool verified_ = false;
 };
 
+/// libarchive keeps the path of a cpio archive's file that has further names, to find these.
+constexpr std::size_t around_link = 64;
+
 Result<> Extraction::take(::archive_entry* from) {
   auto read = read_entry(from, origin_);
   const char* path = ::archive_entry_pathname(from);
+  if (path != nullptr && ::archive_entry_nlink(from) > 1)
+    FERRY_TRY(writer_.use(std::string_view(path).size() + around_link));
   if (front() && path != nullptr && path == front()->digests) return check_digests();
   auto made = read ? make(std::move(*read)) : Result<>(pass(read));
   if (made || made.error().code == Code::cancelled || reader_.failed_below()) return made;

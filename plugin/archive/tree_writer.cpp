@@ -40,7 +40,7 @@ Entry implied_directory() {
 Result<> TreeWriter::use(std::uint64_t bytes) {
   used_ += bytes;
   if (used_ <= memory_) return {};
-  return fail(Code::no_space, "the archive has too many entries for this host: the list of the first " +
+  return fail(Code::no_space, "the archive has too many entries for this host: what has to be known of the first " +
                                   std::to_string(entries().size()) + " takes the " + std::to_string(memory_) +
                                   " bytes of memory that there are for it");
 }

@@ -39,6 +39,9 @@ class TreeWriter {
   /// A regular file, to be written to.
   Result<Fd> open(std::uint32_t index);
 
+  /// Counts so many bytes of memory that something else keeps of an entry until the end.
+  Result<> use(std::uint64_t bytes);
+
   /// Gives a regular file, which has its content, its metadata.
   Result<> finish(std::uint32_t index, int file, const sync::Entry& entry);
 
@@ -53,7 +56,6 @@ class TreeWriter {
   Result<Place> place(const std::vector<std::string_view>& names);
   Result<std::uint32_t> make_directory(std::uint32_t parent, std::string_view name);
   Result<std::uint32_t> adopt(std::uint32_t index, sync::Entry entry);
-  Result<> use(std::uint64_t bytes);
   enum class Came { itself, implied };
   Result<std::uint32_t> add(const Place& place, sync::Entry entry, Came came);
 

@@ -19,6 +19,8 @@ constexpr std::chrono::milliseconds longest_pause{60'000};
 constexpr const char* member = "forced";
 /// A host that always has the same epoch as this one is given up.
 constexpr int most_raises = 10;
+/// At one greeting: as many as a peer accepts (peer/messages.cpp).
+constexpr std::size_t most_told = 1000;
 
 std::uint64_t epoch_of(const volumes::VolumeRecord& record) {
   return record.state == volumes::State::handed_off ? record.hand_off.value("epoch", record.epoch) : record.epoch;
@@ -37,6 +39,7 @@ nlohmann::json ForcedReclaims::to_json(const Plan& plan) {
                        {"there", volume.there},
                        {"taken", volume.taken},
                        {"id", volume.id},
+                       {"received", volume.received},
                        {"local", volume.local}});
   nlohmann::json json = {{member, volumes}, {"uuid", plan.uuid}};
   add_to_json(json, plan.peer);
@@ -51,7 +54,7 @@ ForcedReclaims::Plan ForcedReclaims::plan_of(const nlohmann::json& json) {
   for (const auto& volume : json.at(member))
     plan.volumes.push_back({volume.at("here").get<std::string>(), volume.at("there").get<std::string>(),
                             volume.at("taken").get<std::string>(), volume.at("id").get<std::string>(),
-                            volume.value("local", false)});
+                            volume.value("received", ""), volume.value("local", false)});
   return plan;
 }
 
@@ -94,7 +97,7 @@ Result<ForcedReclaims::Plan> ForcedReclaims::make_plan(const ReclaimRequest& req
   std::optional<transport::PeerAddress> known;
   if (const auto waiting = parts_.tickets.waiting_for_source(request.volume)) {
     for (const auto& volume : waiting->volumes)
-      plan.volumes.push_back({volume.target, volume.source, "", waiting->hand_off, volume.local});
+      plan.volumes.push_back({volume.target, volume.source, "", waiting->hand_off, waiting->hand_off, volume.local});
     known = waiting->peer;
     plan.uuid = waiting->peer_uuid;
   } else {
@@ -111,9 +114,9 @@ Result<ForcedReclaims::Plan> ForcedReclaims::make_plan(const ReclaimRequest& req
     const bool reclaimed = gone.is_object() && gone.contains("reclaimed");
     if (!away && !tells && !reclaimed) return tl::unexpected(explain_own(*record));
     plan.volumes.push_back({request.volume, gone.is_object() ? gone.value("volume", request.volume) : request.volume,
-                            away ? gone.value("id", "") : "", random_hex(16), false});
+                            away ? gone.value("id", "") : "", random_hex(16), "", false});
     known = peer_that_has(*record);
-    if (away) plan.uuid = gone.value("uuid", "");
+    if ((away || reclaimed) && !request.peer) plan.uuid = gone.value("uuid", "");
   }
   if (request.peer) known = request.peer;
   if (!known)
@@ -142,11 +145,33 @@ Result<> ForcedReclaims::begin(const std::string& name, const ReclaimRequest& re
 /// Once: what was handed off again since is not taken back. A ticket that was forced has forgotten it after a restart.
 Result<> ForcedReclaims::take(const Plan& plan) {
   for (const auto& volume : plan.volumes) {
-    if (volume.taken.empty())
-      parts_.tickets.take_by_force(volume.here, volume.id);
-    else
-      FERRY_TRY(parts_.hand_offs.take_by_force(volume.here, volume.taken));
+    if (!volume.received.empty()) parts_.tickets.take_by_force(volume.here, volume.received);
+    if (!volume.taken.empty()) FERRY_TRY(parts_.hand_offs.take_by_force(volume.here, volume.taken));
   }
+  return {};
+}
+
+/// Notes in the ticket what take() has reached, so that it is not repeated when the volume has moved on. A ticket that
+/// was forced may have ended before it heard of that.
+Result<> ForcedReclaims::see_taken(const std::string& name, Plan& plan, Told& told) {
+  const nlohmann::json before = to_json(plan);
+  for (auto& volume : plan.volumes) {
+    volume.taken.clear();
+    if (volume.received.empty()) continue;
+    FERRY_TRY(check_unheld(volume));
+    const auto record = parts_.catalogue.find(volume.here);
+    const bool came =
+        record && record->hand_off.is_object() && record->hand_off.value("received", "") == volume.received;
+    if (!came) {
+      told.lost = "volume " + volume.here + " was not taken: the ticket that was to bring it has ended without it";
+      return {};
+    }
+    volume.received.clear();
+  }
+  if (to_json(plan) == before) return {};
+  FERRY_TRY(parts_.catalogue.update(name, [&](volumes::VolumeRecord& record) { record.import = to_json(plan); }));
+  const std::lock_guard guard(mutex_);
+  if (const auto it = open_.find(name); it != open_.end()) it->second.plan = plan;
   return {};
 }
 
@@ -196,23 +221,27 @@ void ForcedReclaims::run() {
       continue;
     }
     const std::string name = next->first;
-    const Plan plan = next->second.plan;
+    Plan plan = next->second.plan;
     Told told = next->second.told;
     next->second.answered = false;
     told_ = parts_.peers.peer(plan.peer);
     const auto peer = told_;
     lock.unlock();
-    const auto done = tell(plan, *peer, told);
-    if (done) end(name, plan, told);
+    const auto done = tell(name, plan, *peer, told);
     lock.lock();
     told_.reset();
     const auto it = open_.find(name);
     if (it == open_.end()) continue;
+    Open& open = it->second;
+    open.told.add(told);
     if (done) {
+      told = open.told;
       open_.erase(it);
+      lock.unlock();
+      end(name, plan, told);
+      lock.lock();
       continue;
     }
-    Open& open = it->second;
     if (open.trouble != done.error().message) spdlog::warn("ticket {} waits: {}", name, done.error().message);
     open.trouble = done.error().message;
     open.due = open.answered ? SteadyClock::now() : after(open.pause);
@@ -221,8 +250,10 @@ void ForcedReclaims::run() {
 }
 
 /// An error is worth another try, later.
-Result<> ForcedReclaims::tell(const Plan& plan, Peer& peer, Told& told) {
+Result<> ForcedReclaims::tell(const std::string& name, Plan& plan, Peer& peer, Told& told) {
   FERRY_TRY(take(plan));
+  FERRY_TRY(see_taken(name, plan, told));
+  if (!told.lost.empty()) return {};
   bool is_over = true;
   for (const auto& volume : plan.volumes) {
     is_over = is_over && (volume.local || told.volumes.contains(volume.there));
@@ -251,7 +282,8 @@ std::vector<FenceRequest> ForcedReclaims::untold(const std::string& uuid) const 
     const std::lock_guard guard(mutex_);
     for (const auto& [name, open] : open_)
       for (const auto& volume : open.plan.volumes)
-        if (open.plan.uuid == uuid && !volume.local && !open.told.volumes.contains(volume.there))
+        if (open.plan.uuid == uuid && !volume.local && volume.received.empty() &&
+            !open.told.volumes.contains(volume.there) && volumes.size() < most_told)
           volumes.push_back(volume);
   }
   std::vector<FenceRequest> requests;
@@ -284,10 +316,8 @@ void ForcedReclaims::note(const std::string& id, const std::string& volume, cons
     const std::lock_guard guard(mutex_);
     const auto it = open_.find(name);
     if (it == open_.end()) return;
-    Told& all = it->second.told;
-    all.volumes.insert(volume);
-    all.warnings.insert(all.warnings.end(), told.warnings.begin(), told.warnings.end());
-    if (!told.lost.empty()) all.lost = told.lost;
+    told.volumes.insert(volume);
+    it->second.told.add(told);
     it->second.due = SteadyClock::now();
     it->second.answered = true;
   }
@@ -323,9 +353,23 @@ Result<> ForcedReclaims::tell(const Plan& plan, const Volume& volume, Peer& peer
     if (!request) return {};
     FERRY_ASSIGN(const FenceAnswer answer, peer.fence(*request, ask_time));
     FERRY_ASSIGN(const bool done, take_answer(plan, volume, answer, told));
-    if (done) return {};
+    if (!done) continue;
+    told.volumes.insert(volume.there);
+    return {};
   }
   return fail(Code::unavailable, "the epoch of volume " + volume.there + " changes all the time");
+}
+
+std::string ForcedReclaims::lost(const Volume& volume, const std::string& host) {
+  return "volume " + volume.there + " of " + host +
+         " has a newer epoch than it got here by force, so that host keeps it";
+}
+
+void ForcedReclaims::Told::add(const Told& more) {
+  volumes.insert(more.volumes.begin(), more.volumes.end());
+  for (const auto& warning : more.warnings)
+    if (std::find(warnings.begin(), warnings.end(), warning) == warnings.end()) warnings.push_back(warning);
+  if (!more.lost.empty()) lost = more.lost;
 }
 
 /// False: it has to be told once more, with another epoch.
@@ -352,7 +396,10 @@ Result<bool> ForcedReclaims::take_answer(const Plan& plan, const Volume& volume,
     if (is_ready) FERRY_TRY(parts_.hand_offs.raise_epoch(volume.here, answer.epoch + 1));
     return true;
   }
-  if (!is_ready) return true;
+  if (!is_ready) {
+    if (record->hand_off.value("forced", false)) told.lost = lost(volume, host);
+    return true;
+  }
   if (answer.epoch <= epoch) {
     if (answer.epoch == epoch) FERRY_TRY(parts_.hand_offs.raise_epoch(volume.here, epoch + 1));
     return false;
@@ -366,8 +413,7 @@ Result<bool> ForcedReclaims::take_answer(const Plan& plan, const Volume& volume,
   fence.host = host;
   fence.peer = plan.peer;
   FERRY_TRY(parts_.hand_offs.fence(fence));
-  told.lost = "volume " + volume.there + " of " + host + " has epoch " + std::to_string(answer.epoch) +
-              ", newer than the " + std::to_string(epoch) + " that it got here by force, so that host keeps it";
+  told.lost = lost(volume, host);
   return true;
 }
 
@@ -380,7 +426,7 @@ void ForcedReclaims::end(const std::string& name, const Plan& plan, const Told& 
   else
     spdlog::error("ticket {} failed: {}", name, told.lost);
   const auto stored = parts_.catalogue.update(name, [&](volumes::VolumeRecord& record) {
-    if (!is_one(record) || record.import != to_json(plan)) return;  // another one of that name
+    if (!is_one(record) || to_json(plan_of(record.import)) != to_json(plan)) return;  // another one of that name
     record.state = told.lost.empty() ? volumes::State::done : volumes::State::failed;
     record.migration["state"] = state;
     auto& migration = record.migration["migration"];

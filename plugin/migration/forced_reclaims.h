@@ -65,9 +65,10 @@ class ForcedReclaims {
   struct Volume {
     std::string here;
     std::string there;
-    std::string taken;  ///< ID of the hand-off that is undone; empty: none, it has been taken already or comes
-    std::string id;     ///< 32 hex digits: of the fence
-    bool local;         ///< there it is a volume of the local driver, which nobody can fence
+    std::string taken;     ///< ID of the hand-off that is undone; empty: none, or it is undone
+    std::string id;        ///< 32 hex digits: of the fence
+    std::string received;  ///< ID of the hand-off whose ticket brings it by force; empty: none, or it has
+    bool local;            ///< there it is a volume of the local driver, which nobody can fence
   };
   struct Plan {
     transport::PeerAddress peer;
@@ -75,9 +76,10 @@ class ForcedReclaims {
     std::vector<Volume> volumes;
   };
   struct Told {
-    std::set<std::string> volumes;  ///< names there
+    std::set<std::string> volumes;  ///< names there, of those that were answered
     std::vector<std::string> warnings;
     std::string lost;  ///< why a volume is the other host's after all; empty: none is
+    void add(const Told& more);
   };
   struct Open {
     Plan plan;
@@ -92,11 +94,13 @@ class ForcedReclaims {
   static Plan plan_of(const nlohmann::json& json);
   Result<Plan> make_plan(const ReclaimRequest& request);
   Result<> take(const Plan& plan);
+  Result<> see_taken(const std::string& name, Plan& plan, Told& told);
   bool is_untaken(const Plan& plan);
   Result<> check_unheld(const Volume& volume) const;
   void add(const std::string& name, Plan plan);
   void run();
-  Result<> tell(const Plan& plan, Peer& peer, Told& told);
+  Result<> tell(const std::string& name, Plan& plan, Peer& peer, Told& told);
+  static std::string lost(const Volume& volume, const std::string& host);
   Result<> tell(const Plan& plan, const Volume& volume, Peer& peer, Told& told);
   Result<std::optional<FenceRequest>> request_of(const Volume& volume) const;
   Result<bool> take_answer(const Plan& plan, const Volume& volume, const FenceAnswer& answer, Told& told);

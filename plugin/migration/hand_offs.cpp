@@ -118,8 +118,8 @@ void HandOffs::resume(std::function<std::string(const std::string& volume)> hold
 }
 
 Source HandOffs::state_of(const std::string& id) const {
-  if (const auto open = find(id)) return open->state;
   if (is_all_taken(id)) return Source::reclaimed;
+  if (const auto open = find(id)) return open->state;
   bool left = false;
   for (const auto& record : parts_.catalogue.list()) {
     if (is_export_of(*record, id) && record->import.value("taken", false)) return Source::reclaimed;
@@ -433,12 +433,13 @@ Result<> HandOffs::take_by_force(const std::string& volume, const std::string& i
       for (const char* member : {"of", "to", "peer", "uuid", "volume"})
         next.hand_off[member] = gone.value(member, nlohmann::json());
     }));
-  if (is_all_taken(id)) FERRY_TRY(mark_export(id, "taken"));
   auto open = find(id);
-  if (!open) return {};
-  drop_taken(id, *open);
-  set(id, open);
-  if (!open->request.volumes.empty()) return {};
+  if (open) {
+    drop_taken(id, *open);
+    set(id, open);
+  }
+  if (is_all_taken(id)) FERRY_TRY(mark_export(id, "taken"));
+  if (!open || !open->request.volumes.empty()) return {};
   return drop(id, *open);  // a destination that asks is told by the records of volumes or export
 }
 

@@ -55,7 +55,10 @@ Result<ArchiveImportRequest> archive_import_request(const nlohmann::json& json) 
   }
 }
 
-/// The beginning of an archive.
+/// In the `import` of an archive: how often it was begun.
+constexpr const char* begun_member = "begun";
+constexpr int most_begun = 5;
+
 /// What tells one import from another: not how its content travels.
 nlohmann::json without_speed(nlohmann::json request) {
   request.erase("limit");
@@ -98,11 +101,7 @@ void Imports::resume() {
     const bool own = record->kind == volumes::Kind::volume && !record->import.contains("ticket");
     if (record->state != volumes::State::importing || !own) continue;
     if (is_of_archive(*record)) {
-      const auto request = archive_import_request(record->import);
-      if (request)
-        start(record->name, *request);
-      else
-        give_up(catalogue_, record->name, request.error());
+      if (auto resumed = resume_from_archive(*record); !resumed) give_up(catalogue_, record->name, resumed.error());
       continue;
     }
     if (const auto request = import_request(record->import)) {
@@ -112,6 +111,20 @@ void Imports::resume() {
       give_up(catalogue_, record->name, request.error());
     }
   }
+}
+
+/// It begins anew. An archive that ends this process each time must not do so for ever.
+Result<> Imports::resume_from_archive(const volumes::VolumeRecord& record) {
+  FERRY_ASSIGN(const auto request, archive_import_request(record.import));
+  const int begun = record.import.value(begun_member, 1) + 1;
+  if (begun > most_begun)
+    return fail(Code::io, "the import was begun " + std::to_string(most_begun) +
+                              " times, and each time the plugin ended before it did; if that is not the archive's "
+                              "doing, try again with a ticket, -o retry=" +
+                              record.name);
+  FERRY_TRY(catalogue_.update(record.name, [&](volumes::VolumeRecord& next) { next.import[begun_member] = begun; }));
+  start(record.name, request);
+  return {};
 }
 
 Result<> Imports::begin(const std::string& name, const CreateRequest& request) {

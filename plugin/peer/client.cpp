@@ -81,10 +81,11 @@ Result<std::string> greet(Connection& connection, const std::optional<Fenced>& h
   const std::string path = "/hello" + (here ? "?host=" + here->uuid : "");
   FERRY_ASSIGN(const auto answer, connection.ask({"GET", path, "", timeout, timeout, deadline}));
   FERRY_ASSIGN(const Hello hello, decode_hello(answer));
-  if (here)
-    for (const auto& fence : hello.fences)
-      if (auto done = carry_out(fence, connection, *here, transport, deadline); !done)
-        spdlog::warn("{} has taken over volume {} by force: {}", transport.peer(), fence.volume, done.error().message);
+  for (const auto& fence : hello.fences) {
+    if (!here || SteadyClock::now() > deadline) break;  // what is left is heard of again
+    if (auto done = carry_out(fence, connection, *here, transport, deadline); !done)
+      spdlog::warn("{} has taken over volume {} by force: {}", transport.peer(), fence.volume, done.error().message);
+  }
   return hello.uuid;
 }
 

@@ -335,9 +335,11 @@ void Server::greet(const httplib::Request& request, httplib::Response& response)
 }
 
 void Server::note_fence(const httplib::Request& request, const std::string& body, httplib::Response& response) {
-  if (auto allowed = allow(Permission::freeze); !allowed) return refuse(response, allowed.error());
   const auto report = decode_fence_report(body);
   if (!report) return refuse(response, report.error());
+  const bool may_fence = report->answer.stand == migration::FenceAnswer::Stand::newer;  // this host's own
+  if (const auto allowed = may_fence ? allow(Permission::freeze) : Result<>(); !allowed)
+    return refuse(response, allowed.error());
   forced_->note(request.matches[1], report->volume, report->answer);
   answer(response, "{}");
 }

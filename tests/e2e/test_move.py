@@ -157,7 +157,7 @@ def test_who_has_it_after_an_import_through_an_sshd_has_a_name(a, b, scratch, so
     with sshd.port_closed(a, PEER_PORT):
         ticket = tickets.start(b, scratch, "from=ssh://root@a", f"volume={name}", "move=true")
         tickets.finish(b, ticket)
-    assert host in handed_off(a, name)["handed_off"]["to"]
+    assert handed_off(a, name)["handed_off"]["to"] == f"{host} (by ssh)"
     tickets.check_line(mount_error(a, name), [tickets.word(host), name])
     tickets.refused(a, scratch, [f"reclaim={name}"], [tickets.word(host), tickets.option("from")])
     tickets.start(a, scratch, f"reclaim={name}", "from=b")

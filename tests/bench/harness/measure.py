@@ -83,8 +83,10 @@ class Bench:
             session = stack.enter_context(contender.session(place))
             changed = self._change(work, source, volume, session) if work.change else {}
             disk.warm(volume)
-            for each in (source, destination):
+            for each in filter(None, (source, destination, scratch)):
                 each.sync()
+            if scratch:
+                disk.warm(scratch.path)
             if self.patience:
                 processor.wait_until_idle(self.patience)
             with self.network.limited(work.link):

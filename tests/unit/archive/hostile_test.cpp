@@ -62,6 +62,30 @@ TEST_F(Hostile, MemoryForEmptyFilesIsBounded) {
   expect_accepted(made.end());
 }
 
+/// libarchive keeps the paths of such files, and they may have a MiB.
+TEST_F(Hostile, MemoryForLinksOfCpioIsBounded) {
+  const auto number = [](std::uint64_t value) {
+    std::string digits(8, '0');
+    std::snprintf(digits.data(), 9, "%08X", static_cast<unsigned>(value));
+    return digits.substr(0, 8);
+  };
+  const auto member = [&](unsigned inode, const std::string& path, unsigned links) {
+    std::string text = "070701" + number(inode) + number(0100644) + number(0) + number(0) + number(links) + number(0) +
+                       number(0) + number(0) + number(0) + number(0) + number(0) + number(path.size() + 1) + number(0) +
+                       path + std::string(1, '\0');
+    text.resize((text.size() + 3) / 4 * 4, '\0');
+    return text;
+  };
+  std::string longest;
+  while (longest.size() < 500'000) longest += "./";
+  std::string bytes;
+  for (unsigned i = 1; i <= 10; ++i) bytes += member(i, longest + std::to_string(i), 2);
+  bytes += member(0, "TRAILER!!!", 1);
+  expect_accepted(bytes);
+  limits_.memory = 2'000'000;
+  expect_refused(bytes, "the first 4 ", "memory", Code::no_space);
+}
+
 TEST_F(Hostile, PathsThatLeaveTheVolumeAreRefused) {
   for (const char* path : {"../outside/file", "./../outside/new", "a/../../outside/new", "..", "a/..", "a/b/../c"})
     expect_refused(Made().file(path).end(), quote(path), "its path has a \"..\"");

@@ -284,6 +284,31 @@ TEST_F(ArchivesTest, ADamagedOneIsRefusedAndNothingIsLeft) {
   EXPECT_FALSE(fs::exists(host_.catalogue->layout().staging("copy")));
 }
 
+/// As one that makes the process end each time.
+TEST_F(ArchivesTest, AnImportThatNeverComesToAnEndIsGivenUp) {
+  write("one.tar");
+  const auto request = parse_options("copy", {{"from", "file:///one.tar"}, {"limit", "100K"}});
+  ASSERT_TRUE(request);
+  ASSERT_TRUE(imports_->begin_from_archive("copy", *request));
+  for (int times = 2; times <= 5; ++times) {
+    imports_->abandon_all();
+    restart();
+    imports_->resume();
+    EXPECT_EQ(record("copy")->state, State::importing) << times;
+  }
+  imports_->abandon_all();
+  restart();
+  imports_->resume();
+  EXPECT_EQ(record("copy")->state, State::failed);
+  EXPECT_THAT(record("copy")->migration["error"].get<std::string>(), HasSubstr("retry=copy"));
+  ASSERT_TRUE(imports_->restart("copy"));
+  EXPECT_EQ(record("copy")->state, State::importing) << "and counts anew";
+  imports_->abandon_all();
+  restart();
+  imports_->resume();
+  EXPECT_EQ(record("copy")->state, State::importing);
+}
+
 TEST_F(ArchivesTest, TheModeOfTheCommandLineWins) {
   write("one.tar");
   ASSERT_TRUE(bring("copy", "one.tar", {{"mode", "ro"}}));

@@ -276,6 +276,14 @@ class HandOffForced : public HandOffEnds {
     reclaim.peer = std::move(peer);
     return forced_->begin(ticket, reclaim);
   }
+  /// Of the ticket "forced", as another process finds it.
+  void change_plan(const std::function<void(nlohmann::json& volume)>& change) {
+    forced_.reset();
+    ASSERT_TRUE(
+        catalogue_->update("forced", [&](volumes::VolumeRecord& record) { change(record.import["forced"][0]); }));
+    restart_both();
+    resume();
+  }
   void heal() {
     cut_after_.reset();
     is_cut_ = false;
@@ -358,12 +366,41 @@ TEST_F(HandOffForced, VolumesOfTheLocalDriverAreTakenThoughNobodyCanFenceThem) {
   EXPECT_TRUE(is_released) << "nothing else ends the source's hold of them";
 }
 
+/// The ticket that was forced had ended before it heard of that, and what is here is another version, or nothing.
+TEST_F(HandOffForced, WhatWasNotTakenIsNotFencedThere) {
+  wait_for_word(false);
+  ASSERT_TRUE(force("forced"));
+  wait_until([&] { return owns_here(); }, status("ticket"));
+  change_plan([](nlohmann::json& volume) { volume["id"] = volume["received"] = std::string(32, 'e'); });
+  heal();
+  wait_until([&] { return has_ended("forced"); }, status("ticket"));
+  const auto record = catalogue_->find("forced");
+  EXPECT_EQ(record->state, State::failed);
+  EXPECT_THAT(record->migration["migration"]["error"].get<std::string>(), HasSubstr("was not taken"));
+  EXPECT_EQ(there_->state("pg"), State::ready);
+}
+
+TEST_F(HandOffForced, TicketsOfEarlierVersionsGoOn) {
+  wait_for_word(false);
+  ASSERT_TRUE(force("forced"));
+  wait_until([&] { return owns_here(); }, status("ticket"));
+  change_plan([](nlohmann::json& volume) {
+    volume.erase("local");
+    volume.erase("received");
+  });
+  heal();
+  wait_until([&] { return has_ended("forced"); }, status("ticket"));
+  EXPECT_EQ(catalogue_->find("forced")->state, State::done);
+  EXPECT_EQ(there_->state("pg"), State::handed_off);
+}
+
 /// Over a network that only the other host can connect through.
 TEST_F(HandOffForced, WhoeverContactsThisHostIsTold) {
   wait_for_word(false);
   ASSERT_TRUE(force("forced"));
   wait_until([&] { return owns_here(); }, status("ticket"));
   EXPECT_TRUE(forced_->untold("another host").empty());
+  wait_until([&] { return !forced_->untold(host_.uuid).empty(); }, "it is seen to have been taken");
   const auto untold = forced_->untold(host_.uuid);
   ASSERT_EQ(untold.size(), 1U);
   EXPECT_EQ(untold[0].volume, "pg");
@@ -418,8 +455,7 @@ TEST_F(HandOffForced, AnotherHostAtThatAddressIsNotTold) {
   wait_until([&] { return owns_here(); }, status("ticket"));
   heal();
   const auto error = [&] { return forced_->status(*catalogue_->find("forced"))["migration"]["error"]; };
-  wait_until([&] { return error().is_string(); }, "it says so");
-  EXPECT_THAT(error().get<std::string>(), HasSubstr("another host"));
+  wait_until([&] { return error().dump().find("another host") != std::string::npos; }, "it says so");
   EXPECT_EQ(there_->state("pg"), State::ready);
 }
 

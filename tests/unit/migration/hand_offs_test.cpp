@@ -291,6 +291,8 @@ TEST_F(HandOffsTest, TakingBackIsRepeatedUntilAllOfItIsDone) {
     });
     EXPECT_FALSE(hand_offs().take_by_force("pg", id));
   }
+  EXPECT_EQ(ask(Request::commit), Answer::reclaimed);
+  EXPECT_TRUE(source_.owns("pg"));
   source_.restart();
   ASSERT_TRUE(hand_offs().take_by_force("pg", id));
   EXPECT_EQ(source_.catalogue->find("ticket")->import["taken"], true);
