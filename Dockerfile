@@ -3,7 +3,7 @@ FROM debian:trixie-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
       g++ cmake ninja-build pkg-config ccache \
       libcpp-httplib-dev nlohmann-json3-dev libspdlog-dev libexpected-dev libxxhash-dev libzstd-dev libssl-dev \
-      libssh2-1-dev libarchive-dev \
+      libssh2-1-dev libarchive-dev liblzma-dev \
     && rm -rf /var/lib/apt/lists/*
 # release is what is shipped; asan and tsan are for tests (FERRY_PLUGIN_PRESET, docs/testing.md) and compiled by clang,
 # whose sanitizers need no library at run time.
@@ -19,7 +19,7 @@ RUN --mount=type=cache,target=/root/.cache/ccache \
 
 FROM debian:trixie-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \
-      libcpp-httplib0.18 libspdlog1.15 libxxhash0 libzstd1 libssl3t64 libssh2-1t64 libarchive13t64 libstdc++6 \
+      libcpp-httplib0.18 libspdlog1.15 libxxhash0 libzstd1 libssl3t64 libssh2-1t64 libarchive13t64 liblzma5 libstdc++6 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/*
 RUN mkdir -p /propagated /host/docker /host/run /host/ssh /host/archives
 COPY rootfs/ /

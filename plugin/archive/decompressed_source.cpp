@@ -8,14 +8,13 @@ namespace {
 
 constexpr std::size_t block = 256U << 10;
 
-/// Not those for which libarchive starts a program (lrzip, grzip, lzop), nor envelopes that are no compression (uu,
-/// rpm).
+/// Not those of LzmaSource, nor those for which libarchive starts a program (lrzip, grzip, lzop), nor envelopes that
+/// are no compression (uu, rpm).
 bool support_filters(::archive* handle) {
   using Support = int (*)(::archive*);
   for (const Support support :
-       {&::archive_read_support_filter_gzip, &::archive_read_support_filter_zstd, &::archive_read_support_filter_xz,
-        &::archive_read_support_filter_bzip2, &::archive_read_support_filter_lz4, &::archive_read_support_filter_lzma,
-        &::archive_read_support_filter_lzip, &::archive_read_support_filter_compress})
+       {&::archive_read_support_filter_gzip, &::archive_read_support_filter_zstd, &::archive_read_support_filter_bzip2,
+        &::archive_read_support_filter_lz4, &::archive_read_support_filter_compress})
     if (support(handle) != ARCHIVE_OK) return false;
   return ::archive_read_support_format_raw(handle) == ARCHIVE_OK;
 }
@@ -42,10 +41,10 @@ Result<> DecompressedSource::configure() {
   if (!opened && !error_ && at_end_ && ::archive_filter_bytes(handle, -1) == 0)
     return fail(Code::corrupt, "the archive is empty");
   if (!opened) return failure();
-  constexpr int source_and_one_filter = 2;
-  if (::archive_filter_count(handle) > source_and_one_filter)
-    return fail(Code::corrupt, "the archive is compressed more than once, which is refused");
-  compression_ = ::archive_filter_name(handle, 0);
+  // One of them is the source itself.
+  const int filters = ::archive_filter_count(handle) - 1 + (below_.compression().empty() ? 0 : 1);
+  if (filters > 1) return fail(Code::corrupt, "the archive is compressed more than once, which is refused");
+  compression_ = below_.compression().empty() ? ::archive_filter_name(handle, 0) : below_.compression();
   return {};
 }
 

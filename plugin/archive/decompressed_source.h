@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "archive/handles.h"
+#include "archive/lzma_source.h"
 #include "archive/progress.h"
 #include "archive/stream.h"
 #include "base/result.h"
@@ -17,7 +18,7 @@
 namespace ferry::archive {
 
 /// Bytes of a Source as they were before they were compressed, in whatever way libarchive recognises without the help
-/// of other programs, or once they are not compressed at all. Not thread-safe.
+/// of other programs, or as they are. Not thread-safe.
 class DecompressedSource {
  public:
   /// Both must outlive this object. Code::corrupt: there are no bytes, or they are compressed more than once.
@@ -38,7 +39,7 @@ class DecompressedSource {
   tl::unexpected<Error> failure();
   static la_ssize_t fetch(::archive* handle, void* self, const void** bytes);
 
-  Source& below_;
+  LzmaSource below_;
   const Progress& progress_;
   std::vector<char> buffer_;
   bool at_end_ = false;

@@ -1,3 +1,7 @@
+#include <lzma.h>
+
+#include <cstring>
+
 #include "archive/archive_fixture.h"
 #include "archive/made_archive.h"
 #include "base/log.h"
@@ -84,6 +88,20 @@ TEST_F(Hostile, MemoryForLinksOfCpioIsBounded) {
   expect_accepted(bytes);
   limits_.memory = 2'000'000;
   expect_refused(bytes, "the first 4 ", "memory", Code::no_space);
+}
+
+/// Of an xz file the block's header says it, in two places of this test's file.
+TEST_F(Hostile, ADictionaryThatTakesTooMuchMemoryIsRefused) {
+  test::write_text(directory_ / "plain", Made().file("file").end());
+  run("xz -0 " + quoted(directory_ / "plain"));
+  std::string bytes = load(directory_ / "plain.xz");
+  fs::remove(directory_ / "plain.xz");
+  expect_accepted(bytes);
+  constexpr std::size_t block_header = 12, dictionary = block_header + 4, size = 12;
+  bytes[dictionary] = 38;  // 2 GiB
+  const std::uint32_t check = ::lzma_crc32(reinterpret_cast<std::uint8_t*>(&bytes[block_header]), size - 4, 0);
+  std::memcpy(&bytes[block_header + size - 4], &check, sizeof check);
+  expect_refused(bytes, "MiB of memory", "(xz)", Code::unsupported);
 }
 
 TEST_F(Hostile, PathsThatLeaveTheVolumeAreRefused) {
