@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "base/log.h"
@@ -24,8 +25,8 @@ constexpr milliseconds time_to_remove{1000};
 constexpr milliseconds time_to_log_in{3000};
 /// What is written with one call: libssh2 sends all that it is given at once, and then waits for the acknowledgements.
 constexpr std::size_t under_way = 2U << 20;
-/// What is compared before a part is written on: a host that crashed may have lost what it had acknowledged, and that
-/// is the end of the file.
+/// What is compared before a part is written on, if the host does not tell whether it was booted since: one that
+/// crashed may have lost what it had acknowledged, and that is the end of the file mostly.
 constexpr std::size_t compared = 64U << 10;
 
 /// A connection that is made anew when it is lost. Used by one thread at a time, but for abort() and trouble().
@@ -202,6 +203,7 @@ class SftpOutput final : public ArchiveOutput {
 
  private:
   Result<> flush() {
+    if (!booted_) FERRY_TRY(connection_.insist([this](Sftp& server) { return note_boot(server); }, nothing_to_resume));
     FERRY_TRY(connection_.insist([this](Sftp& server) { return server.write(pending_); },
                                  [this](Sftp& server) { return resume(server); }));
     written_ += pending_.size();
@@ -211,11 +213,19 @@ class SftpOutput final : public ArchiveOutput {
     return {};
   }
 
+  Result<> note_boot(Sftp& server) {
+    FERRY_ASSIGN(booted_, server.boot_id());
+    return {};
+  }
+  static Result<> nothing_to_resume(Sftp&) { return {}; }
+
   Result<> resume(Sftp& server) const {
     FERRY_TRY(server.open_again(part_, connection_.path()));
     const auto lost =
         fail(Code::busy, "what was written of " + connection_.path_there(connection_.path()) + " is lost there");
     if (server.size() < written_) return lost;
+    FERRY_ASSIGN(const std::string booted, server.boot_id());
+    if (booted != booted_) return lost;
     server.seek(written_ - last_.size());
     std::string there(last_.size(), 0);
     for (std::size_t had = 0; had < there.size();) {
@@ -231,8 +241,9 @@ class SftpOutput final : public ArchiveOutput {
   const std::string part_;
   const bool replace_;
   std::string pending_;
-  std::uint64_t written_ = 0;  // and acknowledged
-  std::string last_;           // of what is written
+  std::uint64_t written_ = 0;          // and acknowledged
+  std::string last_;                   // of what is written
+  std::optional<std::string> booted_;  // see Sftp::boot_id; none: not asked yet
   bool finished_ = false;
   Connection connection_;
 };

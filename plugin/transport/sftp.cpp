@@ -18,6 +18,7 @@ namespace {
 constexpr std::chrono::milliseconds answer_time{60'000};
 /// Until content is durable: a server may have gigabytes of it in memory, and a slow disk.
 constexpr std::chrono::milliseconds durable_time{30 * 60'000};
+constexpr std::size_t boot_id_size = 36;  // a UUID
 constexpr long only_owner = LIBSSH2_SFTP_S_IRUSR | LIBSSH2_SFTP_S_IWUSR;
 /// Below it a disk counts as full when a write fails for no reason that the server tells.
 constexpr std::uint64_t full = 1U << 20;
@@ -118,6 +119,28 @@ class Session final : public Sftp {
     if (error == LIBSSH2_ERROR_SFTP_PROTOCOL && stat(to) == 0)
       return fail(Code::already_exists, place(to) + " exists already");
     return tl::unexpected(explain(error, to, "given its name"));
+  }
+
+  Result<std::string> boot_id() override {
+    const std::string path = "/proc/sys/kernel/random/boot_id";
+    LIBSSH2_SFTP_HANDLE* file = nullptr;
+    int error = repeat([&] {
+      file = ::libssh2_sftp_open_ex(sftp_, path.c_str(), length(path), LIBSSH2_FXF_READ, 0, LIBSSH2_SFTP_OPENFILE);
+      return file != nullptr ? 0 : ::libssh2_session_last_errno(session_->get());
+    });
+    if (error == LIBSSH2_ERROR_SFTP_PROTOCOL) return std::string();
+    if (error != 0) return tl::unexpected(explain(error, path, "opened"));
+    std::string id(boot_id_size, 0);
+    ssize_t n = 0;
+    error = repeat([&] {
+      n = ::libssh2_sftp_read(file, id.data(), id.size());
+      return n < 0 ? static_cast<int>(n) : 0;
+    });
+    const int closed = repeat([&] { return ::libssh2_sftp_close_handle(file); });
+    if (error != 0 && error != LIBSSH2_ERROR_SFTP_PROTOCOL) return tl::unexpected(explain(error, path, "read"));
+    if (closed != 0 && closed != LIBSSH2_ERROR_SFTP_PROTOCOL) return tl::unexpected(explain(closed, path, "closed"));
+    id.resize(error == 0 ? static_cast<std::size_t>(n) : 0);
+    return id;
   }
 
   void abort() override {

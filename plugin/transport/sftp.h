@@ -22,8 +22,6 @@ namespace ferry::transport {
 class Sftp {
  public:
   /// To the host of `address`, by ssh; `directory` has keys and known_hosts, see ssh_login.h.
-  static constexpr const char* aside = ".old";
-
   static Result<std::unique_ptr<Sftp>> connect(const PeerAddress& address, const std::filesystem::path& directory,
                                                Deadline deadline);
   Sftp(const Sftp&) = delete;
@@ -61,6 +59,12 @@ class Sftp {
   /// posix-rename), else it is named `from` + `aside` for an instant, and none has its name. Without it such a file is
   /// Code::already_exists. After Code::unavailable it may have happened.
   virtual Result<> rename(const std::string& from, const std::string& to, bool replace) = 0;
+  /// Behind the name of what is to replace a file: the one that was replaced, see rename().
+  static constexpr const char* aside = ".old";
+
+  /// What is another one after each boot of that host (proc(5), /proc/sys/kernel/random/boot_id); empty: it does not
+  /// tell, because it is no Linux, or shows a part of its files only.
+  virtual Result<std::string> boot_id() = 0;
 
   /// Makes what is under way, and all that follows, fail at once. From any thread.
   virtual void abort() = 0;

@@ -94,6 +94,7 @@ TEST_F(SftpArchiveTest, WhatWasLostMeanwhileIsNotWrittenOnBehind) {
       [&] { std::filesystem::resize_file(files_ / "part", 2 * mib - 1); },
       [&] { alter("part", -4096, std::string(4096, 0)); },
       [&] { std::filesystem::remove(files_ / "part"); },
+      [&] { transport::write_private(directory_.path() / "boot_id", "another-boot-than-the-one-before-0123"); },
   };
   for (const auto& lose : losses) {
     const auto output = create();

@@ -82,7 +82,7 @@ class Sshd {
 
   void start() {
     const std::string script = "mount --bind " + (directory_ / "passwd").string() + " /etc/passwd && mount --bind " +
-                               run().string() + " /run && exec " FERRY_SSHD " -D -e -f " +
+                               run().string() + " /run && " + mount_boot_id() + "exec " FERRY_SSHD " -D -e -f " +
                                (directory_ / "config").string() + " 2>>" + (directory_ / "log").string();
     // Its end is also that of a test program that dies: ctest waits for whoever has the program's output.
     const std::vector<std::string> words = {
@@ -99,6 +99,12 @@ class Sshd {
   }
 
  private:
+  /// As after a boot, if the test wants that.
+  std::string mount_boot_id() const {
+    const std::string other = (directory_ / "boot_id").string();
+    return std::filesystem::exists(other) ? "mount --bind " + other + " /proc/sys/kernel/random/boot_id && " : "";
+  }
+
   const std::filesystem::path directory_;
   const std::uint16_t port_;
   pid_t pid_ = 0;
