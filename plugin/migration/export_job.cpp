@@ -213,6 +213,9 @@ Result<> ExportJob::follow(Destination& destination) {
       return fail(Code::cancelled, "it was cancelled at " + peer);
     if (!answered) return answered;
     show(there);
+    if (there["state"] == "done" && plan_.request.hands_off() && hand_off_.is_taken())
+      return fail(Code::denied,
+                  "the volumes were taken back by force: they are this host's, whatever " + peer + " has");
     if (there["state"] == "done" && plan_.request.hands_off() && !hand_off_.is_given())
       return fail(Code::unsupported, "peer " + peer +
                                          ": it has made a copy, and nothing was handed off; does it run an earlier "

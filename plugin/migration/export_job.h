@@ -36,6 +36,7 @@ class ExportJob {
   /// This host's end of a hand-off, which is what counts.
   struct HandOff {
     std::function<bool()> is_given;   ///< whether the volumes are the destination's
+    std::function<bool()> is_taken;   ///< whether they were, and were taken back by force
     std::function<void()> take_back;  ///< they are this host's, if they are not
   };
 

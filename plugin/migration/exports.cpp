@@ -74,6 +74,7 @@ void Exports::start(const std::string& name, ExportPlan plan, std::shared_ptr<De
   auto job = std::make_shared<ExportJob>(
       catalogue_, name, std::move(plan), std::move(destination),
       ExportJob::HandOff{[this, id = plan.id] { return hand_offs_.is_given(id); },
+                         [this, id = plan.id] { return hand_offs_.is_taken(id); },
                          [this, id = plan.id] { (void)hand_offs_.ask(id, hand_off::Request::cancel); }});
   jobs_.start(name, std::move(job));
 }

@@ -67,6 +67,8 @@ class HandOffs {
 
   /// Whether its volumes are the destination's.
   bool is_given(const std::string& id) const;
+  /// Whether they were, and all of them were taken back by force.
+  bool is_taken(const std::string& id) const { return state_of(id) == hand_off::Source::reclaimed; }
 
   /// Something was heard of who holds the volume.
   void heard(const std::string& volume);

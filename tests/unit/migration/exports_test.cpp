@@ -289,6 +289,13 @@ TEST_F(ExportsTest, OfAHandOffNoErrorOfTheDestinationIsTheEnd) {
   EXPECT_THAT(wait_for_state("failed")["migration"]["error"].get<std::string>(), HasSubstr("the disk is full"));
 }
 
+TEST_F(ExportsTest, WhatWasTakenBackByForceSaysSo) {
+  ASSERT_TRUE(exports_->begin("ticket", moving()));
+  ASSERT_TRUE(catalogue_->update("ticket", [](volumes::VolumeRecord& record) { record.import["taken"] = true; }));
+  there_.say("done");
+  EXPECT_THAT(wait_for_state("failed")["migration"]["error"].get<std::string>(), HasSubstr("taken back by force"));
+}
+
 TEST_F(ExportsTest, ACopyOfAnEarlierVersionIsNoHandOff) {
   there_.say("done");
   ASSERT_TRUE(exports_->begin("ticket", moving()));
