@@ -3,14 +3,8 @@
 #include <fstream>
 #include <thread>
 
-#include "host.h"
-#include "migration/arrivals.h"
-#include "migration/exports.h"
-#include "peer/client.h"
-#include "peer/offer.h"
-#include "peer/server.h"
+#include "full_host.h"
 #include "support/temporary_directory.h"
-#include "transport/tls_server.h"
 #include "transport/tls_transport.h"
 
 namespace ferry::peer {
@@ -20,67 +14,6 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::HasSubstr;
-
-/// Either end of exports, with a network between them.
-class Host : public BareHost {
- public:
-  Host(const fs::path& root, const transport::KeyFile& keys)
-      : BareHost(root),
-        peers_(make_peer_factory(keys, "", ExportEnds{sources, catalogue->uuid(), links_, hand_offs})),
-        imports_(*catalogue, *peers_, archives_),
-        tickets({*catalogue, *peers_, imports_, mounts, client, hand_offs, 0, [] {}}),
-        exports(*catalogue, *peers_, sources, hand_offs),
-        arrivals_(*catalogue, tickets,
-                  {[this](const std::string& name, const migration::TicketRequest& asked) {
-                     return tickets.begin(name, asked);
-                   },
-                   [this](const std::string& name) -> Result<> {
-                     FERRY_TRY(tickets.cancel(name));
-                     return catalogue->remove(name);
-                   }}),
-        server_(sources, catalogue->uuid(), {Permission::write}),
-        tls_(keys, 0, "127.0.0.1") {
-    server_.receive(arrivals_, links_);
-    server_.add_routes(tls_.routes());
-    const auto started = tls_.start();
-    EXPECT_TRUE(started) << started.error().message;
-  }
-  ~Host() { stop(); }
-  Host(const Host&) = delete;
-  Host& operator=(const Host&) = delete;
-
-  /// As main.cpp does.
-  void stop() {
-    links_.stop();
-    tls_.stop();
-    exports.abandon_all();
-    tickets.abandon_all();
-  }
-  void add(const std::string& name) {
-    volumes::VolumeRecord record;
-    record.name = name;
-    record.created = "2026-11-22T17:05:09Z";
-    record.lineage = "lineage of " + name;
-    ASSERT_TRUE(catalogue->create(record));
-    std::ofstream(catalogue->layout().data(name) / "file") << name;
-  }
-  std::uint16_t port() const { return tls_.port(); }
-
- private:
-  TurnedLinks links_;
-  const std::unique_ptr<migration::PeerFactory> peers_;
-  const migration::ArchiveStore archives_{{}, {}};
-  migration::Imports imports_;
-
- public:
-  migration::Tickets tickets;
-  migration::Exports exports;
-
- private:
-  migration::Arrivals arrivals_;
-  Server server_;
-  transport::TlsServer tls_;
-};
 
 class ExportTest : public testing::Test {
  protected:
@@ -102,8 +35,8 @@ class ExportTest : public testing::Test {
 
   test::TemporaryDirectory directory_;
   transport::KeyFile keys_{directory_ / "key"};
-  Host here_{directory_ / "here", keys_};
-  Host there_{directory_ / "there", keys_};
+  FullHost here_{directory_ / "here", keys_};
+  FullHost there_{directory_ / "there", keys_};
 };
 
 TEST_F(ExportTest, ManyVolumesNeedNoMoreLinksThanOne) {
