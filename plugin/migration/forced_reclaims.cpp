@@ -22,11 +22,24 @@ constexpr int most_raises = 10;
 /// At one greeting: as many as a peer accepts (peer/messages.cpp).
 constexpr std::size_t most_told = 1000;
 
+/// Else it is another version of the volume that has come since, which nobody is to be fenced for.
+bool is_or_was_owner(const volumes::VolumeRecord& record) {
+  return record.state == volumes::State::handed_off || (record.state == volumes::State::ready && is_owner(record));
+}
+
 std::uint64_t epoch_of(const volumes::VolumeRecord& record) {
   return record.state == volumes::State::handed_off ? record.hand_off.value("epoch", record.epoch) : record.epoch;
 }
 
 }  // namespace
+
+/// Whether the ticket is the one of that plan, which may have made progress since it was stored.
+bool ForcedReclaims::is_of(const volumes::VolumeRecord& ticket, const Plan& plan) {
+  if (!is_one(ticket)) return false;
+  const Plan stored = plan_of(ticket.import);
+  return std::equal(stored.volumes.begin(), stored.volumes.end(), plan.volumes.begin(), plan.volumes.end(),
+                    [](const Volume& a, const Volume& b) { return a.here == b.here && a.id == b.id; });
+}
 
 bool ForcedReclaims::is_one(const volumes::VolumeRecord& ticket) {
   return ticket.kind == volumes::Kind::ticket && ticket.import.is_object() && ticket.import.contains(member);
@@ -41,7 +54,7 @@ nlohmann::json ForcedReclaims::to_json(const Plan& plan) {
                        {"id", volume.id},
                        {"received", volume.received},
                        {"local", volume.local}});
-  nlohmann::json json = {{member, volumes}, {"uuid", plan.uuid}};
+  nlohmann::json json = {{member, volumes}, {"uuid", plan.uuid}, {"is_there", plan.is_there}};
   add_to_json(json, plan.peer);
   return json;
 }
@@ -51,6 +64,7 @@ ForcedReclaims::Plan ForcedReclaims::plan_of(const nlohmann::json& json) {
   Plan plan;
   plan.peer = peer_of(json);
   plan.uuid = json.at("uuid").get<std::string>();
+  plan.is_there = json.value("is_there", true);
   for (const auto& volume : json.at(member))
     plan.volumes.push_back({volume.at("here").get<std::string>(), volume.at("there").get<std::string>(),
                             volume.at("taken").get<std::string>(), volume.at("id").get<std::string>(),
@@ -116,8 +130,9 @@ Result<ForcedReclaims::Plan> ForcedReclaims::make_plan(const ReclaimRequest& req
     plan.volumes.push_back({request.volume, gone.is_object() ? gone.value("volume", request.volume) : request.volume,
                             away ? gone.value("id", "") : "", random_hex(16), "", false});
     known = peer_that_has(*record);
-    if ((away || reclaimed) && !request.peer) plan.uuid = gone.value("uuid", "");
+    if (away || reclaimed) plan.uuid = gone.value("uuid", "");
   }
+  plan.is_there = !request.peer;
   if (request.peer) known = request.peer;
   if (!known)
     return fail(Code::invalid_argument,
@@ -151,28 +166,38 @@ Result<> ForcedReclaims::take(const Plan& plan) {
   return {};
 }
 
-/// Notes in the ticket what take() has reached, so that it is not repeated when the volume has moved on. A ticket that
-/// was forced may have ended before it heard of that.
-Result<> ForcedReclaims::see_taken(const std::string& name, Plan& plan, Told& told) {
+/// Notes in the ticket what take() has reached, so that it is not repeated when the volume has moved on. False: a
+/// ticket that was forced, and brings all of its volumes or none, has ended before it heard of that.
+Result<bool> ForcedReclaims::see_taken(const std::string& name, std::uint64_t number, Plan& plan, Told& told) {
   const nlohmann::json before = to_json(plan);
+  bool waits = false, came = false;
   for (auto& volume : plan.volumes) {
     volume.taken.clear();
     if (volume.received.empty()) continue;
     FERRY_TRY(check_unheld(volume));
     const auto record = parts_.catalogue.find(volume.here);
-    const bool came =
-        record && record->hand_off.is_object() && record->hand_off.value("received", "") == volume.received;
-    if (!came) {
-      told.lost = "volume " + volume.here + " was not taken: the ticket that was to bring it has ended without it";
-      return {};
-    }
-    volume.received.clear();
+    waits = true;
+    came = came || (record && is_or_was_owner(*record) && received_by(*record) == volume.received);
   }
-  if (to_json(plan) == before) return {};
-  FERRY_TRY(parts_.catalogue.update(name, [&](volumes::VolumeRecord& record) { record.import = to_json(plan); }));
+  if (waits && !came) {
+    told.lost = "volume " + plan.volumes.front().here +
+                " was not taken: the ticket that was to bring it has ended without it, or it was removed since";
+    return false;
+  }
+  for (auto& volume : plan.volumes) volume.received.clear();
+  if (to_json(plan) == before) return true;
+  FERRY_TRY(parts_.catalogue.update(name, [&](volumes::VolumeRecord& record) {
+    if (is_of(record, plan)) record.import = to_json(plan);
+  }));
   const std::lock_guard guard(mutex_);
-  if (const auto it = open_.find(name); it != open_.end()) it->second.plan = plan;
-  return {};
+  if (Open* const open = find_open(name, number)) open->plan = plan;
+  return true;
+}
+
+/// None: it has ended, or was removed.
+ForcedReclaims::Open* ForcedReclaims::find_open(const std::string& name, std::uint64_t number) {
+  const auto it = open_.find(name);
+  return it == open_.end() || it->second.number != number ? nullptr : &it->second;
 }
 
 /// After an error of take(), which may be on disk nevertheless: makes durable that it is not. Else take() is repeated.
@@ -187,7 +212,7 @@ bool ForcedReclaims::is_untaken(const Plan& plan) {
 void ForcedReclaims::add(const std::string& name, Plan plan) {
   {
     const std::lock_guard guard(mutex_);
-    open_[name] = Open{std::move(plan), {}, SteadyClock::now(), first_pause, {}, false, false};
+    open_[name] = Open{++added_, std::move(plan), {}, SteadyClock::now(), first_pause, {}, false, false};
   }
   changed_.notify_all();
 }
@@ -221,39 +246,40 @@ void ForcedReclaims::run() {
       continue;
     }
     const std::string name = next->first;
+    const std::uint64_t number = next->second.number;
     Plan plan = next->second.plan;
     Told told = next->second.told;
     next->second.answered = false;
     told_ = parts_.peers.peer(plan.peer);
     const auto peer = told_;
     lock.unlock();
-    const auto done = tell(name, plan, *peer, told);
+    const auto done = tell(name, number, plan, *peer, told);
     lock.lock();
     told_.reset();
-    const auto it = open_.find(name);
-    if (it == open_.end()) continue;
-    Open& open = it->second;
-    open.told.add(told);
+    Open* const open = find_open(name, number);
+    if (open == nullptr) continue;
+    open->told.add(told);
     if (done) {
-      told = open.told;
-      open_.erase(it);
+      told = open->told;
+      open_.erase(name);
       lock.unlock();
       end(name, plan, told);
       lock.lock();
       continue;
     }
-    if (open.trouble != done.error().message) spdlog::warn("ticket {} waits: {}", name, done.error().message);
-    open.trouble = done.error().message;
-    open.due = open.answered ? SteadyClock::now() : after(open.pause);
-    open.pause = std::min(open.pause * 2, longest_pause);
+    if (open->trouble != done.error().message) spdlog::warn("ticket {} waits: {}", name, done.error().message);
+    open->trouble = done.error().message;
+    if (done.error().code == Code::busy) open->pause = first_pause;  // of this host mostly, and over soon
+    open->due = open->answered ? SteadyClock::now() : after(open->pause);
+    open->pause = std::min(open->pause * 2, longest_pause);
   }
 }
 
 /// An error is worth another try, later.
-Result<> ForcedReclaims::tell(const std::string& name, Plan& plan, Peer& peer, Told& told) {
+Result<> ForcedReclaims::tell(const std::string& name, std::uint64_t number, Plan& plan, Peer& peer, Told& told) {
   FERRY_TRY(take(plan));
-  FERRY_TRY(see_taken(name, plan, told));
-  if (!told.lost.empty()) return {};
+  FERRY_ASSIGN(const bool taken, see_taken(name, number, plan, told));
+  if (!taken) return {};
   bool is_over = true;
   for (const auto& volume : plan.volumes) {
     is_over = is_over && (volume.local || told.volumes.contains(volume.there));
@@ -264,7 +290,7 @@ Result<> ForcedReclaims::tell(const std::string& name, Plan& plan, Peer& peer, T
         " belongs to the local driver, so it cannot be fenced; see to it that nobody uses it there");
   }
   if (is_over) return {};
-  if (!plan.uuid.empty()) {
+  if (plan.is_there && !plan.uuid.empty()) {
     FERRY_ASSIGN(const std::string uuid, peer.identify(ask_time));
     if (uuid != plan.uuid)
       return fail(Code::denied, plan.peer.text() +
@@ -282,7 +308,7 @@ std::vector<FenceRequest> ForcedReclaims::untold(const std::string& uuid) const 
     const std::lock_guard guard(mutex_);
     for (const auto& [name, open] : open_)
       for (const auto& volume : open.plan.volumes)
-        if (open.plan.uuid == uuid && !volume.local && volume.received.empty() &&
+        if (open.plan.uuid == uuid && !volume.local && volume.received.empty() && volume.taken.empty() &&
             !open.told.volumes.contains(volume.there) && volumes.size() < most_told)
           volumes.push_back(volume);
   }
@@ -298,6 +324,7 @@ void ForcedReclaims::note(const std::string& id, const std::string& volume, cons
                         [&](const Volume& one) { return !one.local && one.id == id && one.there == volume; });
   };
   std::string name;
+  std::uint64_t number = 0;
   Plan plan;
   {
     const std::lock_guard guard(mutex_);
@@ -306,20 +333,23 @@ void ForcedReclaims::note(const std::string& id, const std::string& volume, cons
     });
     if (it == open_.end()) return;
     name = it->first;
+    number = it->second.number;
     plan = it->second.plan;
   }
+  // From whom it went on, which is not the host that the ticket is about.
+  if (!plan.is_there && answer.stand == FenceAnswer::Stand::left) return;
   Told told;
   const auto taken = take_answer(plan, *find(plan), answer, told);
   if (!taken) spdlog::error("ticket {}: {}", name, taken.error().message);
   if (!taken || !*taken) return;
   {
     const std::lock_guard guard(mutex_);
-    const auto it = open_.find(name);
-    if (it == open_.end()) return;
+    Open* const open = find_open(name, number);
+    if (open == nullptr) return;
     told.volumes.insert(volume);
-    it->second.told.add(told);
-    it->second.due = SteadyClock::now();
-    it->second.answered = true;
+    open->told.add(told);
+    open->due = SteadyClock::now();
+    open->answered = true;
   }
   changed_.notify_all();
 }
@@ -335,7 +365,7 @@ Result<> ForcedReclaims::check_unheld(const Volume& volume) const {
 Result<std::optional<FenceRequest>> ForcedReclaims::request_of(const Volume& volume) const {
   FERRY_TRY(check_unheld(volume));
   const auto record = parts_.catalogue.find(volume.here);
-  if (!record) return std::nullopt;
+  if (!record || !is_or_was_owner(*record)) return std::nullopt;
   FenceRequest request;
   request.volume = volume.there;
   request.lineage = record->lineage;
@@ -377,7 +407,7 @@ Result<bool> ForcedReclaims::take_answer(const Plan& plan, const Volume& volume,
                                          Told& told) {
   const std::string host = plan.peer.text();
   const auto record = parts_.catalogue.find(volume.here);
-  if (!record || answer.stand == FenceAnswer::Stand::gone) return true;
+  if (!record || !is_or_was_owner(*record) || answer.stand == FenceAnswer::Stand::gone) return true;
   if (answer.stand == FenceAnswer::Stand::fenced) {
     if (answer.mounted)
       told.warnings.push_back("volume " + volume.there + " of " + host +
@@ -426,7 +456,7 @@ void ForcedReclaims::end(const std::string& name, const Plan& plan, const Told& 
   else
     spdlog::error("ticket {} failed: {}", name, told.lost);
   const auto stored = parts_.catalogue.update(name, [&](volumes::VolumeRecord& record) {
-    if (!is_one(record) || to_json(plan_of(record.import)) != to_json(plan)) return;  // another one of that name
+    if (!is_of(record, plan)) return;  // another one of that name
     record.state = told.lost.empty() ? volumes::State::done : volumes::State::failed;
     record.migration["state"] = state;
     auto& migration = record.migration["migration"];

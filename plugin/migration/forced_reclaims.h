@@ -1,6 +1,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -72,7 +73,8 @@ class ForcedReclaims {
   };
   struct Plan {
     transport::PeerAddress peer;
-    std::string uuid;  ///< of that host's catalogue; empty: not known
+    std::string uuid;      ///< of the catalogue of the host that has to be told; empty: not known
+    bool is_there = true;  ///< the host that `peer` leads to must be that one
     std::vector<Volume> volumes;
   };
   struct Told {
@@ -82,6 +84,7 @@ class ForcedReclaims {
     void add(const Told& more);
   };
   struct Open {
+    std::uint64_t number;  ///< another one for each, also of the same name
     Plan plan;
     Told told;
     Deadline due;
@@ -92,14 +95,16 @@ class ForcedReclaims {
   };
   static nlohmann::json to_json(const Plan& plan);
   static Plan plan_of(const nlohmann::json& json);
+  static bool is_of(const volumes::VolumeRecord& ticket, const Plan& plan);
   Result<Plan> make_plan(const ReclaimRequest& request);
   Result<> take(const Plan& plan);
-  Result<> see_taken(const std::string& name, Plan& plan, Told& told);
+  Result<bool> see_taken(const std::string& name, std::uint64_t number, Plan& plan, Told& told);
   bool is_untaken(const Plan& plan);
   Result<> check_unheld(const Volume& volume) const;
   void add(const std::string& name, Plan plan);
   void run();
-  Result<> tell(const std::string& name, Plan& plan, Peer& peer, Told& told);
+  Result<> tell(const std::string& name, std::uint64_t number, Plan& plan, Peer& peer, Told& told);
+  Open* find_open(const std::string& name, std::uint64_t number);  // with mutex_ held
   static std::string lost(const Volume& volume, const std::string& host);
   Result<> tell(const Plan& plan, const Volume& volume, Peer& peer, Told& told);
   Result<std::optional<FenceRequest>> request_of(const Volume& volume) const;
@@ -112,6 +117,7 @@ class ForcedReclaims {
   std::condition_variable changed_;
   bool stopping_ = false;             // protected by mutex_
   std::map<std::string, Open> open_;  // protected by mutex_: by ticket, those of which somebody has to be told
+  std::uint64_t added_ = 0;           // protected by mutex_
   std::shared_ptr<Peer> told_;        // protected by mutex_: who is being told
   std::thread thread_;                // of start() and stop()
 };

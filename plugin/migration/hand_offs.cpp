@@ -430,6 +430,7 @@ Result<> HandOffs::take_by_force(const std::string& volume, const std::string& i
       next.state = volumes::State::ready;
       next.epoch = gone.value("epoch", next.epoch) + 1;
       next.hand_off = {{"reclaimed", id}};
+      if (gone.contains("received")) next.hand_off["received"] = gone["received"];
       for (const char* member : {"of", "to", "peer", "uuid", "volume"})
         next.hand_off[member] = gone.value(member, nlohmann::json());
     }));
@@ -438,8 +439,9 @@ Result<> HandOffs::take_by_force(const std::string& volume, const std::string& i
     drop_taken(id, *open);
     set(id, open);
   }
-  if (is_all_taken(id)) FERRY_TRY(mark_export(id, "taken"));
-  if (!open || !open->request.volumes.empty()) return {};
+  const bool is_over = is_all_taken(id);  // whatever there is of the local driver, which nobody can take
+  if (is_over) FERRY_TRY(mark_export(id, "taken"));
+  if (!open || !(is_over || open->request.volumes.empty())) return {};
   return drop(id, *open);  // a destination that asks is told by the records of volumes or export
 }
 

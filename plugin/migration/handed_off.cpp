@@ -6,10 +6,12 @@
 namespace ferry::migration {
 
 void mark_handed_off(volumes::VolumeRecord& record, const HandedOff& to) {
+  const auto received = received_by(record);
   record.state = volumes::State::handed_off;
   record.hand_off = {{"id", to.id},     {"to", to.host},       {"peer", peer_to_json(to.peer)},
                      {"uuid", to.uuid}, {"volume", to.volume}, {"epoch", to.epoch},
                      {"of", to.group},  {"forced", to.forced}, {"when", now_rfc3339()}};
+  if (!received.empty()) record.hand_off["received"] = received;
 }
 
 nlohmann::json peer_to_json(const std::optional<transport::PeerAddress>& peer) {
@@ -17,6 +19,10 @@ nlohmann::json peer_to_json(const std::optional<transport::PeerAddress>& peer) {
   auto json = nlohmann::json::object();
   add_to_json(json, *peer);
   return json;
+}
+
+std::string received_by(const volumes::VolumeRecord& record) {
+  return record.hand_off.is_object() ? record.hand_off.value("received", "") : "";
 }
 
 bool was_handed_off_by(const volumes::VolumeRecord& record, const std::string& id) {

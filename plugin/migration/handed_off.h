@@ -29,6 +29,9 @@ void mark_handed_off(volumes::VolumeRecord& record, const HandedOff& to);
 /// A peer as such records keep it; null: it is not known.
 nlohmann::json peer_to_json(const std::optional<transport::PeerAddress>& peer);
 
+/// The ID of the hand-off by which the volume came here; empty: by none.
+std::string received_by(const volumes::VolumeRecord& record);
+
 bool was_handed_off_by(const volumes::VolumeRecord& record, const std::string& id);
 
 /// Of a volume that was taken back by force from that hand-off.

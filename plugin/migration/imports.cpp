@@ -122,7 +122,9 @@ Result<> Imports::resume_from_archive(const volumes::VolumeRecord& record) {
                               " times, and each time the plugin ended before it did; if that is not the archive's "
                               "doing, try again with a ticket, -o retry=" +
                               record.name);
-  FERRY_TRY(catalogue_.update(record.name, [&](volumes::VolumeRecord& next) { next.import[begun_member] = begun; }));
+  auto counted =
+      catalogue_.update(record.name, [&](volumes::VolumeRecord& next) { next.import[begun_member] = begun; });
+  if (!counted) spdlog::error("volume {}: {}", record.name, counted.error().message);
   start(record.name, request);
   return {};
 }
@@ -286,6 +288,16 @@ void Imports::abandon_all() {
   }
   for (const auto& [name, job] : jobs) job->cancel();
   for (const auto& [name, job] : jobs) job->abandon();
+  for (const auto& [name, job] : jobs) discount(name);
+}
+
+/// Of an import that was begun, and ends because this process does.
+void Imports::discount(const std::string& name) {
+  const auto record = catalogue_.find(name);
+  if (!record || record->state != volumes::State::importing || !is_of_archive(*record)) return;
+  const auto discounted = catalogue_.update(
+      name, [](volumes::VolumeRecord& next) { next.import[begun_member] = next.import.value(begun_member, 1) - 1; });
+  if (!discounted) spdlog::error("volume {}: {}", name, discounted.error().message);
 }
 
 Result<> Imports::wait(const std::string& name, Deadline deadline) const {

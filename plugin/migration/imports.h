@@ -64,6 +64,7 @@ class Imports {
   Result<Checked> check(const std::string& name, const ImportRequest& request, Peer& peer) const;
   Result<> restart_from_archive(const volumes::VolumeRecord& failed);
   Result<> resume_from_archive(const volumes::VolumeRecord& record);
+  void discount(const std::string& name);
   Result<std::string> find_orphan(const volumes::VolumeRecord& record) const;
 
   volumes::Catalogue& catalogue_;

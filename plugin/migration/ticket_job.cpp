@@ -252,7 +252,8 @@ Result<> TicketJob::give() {
 Result<> TicketJob::tell_owner() {
   if (!ask_until_answered()) return {};
   if (stands_ != hand_off::Destination::fenced) return {};
-  for (const auto& volume : plan().volumes) FERRY_TRY(until_done([&] { return fence(volume); }));
+  for (const auto& volume : plan().volumes)
+    if (volume.source.driver != "local") FERRY_TRY(until_done([&] { return fence(volume); }));
   return fail(Code::denied, "the volumes were taken back by force at " + peer_text_ +
                                 "; what is here is kept, and cannot be mounted any more");
 }

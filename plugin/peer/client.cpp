@@ -183,7 +183,7 @@ class RemoteDestination : public migration::Destination {
     const Deadline deadline = after(timeout);
     FERRY_TRY(greet(control_, here_, *transport_, timeout));
     // What it would refuse is told at once, and not once for each link.
-    if (auto there = status(timeout); !there && there.error().code != Code::not_found) return pass(there);
+    if (auto there = status(left_until(deadline)); !there && there.error().code != Code::not_found) return pass(there);
     FERRY_TRY(offer());
     FERRY_TRY(ask(control_, "POST", encode_export_request(request), left_until(deadline)));
     return {};

@@ -198,21 +198,10 @@ def test_removing_it_does_not_wait_for_a_destination_that_is_away(lab, a, b, scr
     nothing_left(b, before)
 
 
-def cut_until_noticed(lab):
-    """A session survives a short cut."""
-    lab.cut()
-    try:
-        waiting = [each for each in volumes.names(lab.a) if volumes.migration(lab.a, each)]
-        wait_until(lambda: any(volumes.migration(lab.a, each).get("error") for each in waiting), 120, "it is noticed")
-    finally:
-        lab.heal(port=22)
-
-
 EVENTS = {
     "plugin of a killed": ("to=b", lambda lab: lab.a.kill_plugin()),
     "plugin of b killed": ("to=b", lambda lab: lab.b.kill_plugin()),
     "network cut": ("to=b", lambda lab: (lab.cut(), lab.heal())),
-    "network cut, through ssh": ("to=ssh://root@b", lambda lab: cut_until_noticed(lab)),
     "ssh sessions killed": ("to=ssh://root@b", lambda lab: sshd.end_sessions(lab.b)),
 }
 

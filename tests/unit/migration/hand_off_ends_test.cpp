@@ -3,6 +3,7 @@
 
 #include "hand_off_source.h"
 #include "migration/forced_reclaims.h"
+#include "migration/handed_off.h"
 #include "support/intercepted_calls.h"
 #include "support/tree.h"
 #include "tickets_fixture.h"
@@ -378,6 +379,87 @@ TEST_F(HandOffForced, WhatWasNotTakenIsNotFencedThere) {
   EXPECT_EQ(record->state, State::failed);
   EXPECT_THAT(record->migration["migration"]["error"].get<std::string>(), HasSubstr("was not taken"));
   EXPECT_EQ(there_->state("pg"), State::ready);
+}
+
+/// It has come by force, and was handed on at once.
+TEST_F(HandOffForced, WhatHasMovedOnMeanwhileIsFencedThereAllTheSame) {
+  wait_for_word(false);
+  ASSERT_TRUE(force("forced"));
+  wait_until([&] { return owns_here(); }, status("ticket"));
+  const std::string received = received_by(*catalogue_->find("pg"));
+  ASSERT_TRUE(catalogue_->update("pg", [](volumes::VolumeRecord& record) {
+    mark_handed_off(record, {std::string(32, 'c'), "c", {}, "", "pg", 3, 1, false});
+  }));
+  change_plan([&](nlohmann::json& volume) { volume["received"] = received; });
+  heal();
+  wait_until([&] { return has_ended("forced"); }, status("ticket"));
+  EXPECT_EQ(catalogue_->find("forced")->state, State::done);
+  EXPECT_EQ(there_->state("pg"), State::handed_off);
+}
+
+/// Nobody is fenced for it, whatever its epoch.
+TEST_F(HandOffForced, AnotherVersionThatCameSinceHasNoSay) {
+  wait_for_word(false);
+  ASSERT_TRUE(force("forced"));
+  wait_until([&] { return owns_here() && !forced_->untold(host_.uuid).empty(); }, status("ticket"));
+  const std::string fence = forced_->untold(host_.uuid)[0].id;
+  const auto before = *catalogue_->find("pg");
+  ASSERT_TRUE(catalogue_->remove("pg"));
+  volumes::VolumeRecord copy;
+  copy.name = "pg";
+  copy.created = before.created;
+  copy.lineage = before.lineage;
+  copy.state = State::importing;
+  copy.import = {{"host", "x"}};
+  ASSERT_TRUE(catalogue_->create(copy));
+  EXPECT_TRUE(forced_->untold(host_.uuid).empty());
+  forced_->note(fence, "pg", {FenceAnswer::Stand::newer, 9, false, {}});
+  heal();
+  wait_until([&] { return has_ended("forced"); }, status("ticket"));
+  EXPECT_EQ(there_->state("pg"), State::ready);
+}
+
+TEST_F(HandOffForced, OfAGroupTheRestIsToldAlthoughOneIsLost) {
+  wait_for_word(false);
+  ASSERT_TRUE(force("forced"));
+  wait_until([&] { return owns_here(); }, status("ticket"));
+  volumes::VolumeRecord wal;
+  wal.name = "wal";
+  wal.created = wal.lineage = "x";
+  ASSERT_TRUE(catalogue_->create(wal));
+  std::atomic<int> asked_of_wal = 0;
+  host_.on_fence = [&](const FenceRequest& request) -> Result<FenceAnswer> {
+    if (is_cut_) return fail(Code::unavailable, "away");
+    if (request.volume == "pg") return FenceAnswer{FenceAnswer::Stand::newer, 9, false, {}};
+    if (++asked_of_wal == 1) return fail(Code::unavailable, "lost");
+    return FenceAnswer{FenceAnswer::Stand::fenced, 0, false, {}};
+  };
+  forced_.reset();
+  ASSERT_TRUE(catalogue_->update("forced", [](volumes::VolumeRecord& record) {
+    auto volume = record.import["forced"][0];
+    volume["here"] = volume["there"] = "wal";
+    record.import["forced"].push_back(volume);
+  }));
+  restart_both();
+  resume();
+  heal();
+  wait_until([&] { return has_ended("forced"); }, status("ticket"));
+  EXPECT_EQ(asked_of_wal, 2);
+  EXPECT_EQ(catalogue_->find("forced")->state, State::failed);
+  EXPECT_EQ(catalogue_->find("pg")->state, State::handed_off);
+}
+
+/// The source has taken back the other volumes of the group.
+TEST_F(HandOffForced, WhatIsOfTheLocalDriverStaysWhereItCame) {
+  resume();
+  host_.description.driver = "local";
+  host_.on_hand_off = [&](const std::string&, Request request, const HandOffRequest&) -> Result<Answer> {
+    return request == Request::hold ? Answer::held : request == Request::commit ? Answer::given : Answer::reclaimed;
+  };
+  ASSERT_TRUE(tickets_->begin("ticket", moving_));
+  wait_until([&] { return has_ended("ticket"); }, status("ticket"));
+  EXPECT_EQ(catalogue_->find("ticket")->state, State::failed);
+  EXPECT_TRUE(owns_here());
 }
 
 TEST_F(HandOffForced, TicketsOfEarlierVersionsGoOn) {

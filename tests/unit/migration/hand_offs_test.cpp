@@ -253,6 +253,23 @@ TEST_F(HandOffsTest, OfAGroupTheRestIsStillGiven) {
   EXPECT_EQ(ask(Request::acknowledge), Answer::reclaimed);
 }
 
+/// Volumes of the local driver are not taken with it, nor do they keep its ticket.
+TEST_F(HandOffsTest, OfAGroupWithALocalVolumeNothingIsLeft) {
+  hold();
+  ask(Request::commit);
+  ASSERT_TRUE(source_.catalogue->update(HandOffs::ticket_of(id), [](volumes::VolumeRecord& record) {
+    record.import["volumes"].push_back(
+        {{"source", "local"}, {"target", "local"}, {"epoch", 1}, {"lineage", ""}, {"local", true}});
+  }));
+  source_.restart();
+  EXPECT_NE(hand_offs().holder("local"), "");
+  ASSERT_TRUE(hand_offs().take_by_force("pg", id));
+  EXPECT_TRUE(source_.owns("pg"));
+  EXPECT_FALSE(has_ticket());
+  EXPECT_EQ(hand_offs().holder("local"), "");
+  EXPECT_EQ(ask(Request::acknowledge), Answer::reclaimed);
+}
+
 /// What was taken back, and went to a third host since, is not the first one's because of an answer that got lost.
 TEST_F(HandOffsTest, WhatWasTakenBackAndHandedOnIsNeverGivenAgain) {
   for (const bool is_export : {false, true}) {

@@ -15,7 +15,7 @@ using volumes::State;
 
 const std::string id(32, 'a');
 
-/// Of two hosts one has handed a volume off to the other, has taken it back by force, and cannot reach it.
+/// Of two hosts one has handed a volume off to the other, has taken it back by force, and does not know its address.
 class Fences : public testing::Test {
  protected:
   Fences() {
@@ -23,8 +23,7 @@ class Fences : public testing::Test {
     here_.add("pg");
     there_.add("pg");
     EXPECT_TRUE(here_.catalogue->update("pg", [this](volumes::VolumeRecord& record) {
-      const transport::PeerAddress nobody("127.0.0.1", 1);
-      migration::mark_handed_off(record, {id, "there", nobody, there_.catalogue->uuid(), "pg", 2, 1, false});
+      migration::mark_handed_off(record, {id, "there", {}, there_.catalogue->uuid(), "pg", 2, 1, false});
     }));
     EXPECT_TRUE(there_.catalogue->update("pg", [](volumes::VolumeRecord& record) {
       record.epoch = 2;
@@ -33,6 +32,7 @@ class Fences : public testing::Test {
     here_.forced.start();
     migration::ReclaimRequest reclaim;
     reclaim.volume = "pg";
+    reclaim.peer = transport::PeerAddress("127.0.0.1", 1);
     const auto begun = here_.forced.begin("ticket", reclaim);
     EXPECT_TRUE(begun) << begun.error().message;
     EXPECT_EQ(state(here_), State::ready);
