@@ -22,7 +22,7 @@ bool support_filters(::archive* handle) {
 }  // namespace
 
 DecompressedSource::DecompressedSource(Source& below, const Progress& progress)
-    : below_(below), progress_(progress), buffer_(block) {}
+    : below_(below, progress), progress_(progress), buffer_(block) {}
 
 Result<std::unique_ptr<DecompressedSource>> DecompressedSource::open(Source& below, const Progress& progress) {
   std::unique_ptr<DecompressedSource> source(new DecompressedSource(below, progress));

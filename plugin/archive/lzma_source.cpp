@@ -13,10 +13,12 @@ constexpr std::size_t block = 256U << 10;
 /// How much of a file tells what it is.
 constexpr std::size_t header = 13;
 
-/// A file of lzma has no magic number: properties (0x5d, of whatever program), the dictionary's size, and that of the
-/// content or all ones (xz's doc/lzma-file-format.txt).
+/// A file of lzma has no magic number: properties, the dictionary's size, and that of the content or all ones (xz's
+/// doc/lzma-file-format.txt). No encoder makes smaller dictionaries, and no name of a tar's first entry looks like one.
 bool is_lzma(std::string_view begin) {
-  if (begin.size() < header || begin[0] != 0x5d) return false;
+  constexpr std::uint8_t most_properties = 224;
+  constexpr std::uint32_t least_dictionary = 4096;
+  if (begin.size() < header || static_cast<std::uint8_t>(begin[0]) > most_properties) return false;
   std::uint32_t dictionary = 0;
   std::uint64_t content = 0;
   std::memcpy(&dictionary, begin.data() + 1, sizeof dictionary);
@@ -25,7 +27,7 @@ bool is_lzma(std::string_view begin) {
   const bool is_size = std::has_single_bit(dictionary) ||
                        (dictionary % 3 == 0 && std::has_single_bit(dictionary / 3)) || dictionary == UINT32_MAX;
   constexpr std::uint64_t most_content = std::uint64_t{1} << 48;
-  return is_size && (content == UINT64_MAX || content < most_content);
+  return dictionary >= least_dictionary && is_size && (content == UINT64_MAX || content < most_content);
 }
 
 std::string compression_of(std::string_view begin) {
@@ -39,7 +41,7 @@ std::string compression_of(std::string_view begin) {
 
 }  // namespace
 
-LzmaSource::LzmaSource(Source& below) : below_(below), input_(block) {}
+LzmaSource::LzmaSource(Source& below, const Progress& progress) : below_(below), progress_(progress), input_(block) {}
 
 Error LzmaSource::explain(::lzma_ret result) const {
   if (result == LZMA_MEMLIMIT_ERROR)
@@ -51,6 +53,7 @@ Error LzmaSource::explain(::lzma_ret result) const {
 }
 
 Result<> LzmaSource::fetch() {
+  FERRY_TRY(progress_.check());
   at_ = 0;
   FERRY_ASSIGN(size_, below_.read(input_));
   at_end_ = size_ == 0;
@@ -60,6 +63,7 @@ Result<> LzmaSource::fetch() {
 /// What it is.
 Result<> LzmaSource::look() {
   while (size_ < header && !at_end_) {
+    FERRY_TRY(progress_.check());
     FERRY_ASSIGN(const std::size_t n, below_.read(std::span(input_).subspan(size_)));
     size_ += n;
     at_end_ = n == 0;
@@ -72,6 +76,18 @@ Result<> LzmaSource::look() {
   if (compression_ == "lzma") begun = ::lzma_alone_decoder(&stream_, most_memory);
   if (begun != LZMA_OK) return tl::unexpected(explain(begun));
   return {};
+}
+
+/// Behind an end that liblzma does not look behind: zeros, as on a tape, or nothing.
+Result<> LzmaSource::check_rest() {
+  while (true) {
+    if (std::any_of(input_.begin() + static_cast<std::ptrdiff_t>(at_),
+                    input_.begin() + static_cast<std::ptrdiff_t>(size_), [](char byte) { return byte != 0; }))
+      return fail(Code::corrupt, "the archive has something behind its end (" + compression_ + ")");
+    at_ = size_;
+    if (at_end_) return {};
+    FERRY_TRY(fetch());
+  }
 }
 
 Result<std::size_t> LzmaSource::read(std::span<char> buffer) {
@@ -93,6 +109,7 @@ Result<std::size_t> LzmaSource::read(std::span<char> buffer) {
     at_ = size_ - stream_.avail_in;
     ended_ = result == LZMA_STREAM_END;
     if (result != LZMA_OK && !ended_) return tl::unexpected(explain(result));
+    if (ended_) FERRY_TRY(check_rest());
   }
   return buffer.size() - stream_.avail_out;
 }

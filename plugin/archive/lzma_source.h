@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "archive/progress.h"
 #include "archive/stream.h"
 
 namespace ferry::archive {
@@ -15,11 +16,11 @@ namespace ferry::archive {
 /// of memory, which these take for as large a dictionary as the file announces, 4 GiB at most.
 class LzmaSource final : public Source {
  public:
-  /// That may be taken: `xz -9` needs 65 MiB.
-  static constexpr std::uint64_t most_memory = 256U << 20;
+  /// That may be taken: a dictionary of 256 MiB, and what comes with it; `xz -9` needs 65 MiB.
+  static constexpr std::uint64_t most_memory = 257U << 20;
 
-  /// `below` must outlive this object.
-  explicit LzmaSource(Source& below);
+  /// Both must outlive this object.
+  LzmaSource(Source& below, const Progress& progress);
   LzmaSource(const LzmaSource&) = delete;
   LzmaSource& operator=(const LzmaSource&) = delete;
   ~LzmaSource() override { ::lzma_end(&stream_); }
@@ -35,9 +36,11 @@ class LzmaSource final : public Source {
 
   Result<> look();
   Result<> fetch();
+  Result<> check_rest();
   Error explain(::lzma_ret result) const;
 
   Source& below_;
+  const Progress& progress_;
   Kind kind_ = Kind::unknown;
   std::string compression_;
   std::vector<char> input_;

@@ -207,15 +207,15 @@ Result<> ExportJob::follow(Destination& destination) {
       FERRY_ASSIGN(there, destination.status(ask_time));
       return {};
     });
+    if (plan_.request.hands_off() && hand_off_.is_taken())
+      return fail(Code::denied,
+                  "the volumes were taken back by force: they are this host's, whatever " + peer + " has");
     if (!answered && answered.error().code == Code::not_found && plan_.request.hands_off() && hand_off_.is_given())
       return {};
     if (!answered && answered.error().code == Code::not_found)
       return fail(Code::cancelled, "it was cancelled at " + peer);
     if (!answered) return answered;
     show(there);
-    if (there["state"] == "done" && plan_.request.hands_off() && hand_off_.is_taken())
-      return fail(Code::denied,
-                  "the volumes were taken back by force: they are this host's, whatever " + peer + " has");
     if (there["state"] == "done" && plan_.request.hands_off() && !hand_off_.is_given())
       return fail(Code::unsupported, "peer " + peer +
                                          ": it has made a copy, and nothing was handed off; does it run an earlier "

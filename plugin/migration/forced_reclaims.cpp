@@ -27,6 +27,12 @@ bool is_or_was_owner(const volumes::VolumeRecord& record) {
   return record.state == volumes::State::handed_off || (record.state == volumes::State::ready && is_owner(record));
 }
 
+/// Empty: there is none.
+std::string text_of(const nlohmann::json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 std::uint64_t epoch_of(const volumes::VolumeRecord& record) {
   return record.state == volumes::State::handed_off ? record.hand_off.value("epoch", record.epoch) : record.epoch;
 }
@@ -130,9 +136,9 @@ Result<ForcedReclaims::Plan> ForcedReclaims::make_plan(const ReclaimRequest& req
     plan.volumes.push_back({request.volume, gone.is_object() ? gone.value("volume", request.volume) : request.volume,
                             away ? gone.value("id", "") : "", random_hex(16), "", false});
     known = peer_that_has(*record);
-    if (away || reclaimed) plan.uuid = gone.value("uuid", "");
+    if (away || reclaimed) plan.uuid = text_of(gone, "uuid");
+    plan.is_there = !request.peer;
   }
-  plan.is_there = !request.peer;
   if (request.peer) known = request.peer;
   if (!known)
     return fail(Code::invalid_argument,
@@ -269,7 +275,7 @@ void ForcedReclaims::run() {
     }
     if (open->trouble != done.error().message) spdlog::warn("ticket {} waits: {}", name, done.error().message);
     open->trouble = done.error().message;
-    if (done.error().code == Code::busy) open->pause = first_pause;  // of this host mostly, and over soon
+    if (is_held(plan)) open->pause = first_pause;  // nobody was asked
     open->due = open->answered ? SteadyClock::now() : after(open->pause);
     open->pause = std::min(open->pause * 2, longest_pause);
   }
@@ -336,8 +342,8 @@ void ForcedReclaims::note(const std::string& id, const std::string& volume, cons
     number = it->second.number;
     plan = it->second.plan;
   }
-  // From whom it went on, which is not the host that the ticket is about.
-  if (!plan.is_there && answer.stand == FenceAnswer::Stand::left) return;
+  // The user may have named another host: that has to be told, too, unless this one had the volume.
+  const bool had = answer.stand == FenceAnswer::Stand::fenced || answer.stand == FenceAnswer::Stand::newer;
   Told told;
   const auto taken = take_answer(plan, *find(plan), answer, told);
   if (!taken) spdlog::error("ticket {}: {}", name, taken.error().message);
@@ -346,12 +352,17 @@ void ForcedReclaims::note(const std::string& id, const std::string& volume, cons
     const std::lock_guard guard(mutex_);
     Open* const open = find_open(name, number);
     if (open == nullptr) return;
-    told.volumes.insert(volume);
+    if (plan.is_there || had) told.volumes.insert(volume);
     open->told.add(told);
     open->due = SteadyClock::now();
     open->answered = true;
   }
   changed_.notify_all();
+}
+
+bool ForcedReclaims::is_held(const Plan& plan) const {
+  return std::any_of(plan.volumes.begin(), plan.volumes.end(),
+                     [this](const Volume& volume) { return !parts_.tickets.holder(volume.here).empty(); });
 }
 
 /// Until no ticket makes or changes it, what was forced may be forgotten by a restart.

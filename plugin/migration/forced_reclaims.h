@@ -101,6 +101,7 @@ class ForcedReclaims {
   Result<bool> see_taken(const std::string& name, std::uint64_t number, Plan& plan, Told& told);
   bool is_untaken(const Plan& plan);
   Result<> check_unheld(const Volume& volume) const;
+  bool is_held(const Plan& plan) const;
   void add(const std::string& name, Plan plan);
   void run();
   Result<> tell(const std::string& name, std::uint64_t number, Plan& plan, Peer& peer, Told& told);

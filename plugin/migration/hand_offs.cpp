@@ -104,7 +104,7 @@ void HandOffs::resume(std::function<std::string(const std::string& volume)> hold
       open.heard = SteadyClock::now();
       const auto id = json["hand_off"].get<std::string>();
       drop_taken(id, open);
-      if (open.request.volumes.empty()) {
+      if (open.request.volumes.empty() || is_all_taken(id)) {
         if (auto removed = parts_.remove(record->name); !removed) spdlog::error("{}", removed.error().message);
         continue;
       }

@@ -295,8 +295,10 @@ void Imports::abandon_all() {
 void Imports::discount(const std::string& name) {
   const auto record = catalogue_.find(name);
   if (!record || record->state != volumes::State::importing || !is_of_archive(*record)) return;
-  const auto discounted = catalogue_.update(
-      name, [](volumes::VolumeRecord& next) { next.import[begun_member] = next.import.value(begun_member, 1) - 1; });
+  const auto discounted = catalogue_.update(name, [](volumes::VolumeRecord& next) {
+    if (next.state != volumes::State::importing || !is_of_archive(next)) return;  // another one by now
+    next.import[begun_member] = next.import.value(begun_member, 1) - 1;
+  });
   if (!discounted) spdlog::error("volume {}: {}", name, discounted.error().message);
 }
 

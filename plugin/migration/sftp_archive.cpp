@@ -203,7 +203,9 @@ class SftpOutput final : public ArchiveOutput {
 
  private:
   Result<> flush() {
-    if (!booted_) FERRY_TRY(connection_.insist([this](Sftp& server) { return note_boot(server); }, nothing_to_resume));
+    if (!booted_)
+      FERRY_TRY(connection_.insist([this](Sftp& server) { return note_boot(server); },
+                                   [this](Sftp& server) { return server.open_again(part_, connection_.path()); }));
     FERRY_TRY(connection_.insist([this](Sftp& server) { return server.write(pending_); },
                                  [this](Sftp& server) { return resume(server); }));
     written_ += pending_.size();
@@ -217,7 +219,6 @@ class SftpOutput final : public ArchiveOutput {
     FERRY_ASSIGN(booted_, server.boot_id());
     return {};
   }
-  static Result<> nothing_to_resume(Sftp&) { return {}; }
 
   Result<> resume(Sftp& server) const {
     FERRY_TRY(server.open_again(part_, connection_.path()));

@@ -93,11 +93,13 @@ TEST_F(Hostile, MemoryForLinksOfCpioIsBounded) {
 /// Of an xz file the block's header says it, in two places of this test's file.
 TEST_F(Hostile, ADictionaryThatTakesTooMuchMemoryIsRefused) {
   test::write_text(directory_ / "plain", Made().file("file").end());
-  run("xz -0 " + quoted(directory_ / "plain"));
+  run("xz -0 -T1 " + quoted(directory_ / "plain"));
   std::string bytes = load(directory_ / "plain.xz");
   fs::remove(directory_ / "plain.xz");
   expect_accepted(bytes);
   constexpr std::size_t block_header = 12, dictionary = block_header + 4, size = 12;
+  ASSERT_EQ(bytes[block_header], 2) << "without sizes";
+  ASSERT_EQ(bytes[block_header + 2], 0x21) << "LZMA2";
   bytes[dictionary] = 38;  // 2 GiB
   const std::uint32_t check = ::lzma_crc32(reinterpret_cast<std::uint8_t*>(&bytes[block_header]), size - 4, 0);
   std::memcpy(&bytes[block_header + size - 4], &check, sizeof check);

@@ -72,6 +72,14 @@ TEST_F(Fences, WhoExportsGreetsFirst) {
   EXPECT_EQ(state(there_), State::handed_off);
 }
 
+/// The user has named another host, which may have got it from there.
+TEST_F(Fences, WhoHasItNoMoreIsNotTheOnlyOneToBeTold) {
+  ASSERT_TRUE(there_.catalogue->remove("pg"));
+  ASSERT_TRUE(there_.peers->peer(address_of(here_))->identify(seconds(5)));
+  std::this_thread::sleep_for(milliseconds(200));
+  EXPECT_EQ(here_.catalogue->find("ticket")->state, State::importing);
+}
+
 TEST_F(Fences, AnotherHostDoesNot) {
   FullHost third(directory_ / "third", keys_);
   third.add("pg");
