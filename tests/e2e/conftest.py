@@ -45,9 +45,15 @@ def running_lab():
 
 
 def sanitizer_reports(lab):
-    """What a plugin built with FERRY_PLUGIN_PRESET=asan has printed before it ended."""
+    """What a plugin built with FERRY_PLUGIN_PRESET=asan has printed before it ended, with what follows: where it was."""
     marks = ("Sanitizer", "runtime error:")
-    return [line for host in lab.hosts for line in host.logs().splitlines() if any(mark in line for mark in marks)]
+    reports = []
+    for host in lab.hosts:
+        lines = host.logs().splitlines()
+        for number, line in enumerate(lines):
+            if any(mark in line for mark in marks):
+                reports += lines[number:number + 80]
+    return reports
 
 
 @pytest.fixture
