@@ -17,9 +17,15 @@ RUN --mount=type=cache,target=/root/.cache/ccache \
     cmake --preset "$PRESET" -DFERRY_TESTS=OFF -DCMAKE_INSTALL_PREFIX=/usr && cmake --build --preset "$PRESET" \
     && DESTDIR=/out cmake --install "build/$PRESET" $([ "$PRESET" != release ] || echo --strip)
 
+# Debian's, but made to crypt whole packets at once.
+FROM debian:trixie-slim AS libssh2
+COPY plugin/packaging/libssh2 /libssh2
+RUN mkdir /out && /libssh2/build /out
+
 FROM debian:trixie-slim
-RUN apt-get update && apt-get install -y --no-install-recommends \
-      libcpp-httplib0.18 libspdlog1.15 libxxhash0 libzstd1 libssl3t64 libssh2-1t64 libarchive13t64 liblzma5 libstdc++6 \
+RUN --mount=from=libssh2,source=/out,target=/libssh2 apt-get update && apt-get install -y --no-install-recommends \
+      libcpp-httplib0.18 libspdlog1.15 libxxhash0 libzstd1 libssl3t64 libarchive13t64 liblzma5 libstdc++6 \
+      /libssh2/*.deb \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/*
 RUN mkdir -p /propagated /host/docker /host/run /host/ssh /host/archives
 COPY rootfs/ /
