@@ -14,12 +14,12 @@ namespace {
 /// many times as much memory.
 constexpr std::uint64_t most_for_header = 16U << 20;
 
-/// Behind the last entry: padding, a zip archive's directory.
+/// Behind the last entry: padding.
 constexpr std::uint64_t most_behind = 1U << 30;
 
 tl::unexpected<Error> not_an_archive(const std::string& why) {
   return fail(Code::corrupt,
-              "this is no archive that Ferry can read (tar, cpio or zip, compressed or not), or it is damaged: " + why);
+              "this is no archive that Ferry can read (tar or cpio, compressed or not), or it is damaged: " + why);
 }
 
 }  // namespace
@@ -55,8 +55,7 @@ Result<> ArchiveReader::configure() {
     // The digests are in another archive behind the first.
     good = good && ::archive_read_set_format_option(handle, "tar", "read_concatenated_archives", "1") == ARCHIVE_OK;
   } else {
-    good = good && ::archive_read_support_format_cpio(handle) == ARCHIVE_OK &&
-           ::archive_read_support_format_zip_streamable(handle) == ARCHIVE_OK;
+    good = good && ::archive_read_support_format_cpio(handle) == ARCHIVE_OK;
   }
   good = good && ::archive_read_open2(handle, this, nullptr, &fetch, nullptr, nullptr) == ARCHIVE_OK;
   if (good) return {};

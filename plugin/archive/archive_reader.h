@@ -16,9 +16,10 @@
 
 namespace ferry::archive {
 
-/// Reads archives of a few formats that can hold a volume: those of tar, which may be Ferry's, of cpio and of zip. Not
-/// those that need to be read from the end (7-Zip), hold no tree (raw, mtree, ar, warc), or are another system's and
-/// rarely read code. Trusts nothing in an archive; what it hands on may be anything. Not thread-safe.
+/// Reads archives of a few formats that can hold a volume: those of tar, which may be Ferry's, and of cpio. Not those
+/// that need to be read from the end (7-Zip; zip, which has modes and symlinks only there), hold no tree (raw, mtree,
+/// ar, warc), or are another system's and rarely read code. Trusts nothing in an archive; what it hands on may be
+/// anything. Not thread-safe.
 class ArchiveReader {
  public:
   struct Block {

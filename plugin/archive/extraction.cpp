@@ -19,6 +19,9 @@ namespace {
 using sync::Entry;
 using sync::Type;
 
+/// Directories above an entry of a foreign archive: nobody's tree is that deep, and each is a step for each entry.
+constexpr std::size_t most_levels = 10'000;
+
 /// Whose bounds an archive goes beyond.
 constexpr const char* announced = "than it says itself at its begin";
 
@@ -34,7 +37,7 @@ class Extraction {
         origin_(reader.front_matter() ? Origin::ferry : Origin::foreign),
         limits_(limits),
         progress_(progress),
-        writer_(staging, limits.entries, limits.memory),
+        writer_(staging, limits.entries, limits.memory, progress),
         metadata_(reader.front_text()),
         content_(progress) {
     if (!reader.front_matter()) return;
@@ -108,6 +111,8 @@ Result<> Extraction::make(ReadEntry read) {
   }
   FERRY_TRY(count_entry());
   FERRY_ASSIGN(const auto names, names_of(read.path));
+  if (origin_ == Origin::foreign && names.size() > most_levels)
+    return fail(Code::corrupt, "it is below more than " + std::to_string(most_levels) + " directories");
   if (!read.hard_link.empty()) return make_link(read, names);
   looked_up_ += read.looked_up ? 1 : 0;
   FERRY_ASSIGN(const std::uint32_t index, writer_.make(names, read.entry));

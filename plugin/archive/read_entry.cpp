@@ -195,7 +195,6 @@ Result<ReadEntry> read_entry(::archive_entry* from, Origin origin) {
   ReadEntry read;
   const char* path = ::archive_entry_pathname(from);
   if (path != nullptr) read.path = path;
-  if (::archive_entry_is_encrypted(from) != 0) return fail(Code::unsupported, "it is encrypted");
   if (const char* link = ::archive_entry_hardlink(from)) read.hard_link = link;
   const unsigned filetype = ::archive_entry_filetype(from);
   read.is_socket = filetype == AE_IFSOCK;

@@ -65,6 +65,7 @@ Result<TreeWriter::Place> TreeWriter::place(const std::vector<std::string_view>&
     if (found) {
       place.parent = *found;
     } else {
+      FERRY_TRY(progress_.check());
       FERRY_ASSIGN(place.parent, make_directory(place.parent, names[i]));
     }
   }
@@ -159,7 +160,8 @@ Result<> TreeWriter::finish_directories() {
   for (auto index = static_cast<std::uint32_t>(entries().size()); index-- > 0;) {
     const Entry& entry = entries()[index];
     if (entry.type != Type::directory || (index == 0 && !has_root())) continue;
-    auto directory = directories_.open(index);
+    FERRY_TRY(progress_.check());
+    auto directory = directories_.open(index, sync::Directories::Keep::all_above);
     const auto applied = directory ? sync::apply_metadata(*directory, entry) : Result<>(pass(directory));
     if (!applied)
       return fail(applied.error().code,

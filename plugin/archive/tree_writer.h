@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "archive/path_tree.h"
+#include "archive/progress.h"
 #include "archive/read_entry.h"
 #include "base/fd.h"
 #include "base/result.h"
@@ -18,10 +19,13 @@ namespace ferry::archive {
 /// it has made itself, so a symlink that came out of the archive leads nowhere. Not thread-safe.
 class TreeWriter {
  public:
-  /// `root`, an open empty directory, must outlive this object. More than `most` names are Code::no_space, and so is
-  /// more than `memory` bytes to keep them in.
-  TreeWriter(int root, std::uint64_t most, std::uint64_t memory)
-      : most_(std::min<std::uint64_t>(most, UINT32_MAX)), memory_(memory), directories_(root, tree_.entries()) {}
+  /// `root`, an open empty directory, and `progress`, which can cancel it, must outlive this object. More than `most`
+  /// names are Code::no_space, and so is more than `memory` bytes to keep them in.
+  TreeWriter(int root, std::uint64_t most, std::uint64_t memory, const Progress& progress)
+      : most_(std::min<std::uint64_t>(most, UINT32_MAX)),
+        memory_(memory),
+        progress_(progress),
+        directories_(root, tree_.entries()) {}
 
   const std::vector<sync::Entry>& entries() const { return tree_.entries(); }
   bool has_root() const { return explicit_[0]; }
@@ -61,6 +65,7 @@ class TreeWriter {
 
   const std::uint64_t most_;
   const std::uint64_t memory_;
+  const Progress& progress_;
   std::uint64_t used_ = 0;  // of memory_
   PathTree tree_;
   std::vector<bool> explicit_ = {false};  // by entry: not only something below it has come

@@ -9,22 +9,21 @@
 
 namespace ferry::sync {
 
-Result<int> Directories::open(std::uint32_t index) {
+Result<int> Directories::open(std::uint32_t index, Keep keep) {
   if (index == 0) return root_;
   if (cached(index)) return slot(index).fd.get();
   std::vector<std::uint32_t> missing;
   std::uint32_t ancestor = index;
   for (; ancestor != 0 && !cached(ancestor); ancestor = entries_[ancestor].parent) missing.push_back(ancestor);
   int from = ancestor == 0 ? root_ : slot(ancestor).fd.get();
-  Fd current;
   for (auto it = missing.rbegin(); it != missing.rend(); ++it) {
     auto next = open_at(from, entries_[*it].name.str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NOATIME);
     if (!next) return fail(next.error().code, "in " + shown(entries_, index) + ": " + next.error().message);
-    current = std::move(*next);
-    from = current.get();
+    Slot& place = slot(keep == Keep::all_above ? *it : index);
+    place = Slot{*it, std::move(*next)};  // perhaps in place of `from`
+    from = place.fd.get();
   }
-  slot(index) = Slot{index, std::move(current)};
-  return slot(index).fd.get();
+  return from;
 }
 
 std::string Directories::path(const std::vector<Entry>& entries, std::uint32_t index) {

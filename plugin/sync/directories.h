@@ -18,8 +18,10 @@ class Directories {
   /// `root` and `entries` must outlive this object; `entries` may grow.
   Directories(int root, const std::vector<Entry>& entries) : root_(root), entries_(entries) {}
 
+  /// Of those on the way, too, which makes going up a deep tree fast. Not where directories are replaced by others.
+  enum class Keep { itself, all_above };
   /// A descriptor of the directory `index`, valid until the next call.
-  Result<int> open(std::uint32_t index);
+  Result<int> open(std::uint32_t index, Keep keep = Keep::itself);
 
   /// The path of an entry relative to the root, with '/' between names; for keys, not for opening.
   static std::string path(const std::vector<Entry>& entries, std::uint32_t index);

@@ -5,6 +5,7 @@
 #include "archive/archive_fixture.h"
 #include "archive/made_archive.h"
 #include "base/log.h"
+#include "support/intercepted_calls.h"
 
 namespace ferry::archive {
 namespace {
@@ -45,6 +46,61 @@ class Hostile : public ArchiveTest {
 };
 
 using Made = MadeArchive;
+
+/// A path of so many directories, which is nothing when compressed.
+std::string deep(std::size_t levels) {
+  std::string path;
+  for (std::size_t i = 0; i < levels; ++i) path += "a/";
+  return path;
+}
+
+TEST_F(Hostile, TimeForDeepPathsIsBounded) {
+  expect_refused(Made().file(deep(10'000) + "f").end(), "it is below", "more than 10000 directories");
+  constexpr std::size_t levels = 1500;
+  std::atomic<std::size_t> looks = 0;
+  const test::InterceptedCalls calls(
+      [&](const test::Call&) {
+        ++looks;
+        return 0;
+      },
+      test::InterceptedCalls::Kind::reads);
+  expect_accepted(Made().file(deep(levels) + "f").end());
+  EXPECT_LT(looks, 60 * levels) << "directories are looked for from the root again and again";
+}
+
+TEST_F(Hostile, DeepPathsCanBeCancelled) {
+  std::size_t made = 0;
+  const test::InterceptedCalls calls([&](const test::Call& call) {
+    progress_.cancelled = progress_.cancelled || (call.name == "mkdirat" && ++made == 100);
+    return 0;
+  });
+  const auto extracted = extract_anew(Made().file(deep(1500) + "f").end());
+  ASSERT_FALSE(extracted);
+  EXPECT_EQ(extracted.error().code, Code::cancelled);
+  EXPECT_LE(made, 101U);
+}
+
+/// Sets `cancelled` once all has been read.
+class CancellingSource final : public StringSource {
+ public:
+  CancellingSource(std::string_view text, Progress& progress) : StringSource(text), progress_(progress) {}
+  Result<std::size_t> read(std::span<char> buffer) override {
+    FERRY_ASSIGN(const std::size_t n, StringSource::read(buffer));
+    progress_.cancelled = n == 0;
+    return n;
+  }
+
+ private:
+  Progress& progress_;
+};
+
+TEST_F(Hostile, FinishingDirectoriesCanBeCancelled) {
+  const std::string bytes = Made().directory("d/").file("f", std::string(1 << 20, 'x')).end();
+  CancellingSource source(bytes, progress_);
+  const auto extracted = extract(source);
+  ASSERT_FALSE(extracted);
+  EXPECT_EQ(extracted.error().code, Code::cancelled);
+}
 
 /// They are kept until the end, because files come into directories before, and compress to nothing.
 TEST_F(Hostile, MemoryForDirectoriesIsBounded) {
