@@ -62,6 +62,7 @@ nlohmann::json ForcedReclaims::to_json(const Plan& plan) {
                        {"local", volume.local}});
   nlohmann::json json = {{member, volumes}, {"uuid", plan.uuid}, {"is_there", plan.is_there}};
   add_to_json(json, plan.peer);
+  if (plan.former) add_to_json(json["former"], *plan.former);
   return json;
 }
 
@@ -71,6 +72,7 @@ ForcedReclaims::Plan ForcedReclaims::plan_of(const nlohmann::json& json) {
   plan.peer = peer_of(json);
   plan.uuid = json.at("uuid").get<std::string>();
   plan.is_there = json.value("is_there", true);
+  if (json.contains("former")) plan.former = peer_of(json["former"]);
   for (const auto& volume : json.at(member))
     plan.volumes.push_back({volume.at("here").get<std::string>(), volume.at("there").get<std::string>(),
                             volume.at("taken").get<std::string>(), volume.at("id").get<std::string>(),
@@ -138,6 +140,7 @@ Result<ForcedReclaims::Plan> ForcedReclaims::make_plan(const ReclaimRequest& req
     known = peer_that_has(*record);
     if (away || reclaimed) plan.uuid = text_of(gone, "uuid");
     plan.is_there = !request.peer;
+    if (request.peer) plan.former = known;
   }
   if (request.peer) known = request.peer;
   if (!known)
@@ -345,7 +348,7 @@ void ForcedReclaims::note(const std::string& id, const std::string& volume, cons
   // The user may have named another host: that has to be told, too, unless this one had the volume.
   const bool had = answer.stand == FenceAnswer::Stand::fenced || answer.stand == FenceAnswer::Stand::newer;
   Told told;
-  const auto taken = take_answer(plan, *find(plan), answer, told);
+  const auto taken = take_answer(plan.former.value_or(plan.peer), *find(plan), answer, told);
   if (!taken) spdlog::error("ticket {}: {}", name, taken.error().message);
   if (!taken || !*taken) return;
   {
@@ -393,7 +396,7 @@ Result<> ForcedReclaims::tell(const Plan& plan, const Volume& volume, Peer& peer
     FERRY_ASSIGN(const auto request, request_of(volume));
     if (!request) return {};
     FERRY_ASSIGN(const FenceAnswer answer, peer.fence(*request, ask_time));
-    FERRY_ASSIGN(const bool done, take_answer(plan, volume, answer, told));
+    FERRY_ASSIGN(const bool done, take_answer(plan.peer, volume, answer, told));
     if (!done) continue;
     told.volumes.insert(volume.there);
     return {};
@@ -414,9 +417,9 @@ void ForcedReclaims::Told::add(const Told& more) {
 }
 
 /// False: it has to be told once more, with another epoch.
-Result<bool> ForcedReclaims::take_answer(const Plan& plan, const Volume& volume, const FenceAnswer& answer,
-                                         Told& told) {
-  const std::string host = plan.peer.text();
+Result<bool> ForcedReclaims::take_answer(const transport::PeerAddress& who, const Volume& volume,
+                                         const FenceAnswer& answer, Told& told) {
+  const std::string host = who.text();
   const auto record = parts_.catalogue.find(volume.here);
   if (!record || !is_or_was_owner(*record) || answer.stand == FenceAnswer::Stand::gone) return true;
   if (answer.stand == FenceAnswer::Stand::fenced) {
@@ -452,7 +455,7 @@ Result<bool> ForcedReclaims::take_answer(const Plan& plan, const Volume& volume,
   fence.target = volume.there;
   fence.id = random_hex(16);
   fence.host = host;
-  fence.peer = plan.peer;
+  fence.peer = who;
   FERRY_TRY(parts_.hand_offs.fence(fence));
   told.lost = lost(volume, host);
   return true;
@@ -462,8 +465,7 @@ void ForcedReclaims::end(const std::string& name, const Plan& plan, const Told& 
   const char* state = told.lost.empty() ? "done" : "failed";
   for (const auto& warning : told.warnings) spdlog::warn("ticket {}: {}", name, warning);
   if (told.lost.empty())
-    spdlog::info("ticket {}: {} knows that it has the volumes no more, as far as they can be fenced", name,
-                 plan.peer.text());
+    spdlog::info("ticket {}: who had the volumes knows that it has them no more, as far as they can be fenced", name);
   else
     spdlog::error("ticket {} failed: {}", name, told.lost);
   const auto stored = parts_.catalogue.update(name, [&](volumes::VolumeRecord& record) {

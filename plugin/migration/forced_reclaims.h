@@ -75,6 +75,8 @@ class ForcedReclaims {
     transport::PeerAddress peer;
     std::string uuid;      ///< of the catalogue of the host that has to be told; empty: not known
     bool is_there = true;  ///< the host that `peer` leads to must be that one
+    /// The way to that one, as this host knows it, if the user has named another; none: as `peer`, or not known.
+    std::optional<transport::PeerAddress> former = {};
     std::vector<Volume> volumes;
   };
   struct Told {
@@ -109,7 +111,8 @@ class ForcedReclaims {
   static std::string lost(const Volume& volume, const std::string& host);
   Result<> tell(const Plan& plan, const Volume& volume, Peer& peer, Told& told);
   Result<std::optional<FenceRequest>> request_of(const Volume& volume) const;
-  Result<bool> take_answer(const Plan& plan, const Volume& volume, const FenceAnswer& answer, Told& told);
+  Result<bool> take_answer(const transport::PeerAddress& who, const Volume& volume, const FenceAnswer& answer,
+                           Told& told);
   void end(const std::string& name, const Plan& plan, const Told& told);
   static nlohmann::json status_of(const Plan& plan);
 

@@ -553,6 +553,28 @@ TEST_F(HandOffForced, FurtherHostsCanBeTold) {
   wait_until([&] { return has_ended("told"); }, status("ticket"));
 }
 
+/// Whoever contacts this host need not be the one that the user has named.
+TEST_F(HandOffForced, WhatIsLostIsWhereTheAnswerCameFrom) {
+  wait_for_word(false);
+  ASSERT_TRUE(force("forced"));
+  wait_until([&] { return owns_here(); }, status("ticket"));
+  FenceRequest lost;
+  lost.volume = lost.target = "pg";
+  lost.lineage = catalogue_->find("pg")->lineage;
+  lost.epoch = 5;
+  lost.id = std::string(32, 'd');
+  lost.host = "d:7766";
+  lost.peer = transport::PeerAddress("d", 7766);
+  ASSERT_TRUE(hand_offs_->fence(lost));
+  ASSERT_TRUE(force("told", transport::PeerAddress("c", 7766)));
+  ASSERT_TRUE(owns_here());
+  forced_->note(catalogue_->find("told")->import["forced"][0]["id"], "pg", {FenceAnswer::Stand::newer, 9, false, {}});
+  const auto record = catalogue_->find("pg");
+  ASSERT_EQ(record->state, State::handed_off);
+  EXPECT_EQ(record->hand_off["to"], "d:7766");
+  EXPECT_EQ(peer_that_has(*record), transport::PeerAddress("d", 7766));
+}
+
 TEST_F(HandOffEnds, ATicketThatIsNotCompleteIsNotForced) {
   resume();
   host_.hang_in_content = true;
