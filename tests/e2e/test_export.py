@@ -198,11 +198,18 @@ def test_removing_it_does_not_wait_for_a_destination_that_is_away(lab, a, b, scr
     nothing_left(b, before)
 
 
+def cut_and_heal(lab, ticket):
+    lab.cut()
+    wait_until(lambda: volumes.migration(lab.a, ticket).get("error"), 90, "the export waits", interval=0.2)
+    lab.heal(port=22)
+
+
 EVENTS = {
-    "plugin of a killed": ("to=b", lambda lab: lab.a.kill_plugin()),
-    "plugin of b killed": ("to=b", lambda lab: lab.b.kill_plugin()),
-    "network cut": ("to=b", lambda lab: (lab.cut(), lab.heal())),
-    "ssh sessions killed": ("to=ssh://root@b", lambda lab: sshd.end_sessions(lab.b)),
+    "plugin of a killed": ("to=b", lambda lab, ticket: lab.a.kill_plugin()),
+    "plugin of b killed": ("to=b", lambda lab, ticket: lab.b.kill_plugin()),
+    "network cut": ("to=b", cut_and_heal),
+    "network cut, through ssh": ("to=ssh://root@b", cut_and_heal),
+    "ssh sessions killed": ("to=ssh://root@b", lambda lab, ticket: sshd.end_sessions(lab.b)),
 }
 
 
@@ -215,7 +222,7 @@ def test_an_interrupted_export_completes_by_itself(lab, a, b, scratch, source, e
     before = traffic.received(b)
     ticket = tickets.start(a, scratch, way, f"volume={name}", "limit=6M")
     under_way(a, ticket, sent=18 * MIB)
-    interrupt(lab)
+    interrupt(lab, ticket)
     a.wait_served()
     b.wait_served()
     done(a, b, ticket, 120)
@@ -245,7 +252,40 @@ def test_a_full_disk_at_the_destination(a, b, scratch, source, way):
         nothing_left(b, before)
 
 
+def test_new_keys_under_way_through_ssh(a, b, scratch, source):
+    """To and fro, because the image's libssh2 has patches of Ferry's for either direction."""
+    sshd.ready(a)
+    content = {str(number): os.urandom(MIB + number) for number in range(12)}
+    name, other = source(files=content), tickets.source(b, a, scratch, files=content)
+    with sshd.another(b, a, 2202, "RekeyLimit=2M"):
+        way = "ssh://root@b:2202"
+        done(a, b, tickets.start(a, scratch, f"to={way}", f"volume={name}", "compress=none"))
+        tickets.finish(a, tickets.start(a, scratch, f"from={way}", f"volume={other}", "compress=none"))
+    tickets.holds(b, name, a.volume_data(name))
+    tickets.holds(a, other, b.volume_data(other))
+
+
 # --- what is refused -------------------------------------------------------------------------------
+
+
+def test_what_an_sshd_or_its_key_stands_in_the_way_of(a, b, scratch, source, disk_directory):
+    """As for imports, test_ssh.py, which has more of it."""
+    sshd.ready(a)
+    name, before = source(), volumes.names(b)
+
+    def refused(fragments, way="ssh://root@b"):
+        tickets.refused(a, scratch, [f"to={way}", f"volume={name}"], fragments)
+    public = b" ".join(sshd.make_key(disk_directory)[1].split()[:2])
+    with sshd.replaced(a, "known_hosts", b"b " + public + b"\n"):
+        refused([sshd.fingerprint(b), "HAS CHANGED", "line 1 of known_hosts"])
+    with sshd.replaced(a, "known_hosts", b""):
+        refused([sshd.fingerprint(b), "is not known here"])
+    refused(["the sshd of b:22", "does not let user nobody-here in"], "ssh://nobody-here@b")
+    with sshd.replaced(a, "id_ed25519", sshd.make_key(disk_directory)[0]):
+        refused(["the sshd of b:22", "does not let user root in with id_ed25519"])
+    with sshd.another(b, a, 2201, "AllowStreamLocalForwarding=no", "AllowTcpForwarding=no"):
+        refused(["the sshd of b:2201", "forbidden by AllowStreamLocalForwarding"], "ssh://root@b:2201")
+    assert volumes.names(b) == before
 
 
 @pytest.mark.parametrize("options,fragments", [

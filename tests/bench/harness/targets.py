@@ -42,8 +42,8 @@ def _of_copy(work):
     return lambda results: seconds(results, work, "ferry") / seconds(results, work, "cp")
 
 
-def _faster_than(other, work):
-    return lambda results: seconds(results, work, other) / seconds(results, work, "ferry")
+def _faster_than(other, work, ferry="ferry"):
+    return lambda results: seconds(results, work, other) / seconds(results, work, ferry)
 
 
 def _of_changed(work, bytes_of):
@@ -74,12 +74,16 @@ ALL = (
     Target("big", "time, of cp -a's", _of_copy("big"), most=1.0),
     Target("big", "faster than rsync -aHAXS over ssh", _faster_than("rsync", "big"), least=3),
     Target("big", "faster than tar over ssh aes128-gcm", _faster_than("tar-gcm", "big"), least=1),
+    Target("big", "through ssh, faster than tar over ssh aes128-gcm", _faster_than("tar-gcm", "big", "ferry-ssh"),
+           least=1),
     Target("big-compressible", "time, of that for big",
            lambda results: seconds(results, "big-compressible", "ferry") / seconds(results, "big", "ferry"),
            most=_NOISE),
     Target("gigabit", "faster than uncompressed", _faster_than("ferry-plain", "gigabit"), least=2),
     Target("small", "time, of cp -a's", _of_copy("small"), most=0.75),
     Target("small", "faster than rsync -aHAXS over ssh", _faster_than("rsync", "small"), least=2),
+    Target("small", "through ssh, faster than tar over ssh aes128-gcm", _faster_than("tar-gcm", "small", "ferry-ssh"),
+           least=1),
     Target("small", "memory above idle, source", _memory("small", "source"), most=64, unit="MiB"),
     Target("small", "memory above idle, destination", _memory("small", "destination"), most=64, unit="MiB"),
     Target("again", "faster than rsync -aHAXS over ssh", _faster_than("rsync", "again"), least=3),
@@ -87,11 +91,9 @@ ALL = (
            lambda results: seconds(results, "nothing-found", "ferry-beside") / seconds(results, "nothing-found", "ferry"),
            most=_NOISE),
     Target("archive-write", "faster than tar over ssh aes128-gcm",
-           lambda results: seconds(results, "archive-write", "tar-to-ssh") /
-           seconds(results, "archive-write", "ferry-to-sftp"), least=1),
+           _faster_than("tar-to-ssh", "archive-write", "ferry-to-sftp"), least=1),
     Target("archive-read", "faster than tar over ssh aes128-gcm",
-           lambda results: seconds(results, "archive-read", "tar-from-ssh") /
-           seconds(results, "archive-read", "ferry-from-sftp"), least=1),
+           _faster_than("tar-from-ssh", "archive-read", "ferry-from-sftp"), least=1),
     Target("pages", "faster than rsync -aHAXS over ssh", _faster_than("rsync", "pages"), least=8),
     Target("pages", "bytes_sent in Status, of the bytes changed",
            _of_changed("pages", lambda sample: sample["facts"]["bytes_sent"]), most=2),
