@@ -3,7 +3,9 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <optional>
 
+#include "archive/queued_sink.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -21,6 +23,8 @@ constexpr std::chrono::milliseconds longest_pause{5000};
 constexpr std::chrono::milliseconds time_for_labels{60'000};
 /// In the ticket's `import`: the outcome of what is written, from before the archive gets its name.
 constexpr const char* finishing_member = "finishing";
+/// What is written at a time, while the next is read, hashed and compressed.
+constexpr std::size_t piece = 256U << 10;
 /// A volume that changes each time while it is read is given up.
 constexpr int most_changes = 4;
 
@@ -43,6 +47,20 @@ nlohmann::json first_status(const volumes::Catalogue& catalogue, const std::stri
   return stored.is_null() ? new_archive_export_status(request) : stored;
 }
 
+class MeteredOutput final : public archive::Sink {
+ public:
+  MeteredOutput(std::shared_ptr<ArchiveOutput> output, Meter& meter) : output_(std::move(output)), meter_(meter) {}
+  Result<> write(std::span<const char> bytes) override {
+    FERRY_TRY(output_->write(bytes));
+    meter_.spend(bytes.size());
+    return {};
+  }
+
+ private:
+  const std::shared_ptr<ArchiveOutput> output_;
+  Meter& meter_;
+};
+
 }  // namespace
 
 nlohmann::json new_archive_export_status(const ArchiveExportRequest& request) {
@@ -55,18 +73,27 @@ nlohmann::json new_archive_export_status(const ArchiveExportRequest& request) {
 }
 
 /// Creates the archive when the first bytes come: before them the volume is walked, and an sshd may end a session that
-/// is idle meanwhile.
+/// is idle meanwhile. Writes it in a thread of its own, beside reading the volume.
 class ArchiveExportJob::Output final : public archive::Sink {
  public:
   explicit Output(ArchiveExportJob& job) : job_(job) {}
+  /// What is not complete is not waited for: that may take as long as there is no connection.
+  ~Output() override {
+    if (created_ && !complete_) created_->abort();
+  }
 
   Result<> write(std::span<const char> bytes) override {
-    if (!created_) FERRY_TRY(create());
-    FERRY_TRY(created_->write(bytes));
-    job_.meter_.spend(bytes.size());
+    if (!queue_) FERRY_TRY(create());
+    return queue_->write(bytes);
+  }
+  /// Once something was written: waits until all of it is.
+  Result<> flush() {
+    FERRY_TRY(queue_->finish());
+    FERRY_TRY(created_->flush());
+    complete_ = true;
     return {};
   }
-  /// Once something was written.
+  /// After flush().
   Result<> finish() { return created_->finish(); }
 
  private:
@@ -74,11 +101,16 @@ class ArchiveExportJob::Output final : public archive::Sink {
     FERRY_ASSIGN(std::shared_ptr<ArchiveOutput> created,
                  job_.store_.create(job_.request_.address, job_.id_, job_.request_.replace, after(connect_time)));
     created_ = job_.set_output(std::move(created));
+    metered_.emplace(created_, job_.meter_);
+    FERRY_ASSIGN(queue_, archive::QueuedSink::open(*metered_, piece));
     return {};
   }
 
   ArchiveExportJob& job_;
   std::shared_ptr<ArchiveOutput> created_;
+  bool complete_ = false;
+  std::optional<MeteredOutput> metered_;        // onto created_
+  std::unique_ptr<archive::QueuedSink> queue_;  // onto metered_
 };
 
 ArchiveExportJob::ArchiveExportJob(volumes::Catalogue& catalogue, const ArchiveStore& store, const Sources& sources,
@@ -179,6 +211,7 @@ Result<nlohmann::json> ArchiveExportJob::attempt() {
   Output output(*this);
   FERRY_ASSIGN(const auto written,
                archive::write_archive(root.get(), facts_of(description), compression, output, progress_));
+  FERRY_TRY(output.flush());
   FERRY_ASSIGN(const auto seal, sources_.seal(*volume, false));
   FERRY_ASSIGN(auto outcome, outcome_of(description, written, seal));
   FERRY_TRY(store_finishing(outcome));

@@ -25,16 +25,19 @@ class ArchiveInput : public archive::Source {
   virtual void abort() = 0;
 };
 
-/// An archive that is being written, under a name of its own beside the one that it is to have.
+/// An archive that is being written, under a name of its own beside the one that it is to have. Used by one thread at a
+/// time, but for trouble() and abort().
 class ArchiveOutput : public archive::Sink {
  public:
+  /// Returns when all that was written has arrived, or the error of what has not.
+  virtual Result<> flush() = 0;
   /// After all is written: durable, and of its name. Code::already_exists: another file has it, and is not to be
   /// replaced. After Code::unavailable it may have happened. The destructor removes what is not finished, as
   /// far as the place can be reached; a warning in the log says if it cannot.
   virtual Result<> finish() = 0;
-  /// What write() or finish() waits for at present, as a sentence; empty: nothing. From any thread.
+  /// What write(), flush() or finish() waits for at present, as a sentence; empty: nothing. From any thread.
   virtual std::string trouble() const = 0;
-  virtual void abort() = 0;
+  virtual void abort() = 0;  ///< as that of ArchiveInput
 };
 
 /// The places where archives are: files behind an sshd, and those below a directory. Thread-safe.

@@ -23,8 +23,11 @@ constexpr milliseconds first_pause{250};
 constexpr milliseconds longest_pause{5000};
 constexpr milliseconds time_to_remove{1000};
 constexpr milliseconds time_to_log_in{3000};
-/// What is written with one call: libssh2 sends all that it is given at once, and then waits for the acknowledgements.
-constexpr std::size_t under_way = 2U << 20;
+/// What may be without an acknowledgement: just less than OpenSSH takes of a session before it has to be read
+/// (channels.h, CHAN_SES_WINDOW_DEFAULT), requests included.
+constexpr std::size_t under_way = (2U << 20) - (128U << 10);
+/// How much more of it libssh2 is given at a time, see Sftp::write(): so a slow network comes on, too.
+constexpr std::size_t step = 256U << 10;
 /// What is compared before a part is written on, if the host does not tell whether it was booted since: one that
 /// crashed may have lost what it had acknowledged, and that is the end of the file mostly.
 constexpr std::size_t compared = 64U << 10;
@@ -174,21 +177,21 @@ class SftpOutput final : public ArchiveOutput {
         connection_(std::move(server), std::move(address), std::move(ssh_directory)) {}
   ~SftpOutput() override {
     if (finished_) return;
-    connection_.hurry(after(time_to_remove));
-    auto removed = connection_.server().remove(part_);
-    if (!removed && connection_.is_aborted()) {  // the session has ended, so that nothing had to be waited for
-      auto other = connection_.log_in(after(time_to_log_in));
-      removed = other ? (*other)->remove(part_) : pass(other);
-    }
+    const auto removed = remove_part();
     if (!removed)
       spdlog::warn("{} is left behind, unless it is written anew: {}", connection_.path_there(part_),
                    removed.error().message);
   }
 
   Result<> write(std::span<const char> bytes) override {
-    pending_.append(bytes.data(), bytes.size());
-    return pending_.size() < under_way ? Result<>() : flush();
+    if (acknowledged_ > under_way) {  // not each time, because the rest is moved
+      recent_.erase(0, acknowledged_ - compared);
+      acknowledged_ = compared;
+    }
+    recent_.append(bytes.data(), bytes.size());
+    return send(under_way);
   }
+  Result<> flush() override { return send(0); }
   Result<> finish() override {
     FERRY_TRY(flush());
     FERRY_TRY(connection_.insist([](Sftp& server) { return server.close_durably(); },
@@ -202,17 +205,32 @@ class SftpOutput final : public ArchiveOutput {
   void abort() override { connection_.abort(); }
 
  private:
-  Result<> flush() {
+  /// A session that was aborted, or on which something is under way, is of no use.
+  Result<> remove_part() {
+    connection_.hurry(after(time_to_remove));
+    if (acknowledged_ == recent_.size() && !connection_.is_aborted()) return connection_.server().remove(part_);
+    FERRY_ASSIGN(const auto other, connection_.log_in(after(time_to_log_in)));
+    return other->remove(part_);
+  }
+
+  /// Until all of it is sent, and no more than `most` bytes are without an acknowledgement.
+  Result<> send(std::size_t most) {
+    if (recent_.size() == acknowledged_) return {};
     if (!booted_)
       FERRY_TRY(connection_.insist([this](Sftp& server) { return note_boot(server); },
                                    [this](Sftp& server) { return server.open_again(part_, connection_.path()); }));
-    FERRY_TRY(connection_.insist([this](Sftp& server) { return server.write(pending_); },
-                                 [this](Sftp& server) { return resume(server); }));
-    written_ += pending_.size();
-    last_ = pending_.size() < compared ? last_ + pending_ : std::move(pending_);
-    last_.erase(0, last_.size() - std::min(last_.size(), compared));
-    pending_.clear();
-    return {};
+    return connection_.insist(
+        [&](Sftp& server) -> Result<> {
+          while (given_ < left() || left() > most) {
+            const std::size_t give = std::min({left(), given_ + step, under_way});
+            FERRY_ASSIGN(const std::size_t n, server.write(std::span(recent_).subspan(acknowledged_, give)));
+            given_ = give - n;
+            acknowledged_ += n;
+            written_ += n;
+          }
+          return {};
+        },
+        [this](Sftp& server) { return resume(server); });
   }
 
   Result<> note_boot(Sftp& server) {
@@ -220,30 +238,36 @@ class SftpOutput final : public ArchiveOutput {
     return {};
   }
 
-  Result<> resume(Sftp& server) const {
+  std::size_t left() const { return recent_.size() - acknowledged_; }
+
+  Result<> resume(Sftp& server) {
+    given_ = 0;
     FERRY_TRY(server.open_again(part_, connection_.path()));
     const auto lost =
         fail(Code::busy, "what was written of " + connection_.path_there(connection_.path()) + " is lost there");
     if (server.size() < written_) return lost;
     FERRY_ASSIGN(const std::string booted, server.boot_id());
     if (booted != booted_) return lost;
-    server.seek(written_ - last_.size());
-    std::string there(last_.size(), 0);
+    const auto last =
+        std::string_view(recent_).substr(0, acknowledged_).substr(acknowledged_ - std::min(acknowledged_, compared));
+    server.seek(written_ - last.size());
+    std::string there(last.size(), 0);
     for (std::size_t had = 0; had < there.size();) {
       FERRY_ASSIGN(const std::size_t n, server.read(std::span(there).subspan(had)));
       if (n == 0) return lost;
       had += n;
     }
-    if (there != last_) return lost;
+    if (there != last) return lost;
     server.seek(written_);
     return {};
   }
 
   const std::string part_;
   const bool replace_;
-  std::string pending_;
-  std::uint64_t written_ = 0;          // and acknowledged
-  std::string last_;                   // of what is written
+  std::string recent_;                 // the end of what was written, with all that is not acknowledged
+  std::size_t acknowledged_ = 0;       // of recent_
+  std::size_t given_ = 0;              // of what is behind those, to this connection
+  std::uint64_t written_ = 0;          // and acknowledged, of all
   std::optional<std::string> booted_;  // see Sftp::boot_id; none: not asked yet
   bool finished_ = false;
   Connection connection_;

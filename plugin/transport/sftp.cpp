@@ -20,6 +20,8 @@ constexpr std::chrono::milliseconds answer_time{60'000};
 constexpr std::chrono::milliseconds durable_time{30 * 60'000};
 constexpr std::size_t boot_id_size = 36;  // a UUID
 constexpr long only_owner = LIBSSH2_SFTP_S_IRUSR | LIBSSH2_SFTP_S_IWUSR;
+/// For what would only make an error clearer.
+constexpr std::chrono::milliseconds time_to_explain{5'000};
 /// Below it a disk counts as full when a write fails for no reason that the server tells.
 constexpr std::uint64_t full = 1U << 20;
 
@@ -87,17 +89,14 @@ class Session final : public Sftp {
     return look();
   }
 
-  Result<> write(std::span<const char> bytes) override {
-    while (!bytes.empty()) {
-      ssize_t n = 0;
-      const int error = repeat([&] {
-        n = ::libssh2_sftp_write(handle_, bytes.data(), bytes.size());
-        return n < 0 ? static_cast<int>(n) : 0;
-      });
-      if (error != 0) return tl::unexpected(explain_write(error));
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-    }
-    return {};
+  Result<std::size_t> write(std::span<const char> bytes) override {
+    ssize_t n = 0;
+    const int error = repeat([&] {
+      n = ::libssh2_sftp_write(handle_, bytes.data(), bytes.size());
+      return n < 0 ? static_cast<int>(n) : 0;
+    });
+    if (error != 0) return tl::unexpected(explain_write(error));
+    return static_cast<std::size_t>(n);
   }
 
   Result<> close_durably() override {
@@ -202,6 +201,7 @@ class Session final : public Sftp {
   }
 
   Result<> open(const std::string& path, const std::string& shown, unsigned long flags) {
+    path_ = path;
     shown_ = shown;
     const int error = repeat([&] {
       handle_ = ::libssh2_sftp_open_ex(sftp_, path.c_str(), length(path), flags, only_owner, LIBSSH2_SFTP_OPENFILE);
@@ -250,18 +250,33 @@ class Session final : public Sftp {
   /// A full disk has no code of its own in SFTP version 3.
   Error explain_write(int error) {
     Error plain = explain(error, shown_, "written");
-    if (plain.code != Code::io) return plain;
-    LIBSSH2_SFTP_STATVFS room{};
-    const int known = repeat([&] { return ::libssh2_sftp_fstatvfs(handle_, &room); });
-    if (known != 0 || room.f_bavail * room.f_frsize >= full) return plain;
+    if (plain.code != Code::io || !is_full()) return plain;
     return {Code::no_space, place(shown_) + " cannot be written: the disk is full there"};
+  }
+
+  /// Asked on a channel of its own, because on the other one a message may be sent in part.
+  bool is_full() {
+    LIBSSH2_SFTP* beside = nullptr;
+    const int opened = repeat(
+        [&] {
+          beside = ::libssh2_sftp_init(session_->get());
+          return beside != nullptr ? 0 : ::libssh2_session_last_errno(session_->get());
+        },
+        time_to_explain);
+    if (opened != 0) return false;
+    LIBSSH2_SFTP_STATVFS room{};
+    const int known =
+        repeat([&] { return ::libssh2_sftp_statvfs(beside, path_.c_str(), path_.size(), &room); }, time_to_explain);
+    repeat([&] { return ::libssh2_sftp_shutdown(beside); }, time_to_explain);
+    return known == 0 && room.f_bavail * room.f_frsize < full;
   }
 
   const std::unique_ptr<SshSession> session_;
   LIBSSH2_SFTP* sftp_ = nullptr;           // of the session, which takes it along
   LIBSSH2_SFTP_HANDLE* handle_ = nullptr;  // of sftp_, likewise
   std::optional<Deadline> deadline_;
-  std::string shown_;  // of the open file
+  std::string path_;   // of the open file
+  std::string shown_;  // likewise
   std::uint64_t size_ = 0;
   std::uint64_t modified_ = 0;
   std::atomic<bool> aborted_{false};

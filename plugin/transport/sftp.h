@@ -52,7 +52,11 @@ class Sftp {
   virtual Result<> create(const std::string& path, const std::string& shown) = 0;
   /// One that is there, for reading and writing from its beginning.
   virtual Result<> open_again(const std::string& path, const std::string& shown) = 0;
-  virtual Result<> write(std::span<const char> bytes) = 0;
+  /// Sends `bytes`, which are not empty, and returns how many of them, from the first on, the server has acknowledged;
+  /// that may be none. As long as there are others, no call but abort() and write() may follow, which has to begin with
+  /// those, and may have more behind them. Acknowledgements count once all of `bytes` is under way: a slow network
+  /// should not be given much more at once than it was before.
+  virtual Result<std::size_t> write(std::span<const char> bytes) = 0;
   /// The open file: durable, if the server can make it so, and closed.
   virtual Result<> close_durably() = 0;
   /// `replace`: a file that has the name `to` is replaced, at once where server and libssh2 can (OpenSSH's

@@ -30,6 +30,11 @@ class SftpArchiveTest : public transport::SftpServerTest {
     EXPECT_TRUE(input) << input.error().message;
     return input ? std::move(*input) : nullptr;
   }
+  /// 2 MiB, which have arrived.
+  void write_start(ArchiveOutput& output) const {
+    ASSERT_TRUE(output.write(std::string_view(content_).substr(0, 2 * mib)));
+    ASSERT_TRUE(output.flush());
+  }
   void lose_connections() {
     sshd_->stop();
     sshd_->start();
@@ -68,6 +73,7 @@ TEST_F(SftpArchiveTest, WritingGoesOnWhereItWas) {
   for (std::size_t at = 0; at < content_.size(); at += 3 * mib) {
     const auto written = output->write(std::string_view(content_).substr(at, 3 * mib));
     ASSERT_TRUE(written) << written.error().message;
+    ASSERT_TRUE(output->flush());
     lose_connections();
     alter("part", 0, "here");  // what is written already is not written again
     expected.replace(0, 4, "here");
@@ -79,9 +85,29 @@ TEST_F(SftpArchiveTest, WritingGoesOnWhereItWas) {
   EXPECT_EQ(output->trouble(), "");
 }
 
+/// Whether it had arrived or not.
+TEST_F(SftpArchiveTest, WhatWasNotAcknowledgedIsSentAgain) {
+  const auto output = create();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(output->write(std::string_view(content_).substr(3 * i * mib, 3 * mib)));
+    lose_connections();
+  }
+  ASSERT_TRUE(output->finish());
+  EXPECT_TRUE(read("whole") == content_.substr(0, 9 * mib));
+}
+
+TEST_F(SftpArchiveTest, WhatIsGivenUpIsRemovedThoughSomeOfItIsUnderWay) {
+  auto output = create();
+  write_start(*output);
+  ASSERT_TRUE(output->write(std::string_view(content_).substr(2 * mib, 3 * mib)));
+  ASSERT_TRUE(there("part"));
+  output.reset();
+  EXPECT_FALSE(there("part"));
+}
+
 TEST_F(SftpArchiveTest, WhatIsToBecomeDurableDoesSoOnAnotherConnection) {
   const auto output = create();
-  ASSERT_TRUE(output->write(std::string_view(content_).substr(0, 2 * mib)));  // so that nothing is left to write
+  write_start(*output);  // so that nothing is left to write
   lose_connections();
   const auto finished = output->finish();
   ASSERT_TRUE(finished) << finished.error().message;
@@ -98,10 +124,11 @@ TEST_F(SftpArchiveTest, WhatWasLostMeanwhileIsNotWrittenOnBehind) {
   };
   for (const auto& lose : losses) {
     const auto output = create();
-    ASSERT_TRUE(output->write(std::string_view(content_).substr(0, 2 * mib)));
+    write_start(*output);
     lose();
     lose_connections();
-    const auto written = output->write(std::string_view(content_).substr(2 * mib, 2 * mib));
+    auto written = output->write(std::string_view(content_).substr(2 * mib, mib));
+    if (written) written = output->flush();
     ASSERT_FALSE(written);
     EXPECT_EQ(written.error().code, Code::unavailable) << "so that the ticket begins anew";
     EXPECT_THAT(written.error().message, HasSubstr(path("whole")));
@@ -147,7 +174,7 @@ TEST_F(SftpArchiveTest, AnotherFileIsNotReadOn) {
 
 TEST_F(SftpArchiveTest, WhileThereIsNoConnectionItSaysSoAndCanBeGivenUp) {
   const auto output = create();
-  ASSERT_TRUE(output->write(std::string_view(content_).substr(0, 2 * mib)));
+  write_start(*output);
   sshd_->stop();
   Result<> written;
   std::thread writes([&] {
@@ -161,7 +188,7 @@ TEST_F(SftpArchiveTest, WhileThereIsNoConnectionItSaysSoAndCanBeGivenUp) {
 
 TEST_F(SftpArchiveTest, WhoMayNotLogInAnyMoreIsNotAskedForEver) {
   const auto output = create();
-  ASSERT_TRUE(output->write(std::string_view(content_).substr(0, 2 * mib)));
+  write_start(*output);
   transport::write_private(directory_.path() / "authorized", "");
   lose_connections();
   Result<> written;
