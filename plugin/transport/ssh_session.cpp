@@ -23,6 +23,9 @@ namespace {
 constexpr const char* ciphers =
     "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr";
 
+/// How many bytes the network may not have taken yet. Nobody here sends that much without waiting for an answer.
+constexpr std::size_t largest_unsent = 16U << 20;
+
 constexpr unsigned largest_packet = 32U << 10;  ///< what every SSH has to be able to take (RFC 4253, 6.1)
 
 /// How many bytes may be under way: what 10 Gbit/s are in a round trip. Near hosts do with what OpenSSH itself takes.
@@ -63,14 +66,21 @@ SshSession::SshSession(PeerAddress address, Fd socket, Deadline deadline)
       socket_(std::move(socket)),
       deadline_(deadline),
       budget_(std::numeric_limits<std::size_t>::max()),
+      unsent_(largest_unsent),
       memory_(forgets_memory() ? SshMemory::Track::yes : SshMemory::Track::no),
       session_(start_libssh2() ? make(this) : nullptr) {
   if (session_ == nullptr) return;
   ::libssh2_session_set_blocking(session_, 0);
+  set_callback(LIBSSH2_CALLBACK_RECV, receive);
+  set_callback(LIBSSH2_CALLBACK_SEND, send);
+}
+
+template <class Function>
+void SshSession::set_callback(int which, Function* function) {
 #if LIBSSH2_VERSION_NUM >= 0x010b01
-  ::libssh2_session_callback_set2(session_, LIBSSH2_CALLBACK_RECV, reinterpret_cast<libssh2_cb_generic*>(receive));
+  ::libssh2_session_callback_set2(session_, which, reinterpret_cast<libssh2_cb_generic*>(function));
 #else
-  ::libssh2_session_callback_set(session_, LIBSSH2_CALLBACK_RECV, reinterpret_cast<void*>(receive));
+  ::libssh2_session_callback_set(session_, which, reinterpret_cast<void*>(function));
 #endif
 }
 
@@ -87,14 +97,17 @@ LIBSSH2_SESSION* SshSession::make(SshSession* owner) {
 SshSession::~SshSession() {
   if (session_ == nullptr) return;
   ::libssh2_session_disconnect(session_, "Ferry is done");
-  ::shutdown(socket_.get(), SHUT_RDWR);  // from here on, nothing has to be waited for
-  for (int i = 0; i < 100 && ::libssh2_session_free(session_) == LIBSSH2_ERROR_EAGAIN; ++i) wait();
+  is_over_ = true;  // from here on, nothing has to be waited for
+  if (const int error = ::libssh2_session_free(session_); error != 0)
+    spdlog::warn("libssh2 keeps memory of the connection to {}: error {}", address_.endpoint.text(), error);
 }
 
 /// libssh2 takes all that there is before it hands anything on: up to a whole window, which would be out of the
 /// processor's caches by then. Errors are negative errnos, as libssh2's own function returns them.
 ssize_t SshSession::receive(libssh2_socket_t socket, void* buffer, std::size_t size, int flags, void** session) {
-  std::size_t& budget = static_cast<SshSession*>(*session)->budget_;
+  auto* const self = static_cast<SshSession*>(*session);
+  if (self->is_over_) return -ENOTCONN;
+  std::size_t& budget = self->budget_;
   if (budget == 0) return -EAGAIN;
   const ssize_t n = ::recv(socket, buffer, std::min(size, budget), flags);
   if (n < 0) return errno == EINTR ? -EAGAIN : -errno;
@@ -102,12 +115,18 @@ ssize_t SshSession::receive(libssh2_socket_t socket, void* buffer, std::size_t s
   return n;
 }
 
-bool SshSession::wait() const {
-  const int directions = ::libssh2_session_block_directions(session_);
-  short events = 0;
-  if ((directions & LIBSSH2_SESSION_BLOCK_INBOUND) != 0) events = POLLIN;
-  if ((directions & LIBSSH2_SESSION_BLOCK_OUTBOUND) != 0) events = static_cast<short>(events | POLLOUT);
-  return wait_for(socket_.get(), events == 0 ? POLLIN : events, deadline_);
+/// A packet of which libssh2 could send a part only would be in the way of every other one until the same call is made
+/// again (transport.c, send_existing), even at the end: so it gets rid of whole packets at once.
+ssize_t SshSession::send(libssh2_socket_t socket, const void* bytes, std::size_t size, int /*flags*/, void** session) {
+  auto* const self = static_cast<SshSession*>(*session);
+  if (self->is_over_) return -ENOTCONN;
+  return self->unsent_.send(socket, {static_cast<const char*>(bytes), size});
+}
+
+bool SshSession::wait() {
+  const bool there = wait_for(socket_.get(), has_unsent() ? POLLIN | POLLOUT : POLLIN, deadline_);
+  (void)flush();  // libssh2 sees by its next call whether the connection is broken
+  return there;
 }
 
 std::string SshSession::reason() const {

@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "transport/peer_address.h"
+#include "transport/send_buffer.h"
 #include "transport/ssh_keys.h"
 #include "transport/ssh_memory.h"
 
@@ -57,6 +58,12 @@ class SshSession {
   /// How many bytes libssh2 may still take from the network before it has to say EAGAIN; at first without end.
   void set_budget(std::size_t bytes) { budget_ = bytes; }
 
+  /// Sends what the network has not taken yet, as far as it takes it now. False: the connection is broken. repeat()
+  /// does so by itself.
+  bool flush() { return unsent_.flush(socket()) == 0; }
+  /// Whether there is still something of that, for which to wait until the socket is writable.
+  bool has_unsent() const { return !unsent_.empty(); }
+
   LIBSSH2_SESSION* get() const { return session_; }
   const PeerAddress& address() const { return address_; }
   int socket() const { return socket_.get(); }
@@ -74,8 +81,11 @@ class SshSession {
   static SshMemory& memory_of(void** session);
   static LIBSSH2_SESSION* make(SshSession* owner);
   static ssize_t receive(libssh2_socket_t socket, void* buffer, std::size_t size, int flags, void** session);
+  static ssize_t send(libssh2_socket_t socket, const void* bytes, std::size_t size, int flags, void** session);
+  template <class Function>
+  void set_callback(int which, Function* function);
 
-  bool wait() const;
+  bool wait();
   void prefer(int method, std::string_view names);
   Result<> shake_hands(std::string_view known);
   Result<> check_methods();
@@ -85,7 +95,9 @@ class SshSession {
   const Fd socket_;
   Deadline deadline_;
   std::size_t budget_;
-  SshMemory memory_;  // before the session, which is in it
+  SendBuffer unsent_;
+  bool is_over_ = false;  // nothing is sent or received any more
+  SshMemory memory_;      // before the session, which is in it
   LIBSSH2_SESSION* session_;
 };
 

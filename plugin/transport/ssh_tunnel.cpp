@@ -49,6 +49,7 @@ SshTunnel::~SshTunnel() {
 void SshTunnel::run() {
   bool going = true;
   while (going) {
+    if (!session_->flush()) break;
     const Flow sent = send();
     const Flow received = sent == Flow::ended ? Flow::ended : receive();
     if (received == Flow::ended) break;
@@ -64,6 +65,7 @@ SshTunnel::Flow SshTunnel::send() {
     if (n == 0) return Flow::ended;
     out_.fill(n);
   }
+  if (session_->has_unsent()) return Flow::idle;
   session_->set_budget(chunk);  // it also looks for more room in the window
   const ssize_t n = ::libssh2_channel_write(channel_, out_.data(), out_.left());
   if (n == LIBSSH2_ERROR_EAGAIN || n == 0) return Flow::idle;
@@ -89,10 +91,9 @@ SshTunnel::Flow SshTunnel::receive() {
 
 /// Until there is something to do. False: the other end of the pair is closed.
 bool SshTunnel::wait() {
-  const bool blocked = (::libssh2_session_block_directions(session_->get()) & LIBSSH2_SESSION_BLOCK_OUTBOUND) != 0;
   pollfd entries[] = {{session_->socket(), 0, 0}, {inner_.get(), 0, 0}};
-  if (in_.empty() || !out_.empty()) entries[0].events = POLLIN;
-  if (blocked) entries[0].events = static_cast<short>(entries[0].events | POLLOUT);
+  if (in_.empty() || (!out_.empty() && !session_->has_unsent())) entries[0].events = POLLIN;
+  if (session_->has_unsent()) entries[0].events = static_cast<short>(entries[0].events | POLLOUT);
   if (entries[0].events == 0) entries[0].fd = -1;  // or the end of the connection would be told again and again
   if (out_.empty()) entries[1].events = POLLIN;
   if (!in_.empty()) entries[1].events = static_cast<short>(entries[1].events | POLLOUT);

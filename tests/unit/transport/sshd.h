@@ -80,6 +80,9 @@ class Sshd {
     pid_ = 0;
   }
 
+  /// From here on, none of its processes does anything, and what is sent to it stays in the sockets.
+  void freeze() const { stop_all(pid_); }
+
   void start() {
     const std::string script = "mount --bind " + (directory_ / "passwd").string() + " /etc/passwd && mount --bind " +
                                run().string() + " /run && " + mount_boot_id() + "exec " FERRY_SSHD " -D -e -f " +
@@ -99,6 +102,13 @@ class Sshd {
   }
 
  private:
+  static void stop_all(pid_t pid) {
+    ::kill(pid, SIGSTOP);
+    const std::string task = "/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid);
+    std::ifstream children(task + "/children");
+    for (pid_t child = 0; children >> child;) stop_all(child);
+  }
+
   /// As after a boot, if the test wants that.
   std::string mount_boot_id() const {
     const std::string other = (directory_ / "boot_id").string();
