@@ -5,7 +5,7 @@ import re
 import pytest
 from support import scratch as containers
 from support import volumes
-from support.data_source import customised_source
+from support.data_source import on_a_small_disk
 from support.host import PEER_PORT
 from support.wait import Stopwatch, wait_until
 
@@ -222,18 +222,9 @@ def test_local_volume_that_is_a_mount_of_its_own(a, b, refused, scratch):
 
 @pytest.mark.slow
 def test_too_little_space(a, b, scratch):
-    """b keeps its data on a file system of 100 MB for this test, and the source holds 300 MB.
-
-    A fresh install with another data source is what gets the plugin there: it sees mounts as they were
-    at its start, and filling the machine's own disk would disturb everybody else on it.
-    """
-    source, small = scratch.volume(a), "/srv/e2e-small"
+    source = scratch.volume(a)
     containers.fill(a.volume_data(source), {f"part-{number}": bytes(range(256)) * 390_625 for number in range(3)})
-    b.exec("mkdir", "-p", small)
-    b.exec("mount", "-t", "tmpfs", "-o", "size=100m", "e2e-small", small)
-    scratch.at_end(lambda: b.exec("umount", "-l", small))
-    with customised_source(b, small):
-        b.set_key_in(small, a.read_key())
+    with on_a_small_disk(b, a.read_key()) as small:
         name = scratch.name(b)
         watch = Stopwatch()
         created = volumes.create(b, name, options=[f"from=a/{source}"])

@@ -6,7 +6,7 @@ import secrets
 import pytest
 from support import scratch as containers
 from support import network, sshd, tickets, traffic, volumes
-from support.data_source import customised_source
+from support.data_source import on_a_small_disk
 from support.host import PEER_PORT
 from support.wait import wait_until
 
@@ -233,14 +233,9 @@ def test_an_interrupted_export_completes_by_itself(lab, a, b, scratch, source, e
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["to=b", "to=ssh://root@b"])
 def test_a_full_disk_at_the_destination(a, b, scratch, source, way):
-    """b keeps its data on a file system of 100 MB for this test; why so, says test_too_little_space."""
     sshd.ready(a)
-    name, small = source(files={f"part-{number:02}": os.urandom(MIB) for number in range(40)}), "/srv/e2e-exports"
-    b.exec("mkdir", "-p", small)
-    b.exec("mount", "-t", "tmpfs", "-o", "size=100m", "e2e-exports", small)
-    scratch.at_end(lambda: b.exec("umount", "-l", small))
-    with customised_source(b, small):
-        b.set_key_in(small, a.read_key())
+    name = source(files={f"part-{number:02}": os.urandom(MIB) for number in range(40)})
+    with on_a_small_disk(b, a.read_key()) as small:
         before = volumes.names(b)
         ticket = tickets.start(a, scratch, way, f"volume={name}", "limit=10M")
         under_way(a, ticket)
@@ -324,14 +319,5 @@ def test_a_volume_in_use(a, b, scratch, source):
 
 def test_a_destination_that_allows_no_writes(a, b, scratch, source):
     name = source()
-    b.plugin("disable")
-    try:
-        b.docker("plugin", "set", "ferry", "ALLOW=read")
-        b.plugin("enable")
-        b.wait_served()
+    with b.allowing("read"):
         tickets.refused(a, scratch, ["to=b", f"volume={name}"], ["ALLOW"])
-    finally:
-        b.plugin("disable")
-        b.docker("plugin", "set", "ferry", "ALLOW=read,write,freeze,containers")
-        b.plugin("enable")
-        b.wait_served()

@@ -1,6 +1,5 @@
 """Hand-offs (move=true): a volume becomes another host's, and only one of them can use it at any time."""
 
-import contextlib
 import os
 import secrets
 
@@ -23,23 +22,6 @@ def source(a, b, scratch):
 
 def mount_error(host, name):
     return host.socket().call("Mount", {"Name": name, "ID": secrets.token_hex(32)}).error
-
-
-def allow(host, what):
-    host.plugin("disable")
-    host.docker("plugin", "set", "ferry", f"ALLOW={what}")
-    host.plugin("enable")
-    host.wait_served()
-
-
-@contextlib.contextmanager
-def allowing(host, what):
-    """The plugin's setting ALLOW is another one meanwhile."""
-    allow(host, what)
-    try:
-        yield
-    finally:
-        allow(host, "read,write,freeze,containers")
 
 
 def owns(host, name):
@@ -259,7 +241,7 @@ def test_a_group_with_other_names(a, b, scratch, source, imports):
 
 def test_a_source_that_allows_no_freeze(a, b, scratch, source):
     name = source()
-    with allowing(a, "read,write"):
+    with a.allowing("read,write"):
         tickets.refused(b, scratch, ["from=a", f"volume={name}", "move=true"], ["ALLOW", "handed off"])
         tickets.finish(b, tickets.start(b, scratch, "from=a", f"volume={name}"))
     assert owns(a, name)

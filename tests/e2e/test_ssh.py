@@ -70,18 +70,12 @@ def test_a_tree_with_everything_arrives(behind, a, b, scratch, tree_source, twin
 def test_the_peer_listens_on_no_port(a, b, works):
     sshd.ready(b)
     try:
-        a.plugin("disable")
-        a.docker("plugin", "set", "ferry", "PORT=0")
-        a.plugin("enable")
-        a.wait_served()
+        a.set_plugin("PORT=0")
         assert not b.can_connect(a)
         works()
         works("ssh://a")
     finally:
-        a.plugin("disable")
-        a.docker("plugin", "set", "ferry", f"PORT={PEER_PORT}")
-        a.plugin("enable")
-        a.wait_served()
+        a.set_plugin(f"PORT={PEER_PORT}")
         wait_until(lambda: b.can_connect(a), 10, "a listens again")
 
 
@@ -190,10 +184,7 @@ def test_no_such_volume(behind, refused):
 
 
 def test_no_directory_was_given(a, b, refused):
-    b.plugin("disable")
-    b.docker("plugin", "set", "ferry", "ssh.source=/run")
-    b.plugin("enable")
-    b.wait_served()
+    b.set_plugin("ssh.source=/run")
     try:
         refused(["docker plugin set ferry ssh.source=/root/.ssh"])
     finally:

@@ -9,7 +9,7 @@ import threading
 import pytest
 from support import scratch as containers
 from support import tickets, volumes
-from support.data_source import customised_source
+from support.data_source import on_a_small_disk
 from support.wait import wait_until
 
 LABELS = {"team": "web", "a,b": "c d", "x": '"y"'}
@@ -104,19 +104,12 @@ def fill_up(path):
 
 @pytest.mark.slow
 def test_a_full_disk_fails_the_group_and_an_import_that_can_be_tried_again(a, b, scratch, source):
-    """b keeps its data on a file system of 100 MB for this test; why so, says test_too_little_space.
-
-    Many files, so that what is allocated for those under way is not all of it.
+    """Many files, so that what is allocated for those under way is not all of it.
     """
     first, second = (source(files={f"part-{number:02}": os.urandom(1_000_000) for number in range(20)}, labels=LABELS)
                      for _ in range(2))
-    small = "/srv/e2e-tickets"
-    b.exec("mkdir", "-p", small)
-    b.exec("mount", "-t", "tmpfs", "-o", "size=100m", "e2e-tickets", small)
-    scratch.at_end(lambda: b.exec("umount", "-l", small))
-    filler = b.path(small, "filler")
-    with customised_source(b, small):
-        b.set_key_in(small, a.read_key())
+    with on_a_small_disk(b, a.read_key()) as small:
+        filler = b.path(small, "filler")
         ticket = tickets.start(b, scratch, "from=a", f"volume={first},{second}", "limit=10M")
         tickets.under_way(b, ticket)
         fill_up(filler)

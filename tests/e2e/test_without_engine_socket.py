@@ -10,25 +10,18 @@ from support import volumes
 EMPTY = "/srv/e2e-empty"
 
 
-def set_mount(host, name, source):
-    host.docker("plugin", "disable", "-f", "ferry")
-    host.docker("plugin", "set", "ferry", f"{name}.source={source}")
-    host.docker("plugin", "enable", "ferry")
-    host.wait_served()
-
-
 @pytest.fixture
 def no_engine_socket(b):
     """The mount through which the plugin of b finds its engine leads to an empty directory; call to end that."""
-    name, source = "run", b.plugin_mounts()["run"]
+    source = b.plugin_mounts()["run"]
     b.exec("mkdir", "-p", EMPTY)
-    set_mount(b, name, EMPTY)
+    b.set_plugin(f"run.source={EMPTY}")
     ended = []
 
     def end():
         if not ended:
             ended.append(True)
-            set_mount(b, name, source)
+            b.set_plugin(f"run.source={source}")
     yield end
     end()
 

@@ -106,10 +106,7 @@ class EngineGate:
             return [method for method, name in self._seen if name == volume]
 
     def _set(self, value):
-        self._host.docker("plugin", "disable", "-f", "ferry")
-        self._host.docker("plugin", "set", "ferry", f"{_SETTING}={value}")
-        self._host.docker("plugin", "enable", "ferry")
-        self._host.wait_served()
+        self._host.set_plugin(f"{_SETTING}={value}")
 
     def _accept(self):
         with contextlib.suppress(OSError):

@@ -1,5 +1,6 @@
 """One lab host, seen from outside and from inside."""
 
+import contextlib
 import os
 import re
 import signal
@@ -106,6 +107,22 @@ class Host:
 
     def plugin(self, action):
         self._lab.run("plugin", self.name, action)
+
+    def set_plugin(self, *settings):
+        """As an operator does it, who has to disable the plugin for that; when it is back, it serves."""
+        self.plugin("disable")
+        self.docker("plugin", "set", "ferry", *settings)
+        self.plugin("enable")
+        self.wait_served()
+
+    @contextlib.contextmanager
+    def allowing(self, what):
+        """The plugin's setting ALLOW is another one meanwhile."""
+        self.set_plugin(f"ALLOW={what}")
+        try:
+            yield
+        finally:
+            self.set_plugin("ALLOW=read,write,freeze,containers")
 
     def plugin_inspect(self):
         """None if the plugin is not installed."""

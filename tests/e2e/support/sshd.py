@@ -14,10 +14,7 @@ SETTING = "/root/.ssh"
 def ready(host):
     """The plugin has the directory in which the lab has put root's keys."""
     if host.plugin_mounts()["ssh"] != SETTING:
-        host.plugin("disable")
-        host.docker("plugin", "set", "ferry", f"ssh.source={SETTING}")
-        host.plugin("enable")
-        host.wait_served()
+        host.set_plugin(f"ssh.source={SETTING}")
 
 
 def path(host, name):
