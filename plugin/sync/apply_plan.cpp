@@ -235,7 +235,7 @@ class Applier {
 
   Result<> finish_directory(std::uint32_t index) {
     if (entries_[index].type != Type::directory || step(index) == Step::keep) return {};
-    FERRY_ASSIGN(const int directory, directories_.open(index));
+    FERRY_ASSIGN(const int directory, directories_.open(index, Directories::Keep::all_above));
     return apply_metadata(directory, entries_[index]);
   }
 

@@ -231,7 +231,7 @@ Result<> Staging::finish(const std::set<std::uint32_t>& lost) {
   for (auto index = static_cast<std::uint32_t>(entries_.size()); index-- > 0;) {
     if (entries_[index].type != Type::directory) continue;
     FERRY_TRY(check_cancelled());
-    FERRY_ASSIGN(const int directory, directories_.open(index));
+    FERRY_ASSIGN(const int directory, directories_.open(index, Directories::Keep::all_above));
     auto applied = apply_metadata(directory, entries_[index]);
     if (!applied) return at(index, applied.error());
   }

@@ -1,10 +1,12 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
-#include <csignal>
+#include <atomic>
 #include <utility>
 
 #include "support/cases.h"
+#include "support/intercepted_calls.h"
 #include "sync/random_tree.h"
 #include "sync/update_fixture.h"
 
@@ -63,16 +65,21 @@ class RandomUpdates : public UpdateTest {
     EXPECT_TRUE(expected) << receipt.error().message;
   }
 
-  /// Kills a process while it applies the update.
+  /// In a process that dies before one of the calls by which it applies the update.
   static void apply_in_part(test::Random& random, const Host& to) {
+    const std::uint64_t last = random.below(random.one_in(2) ? 10 : 300);
     const pid_t child = ::fork();
     if (child == 0) {
+      std::atomic<std::uint64_t> calls{0};
+      const test::InterceptedCalls counted([&](const test::Call&) {
+        if (calls++ == last) ::_exit(0);
+        return 0;
+      });
       (void)apply_plan(to.update(), to.data(), to.baseline());
       ::_exit(0);
     }
-    ::usleep(static_cast<useconds_t>(random.below(random.one_in(2) ? 300 : 6000)));
-    ::kill(child, SIGKILL);
-    ::waitpid(child, nullptr, 0);
+    ASSERT_GT(child, 0);
+    ASSERT_EQ(::waitpid(child, nullptr, 0), child);
   }
 };
 
