@@ -312,10 +312,13 @@ Written ArchiveWriter::result() {
 }  // namespace
 
 Result<Written> write_archive(int volume, const Facts& facts, Compression compression, Sink& sink, Progress& progress) {
-  FERRY_ASSIGN(const auto compressed, CompressedSink::open(sink, compression));
-  ArchiveWriter writer(volume, facts, *compressed, progress);
+  std::unique_ptr<CompressedSink> compressed;
+  if (compression != Compression::none) {
+    FERRY_ASSIGN(compressed, CompressedSink::open(sink, compression));
+  }
+  ArchiveWriter writer(volume, facts, compressed ? static_cast<Sink&>(*compressed) : sink, progress);
   FERRY_ASSIGN(Written written, writer.run());
-  FERRY_TRY(compressed->finish());
+  if (compressed) FERRY_TRY(compressed->finish());
   return written;
 }
 

@@ -58,13 +58,13 @@ class Extraction {
 
  private:
   Result<> take(::archive_entry* from);
-  Result<> make(ReadEntry read);
+  Result<> make(const ReadEntry& read);
   Result<> make_link(const ReadEntry& read, const std::vector<std::string_view>& names);
-  Result<> make_file(std::uint32_t index, ReadEntry read);
-  Result<std::uint64_t> write_content(int file, const ReadEntry& read);
+  Result<> make_file(std::uint32_t index, const ReadEntry& read);
+  Result<> write_content(int file, std::uint64_t size);
   Result<> check_room(std::uint64_t size) const;
   Result<> write_block(int file, const ArchiveReader::Block& block);
-  Result<> fill_link(std::uint32_t target, ReadEntry read);
+  Result<> fill_link(std::uint32_t target, const ReadEntry& read);
   Result<> drop_content();
   Result<> count_entry();
   Result<> count_bytes(std::uint64_t size);
@@ -98,12 +98,12 @@ Result<> Extraction::take(::archive_entry* from) {
   if (path != nullptr && ::archive_entry_nlink(from) > 1)
     FERRY_TRY(writer_.use(std::string_view(path).size() + around_link));
   if (front() && path != nullptr && path == front()->digests) return check_digests();
-  auto made = read ? make(std::move(*read)) : Result<>(pass(read));
+  auto made = read ? make(*read) : Result<>(pass(read));
   if (made || made.error().code == Code::cancelled || reader_.failed_below()) return made;
   return fail(made.error().code, "entry " + quote(path != nullptr ? path : "") + ": " + made.error().message);
 }
 
-Result<> Extraction::make(ReadEntry read) {
+Result<> Extraction::make(const ReadEntry& read) {
   if (verified_) return fail(Code::corrupt, "it comes behind the digests, which are the last of an archive");
   if (read.is_socket) {
     ++sockets_;
@@ -119,7 +119,7 @@ Result<> Extraction::make(ReadEntry read) {
   metadata_.add(member_path(writer_.entries(), index), read.entry);
   if (read.entry.type != Type::regular) return drop_content();
   ++files_;
-  return make_file(index, std::move(read));
+  return make_file(index, read);
 }
 
 Result<> Extraction::make_link(const ReadEntry& read, const std::vector<std::string_view>& names) {
@@ -134,29 +134,24 @@ Result<> Extraction::make_link(const ReadEntry& read, const std::vector<std::str
 }
 
 /// A cpio archive has the content with one of the names, or with each of them.
-Result<> Extraction::fill_link(std::uint32_t target, ReadEntry read) {
+Result<> Extraction::fill_link(std::uint32_t target, const ReadEntry& read) {
   const Entry& file = writer_.entries()[target];
   if (file.type != Type::regular || origin_ == Origin::ferry)
     return fail(Code::corrupt, "it is a hard link with content of its own");
   if (file.size > 0) return drop_content();
-  return make_file(target, std::move(read));
+  return make_file(target, read);
 }
 
-Result<> Extraction::make_file(std::uint32_t index, ReadEntry read) {
+Result<> Extraction::make_file(std::uint32_t index, const ReadEntry& read) {
   FERRY_TRY(count_bytes(read.entry.size));
   FERRY_TRY(check_room(read.data));
   FERRY_ASSIGN(const Fd file, writer_.open(index));
-  if (read.has_size) FERRY_TRY(set_size(file.get(), read.entry.size));
+  FERRY_TRY(set_size(file.get(), read.entry.size));
   content_.begin(kind_of_digest(read.entry.size, std::min(read.data, read.entry.size)));
   const std::uint64_t written_before = written_;
-  FERRY_ASSIGN(const std::uint64_t end, write_content(file.get(), read));
+  FERRY_TRY(write_content(file.get(), read.entry.size));
   const std::uint64_t data = written_ - written_before;
-  if (read.has_size && data < read.data) return fail(Code::corrupt, "its content is shorter than its size");
-  if (!read.has_size) {
-    read.entry.size = end;
-    FERRY_TRY(count_bytes(end));
-    FERRY_TRY(set_size(file.get(), end));
-  }
+  if (data < read.data) return fail(Code::corrupt, "its content is shorter than its size");
   if (origin_ == Origin::ferry) {
     FERRY_ASSIGN(const FileDigest digest, content_.finish(read.entry.size));
     list_.files.push_back({index, digest});
@@ -165,15 +160,13 @@ Result<> Extraction::make_file(std::uint32_t index, ReadEntry read) {
   return writer_.finish(index, file.get(), read.entry);
 }
 
-/// Returns where it ends.
-Result<std::uint64_t> Extraction::write_content(int file, const ReadEntry& read) {
+Result<> Extraction::write_content(int file, std::uint64_t size) {
   std::uint64_t at = 0;
   while (true) {
     FERRY_ASSIGN(const auto block, reader_.read());
-    if (!block) return at;
+    if (!block) return {};
     if (block->offset < at) return fail(Code::corrupt, "its content is out of order");
-    const std::uint64_t most = read.has_size ? read.entry.size : INT64_MAX;
-    if (block->offset > most || block->bytes.size() > most - block->offset)
+    if (block->offset > size || block->bytes.size() > size - block->offset)
       return fail(Code::corrupt, "its content is longer than its size");
     if (origin_ == Origin::ferry) FERRY_TRY(content_.add(block->offset, block->bytes));
     FERRY_TRY(write_block(file, *block));

@@ -177,8 +177,7 @@ Result<> read_owner(::archive_entry* from, sync::Entry& entry) {
 }
 
 Result<> read_size(::archive_entry* from, ReadEntry& read) {
-  read.has_size = ::archive_entry_size_is_set(from) != 0;
-  const std::int64_t size = read.has_size ? ::archive_entry_size(from) : 0;
+  const std::int64_t size = ::archive_entry_size(from);
   if (size < 0) return fail(Code::corrupt, "its size is below zero");
   read.entry.size = read.data = static_cast<std::uint64_t>(size);
   if (::archive_entry_sparse_reset(from) == 0) return {};

@@ -18,7 +18,6 @@ struct ReadEntry {
   std::string_view hard_link;  ///< path of the entry of which it is another name; empty: of none
   bool is_socket = false;      ///< it means nothing here, and the rest is not read
   bool looked_up = false;      ///< an ACL has names, of which the numbers are those of this system
-  bool has_size = false;       ///< `entry.size` is known before the content
   std::uint64_t data = 0;      ///< of `entry.size`: what is no hole
   sync::Entry entry;           ///< its name is empty
 };

@@ -40,11 +40,13 @@ Result<ArchiveAddress> parse_sftp(std::string_view text) {
   const auto slash = text.find('/');
   if (slash == std::string_view::npos)
     return refuse("the path of the archive is missing; use sftp://[USER@]HOST[:PORT]/PATH");
-  // A password with a slash in it looks like a port and a path, which would be stored and shown.
+  // A password with slashes in it looks like a port and a path, which would be stored and shown.
   const auto host = text.substr(0, slash);
   if (host.find(':') != std::string_view::npos && host.find('@') == std::string_view::npos &&
-      text.find('@', slash) < text.find('/', slash + 1))
-    return refuse("there is an @ behind the first slash; use sftp://[USER@]HOST[:PORT]/PATH, without a password");
+      text.find('@', slash) != std::string_view::npos)
+    return refuse(
+        "there is an @ behind the first slash; use sftp://[USER@]HOST[:PORT]/PATH, without a password (with "
+        "an @ in PATH, write USER@, too)");
   ArchiveAddress address;
   address.way = ArchiveAddress::Way::sftp;
   FERRY_ASSIGN(address.host, transport::parse_peer_address("ssh://" + std::string(text.substr(0, slash))));

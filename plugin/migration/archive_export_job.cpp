@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "migration/archive_front.h"
 #include "migration/migration_record.h"
+#include "sync/sync_file_system.h"
 
 namespace ferry::migration {
 
@@ -19,6 +20,8 @@ namespace {
 constexpr std::chrono::milliseconds connect_time{5000};
 constexpr std::chrono::milliseconds first_pause{250};
 constexpr std::chrono::milliseconds longest_pause{5000};
+/// An sshd that ends idle sessions lets one be for longer.
+constexpr std::chrono::milliseconds longest_idle{10'000};
 /// For an Engine that was restarted together with the plugin.
 constexpr std::chrono::milliseconds time_for_labels{60'000};
 /// In the ticket's `import`: the outcome of what is written, from before the archive gets its name.
@@ -47,20 +50,6 @@ nlohmann::json first_status(const volumes::Catalogue& catalogue, const std::stri
   return stored.is_null() ? new_archive_export_status(request) : stored;
 }
 
-class MeteredOutput final : public archive::Sink {
- public:
-  MeteredOutput(std::shared_ptr<ArchiveOutput> output, Meter& meter) : output_(std::move(output)), meter_(meter) {}
-  Result<> write(std::span<const char> bytes) override {
-    FERRY_TRY(output_->write(bytes));
-    meter_.spend(bytes.size());
-    return {};
-  }
-
- private:
-  const std::shared_ptr<ArchiveOutput> output_;
-  Meter& meter_;
-};
-
 }  // namespace
 
 nlohmann::json new_archive_export_status(const ArchiveExportRequest& request) {
@@ -72,8 +61,8 @@ nlohmann::json new_archive_export_status(const ArchiveExportRequest& request) {
           {"volumes", {{{"name", request.volume}, {"source", request.volume}, {"state", "waiting"}}}}};
 }
 
-/// Creates the archive when the first bytes come: before them the volume is walked, and an sshd may end a session that
-/// is idle meanwhile. Writes it in a thread of its own, beside reading the volume.
+/// Creates the archive when the first bytes come, unless it was made shortly before: until then the volume is walked,
+/// and an sshd may end a session that is idle meanwhile. Writes it in a thread of its own, beside reading the volume.
 class ArchiveExportJob::Output final : public archive::Sink {
  public:
   explicit Output(ArchiveExportJob& job) : job_(job) {}
@@ -98,10 +87,13 @@ class ArchiveExportJob::Output final : public archive::Sink {
 
  private:
   Result<> create() {
-    FERRY_ASSIGN(std::shared_ptr<ArchiveOutput> created,
-                 job_.store_.create(job_.request_.address, job_.id_, job_.request_.replace, after(connect_time)));
+    std::shared_ptr<ArchiveOutput> created = job_.take_first_output();
+    if (!created) {
+      FERRY_ASSIGN(created,
+                   job_.store_.create(job_.request_.address, job_.id_, job_.request_.replace, after(connect_time)));
+    }
     created_ = job_.set_output(std::move(created));
-    metered_.emplace(created_, job_.meter_);
+    metered_.emplace(*created_, job_.meter_);
     FERRY_ASSIGN(queue_, archive::QueuedSink::open(*metered_, piece));
     return {};
   }
@@ -109,12 +101,13 @@ class ArchiveExportJob::Output final : public archive::Sink {
   ArchiveExportJob& job_;
   std::shared_ptr<ArchiveOutput> created_;
   bool complete_ = false;
-  std::optional<MeteredOutput> metered_;        // onto created_
+  std::optional<MeteredSink> metered_;          // onto created_
   std::unique_ptr<archive::QueuedSink> queue_;  // onto metered_
 };
 
 ArchiveExportJob::ArchiveExportJob(volumes::Catalogue& catalogue, const ArchiveStore& store, const Sources& sources,
-                                   std::string name, std::string id, ArchiveExportRequest request)
+                                   std::string name, std::string id, ArchiveExportRequest request,
+                                   std::unique_ptr<ArchiveOutput> output)
     : catalogue_(catalogue),
       store_(store),
       sources_(sources),
@@ -122,6 +115,8 @@ ArchiveExportJob::ArchiveExportJob(volumes::Catalogue& catalogue, const ArchiveS
       id_(std::move(id)),
       request_(std::move(request)),
       first_(first_status(catalogue_, name_, request_)),
+      first_output_(std::move(output)),
+      first_output_ends_(after(longest_idle)),
       meter_(request_.terms.limit, progress_.cancelled),
       labels_deadline_(after(time_for_labels)) {
   if (const auto record = catalogue_.find(name_); record && record->import.is_object())
@@ -163,6 +158,7 @@ Result<nlohmann::json> ArchiveExportJob::write_until_done() {
     if (finished && *finished) return finishing_;
     auto outcome = finished ? attempt() : Result<nlohmann::json>(pass(finished));
     set_output(nullptr);
+    first_output_.reset();
     if (outcome) return outcome;
     if (progress_.cancelled) return fail(Code::cancelled, "cancelled");
     if (outcome.error().code != Code::unavailable) return outcome;
@@ -205,6 +201,8 @@ Result<nlohmann::json> ArchiveExportJob::attempt() {
   FERRY_ASSIGN(const Fd root, open_at(AT_FDCWD, volume->path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   FERRY_ASSIGN(const archive::Compression compression, compression_of(request_.address));
   progress_.bytes_done = progress_.entries_done = 0;
+  // The walks do that, too, and cannot be cancelled.
+  if (!sync::sync_file_system(root.get(), progress_.cancelled)) return fail(Code::cancelled, "cancelled");
   // What it was before, so that the seal finds what has changed until then.
   const auto walk = volume->sender.manifest();
   for (std::string entries; walk->next(entries); entries.clear()) FERRY_TRY(progress_.check());
@@ -247,6 +245,12 @@ Result<nlohmann::json> ArchiveExportJob::outcome_of(const VolumeDescription& des
   return nlohmann::json{{"id", written.id},       {"consistency", changed != 0 ? "live" : seal.consistency},
                         {"changed", changed},     {"bytes", written.bytes},
                         {"files", written.files}, {"warnings", warnings}};
+}
+
+std::unique_ptr<ArchiveOutput> ArchiveExportJob::take_first_output() {
+  auto output = std::move(first_output_);
+  if (output && SteadyClock::now() > first_output_ends_) output.reset();
+  return output;
 }
 
 std::shared_ptr<ArchiveOutput> ArchiveExportJob::set_output(std::shared_ptr<ArchiveOutput> output) {

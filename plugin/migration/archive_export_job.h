@@ -9,8 +9,10 @@
 #include <thread>
 
 #include "archive/archive_writer.h"
+#include "archive/progress.h"
+#include "base/time.h"
 #include "migration/archive_store.h"
-#include "migration/archive_transfer.h"
+#include "migration/meter.h"
 #include "migration/options.h"
 #include "migration/sources.h"
 #include "volumes/catalogue.h"
@@ -25,9 +27,10 @@ nlohmann::json new_archive_export_status(const ArchiveExportRequest& request);
 class ArchiveExportJob {
  public:
   /// The ticket's record must be in the catalogue, in State::importing. The references must outlive this object. `id`:
-  /// see ArchiveStore::create.
+  /// see ArchiveStore::create. `output` is what the first attempt writes to, unless it takes a while until then; none:
+  /// it makes one, as all others do.
   ArchiveExportJob(volumes::Catalogue& catalogue, const ArchiveStore& store, const Sources& sources, std::string name,
-                   std::string id, ArchiveExportRequest request);
+                   std::string id, ArchiveExportRequest request, std::unique_ptr<ArchiveOutput> output = nullptr);
   ArchiveExportJob(const ArchiveExportJob&) = delete;
   ArchiveExportJob& operator=(const ArchiveExportJob&) = delete;
   ~ArchiveExportJob() { abandon(); }
@@ -53,6 +56,7 @@ class ArchiveExportJob {
   void end(const Result<nlohmann::json>& outcome);
   bool pause(std::chrono::milliseconds duration);
   void note(const Error& error);
+  std::unique_ptr<ArchiveOutput> take_first_output();
   std::shared_ptr<ArchiveOutput> set_output(std::shared_ptr<ArchiveOutput> output);
   nlohmann::json status_locked() const;
 
@@ -62,7 +66,9 @@ class ArchiveExportJob {
   const std::string name_;
   const std::string id_;
   const ArchiveExportRequest request_;
-  const nlohmann::json first_;  // Status when it was asked for
+  const nlohmann::json first_;                   // Status when it was asked for
+  std::unique_ptr<ArchiveOutput> first_output_;  // of the thread, once there is one
+  const Deadline first_output_ends_;             // then it may have been idle for too long
   archive::Progress progress_;
   Meter meter_;
   mutable std::mutex mutex_;

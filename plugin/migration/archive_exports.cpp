@@ -55,15 +55,30 @@ Result<> ArchiveExports::begin(const std::string& name, const ArchiveExportReque
   const Deadline deadline = after(check_time);
   FERRY_TRY(sources_.describe(request.volume, request.terms.freeze, most_bytes));
   const std::string id = random_hex(16);
-  // It is made and removed again: so much for rights, directories and names that are taken.
-  FERRY_TRY(store_.create(request.address, id, request.replace, deadline));
+  FERRY_ASSIGN(auto output, find_place(request, id, deadline));
   FERRY_TRY(catalogue_.create(new_ticket(name, to_json(request, id), new_archive_export_status(request))));
-  start(name, id, request);
+  start(name, id, request, std::move(output));
   return {};
 }
 
-void ArchiveExports::start(const std::string& name, const std::string& id, const ArchiveExportRequest& request) {
-  jobs_.start(name, std::make_shared<ArchiveExportJob>(catalogue_, store_, sources_, name, id, request));
+/// It is made at once: so much for rights, directories, names that are taken, and room.
+Result<std::unique_ptr<ArchiveOutput>> ArchiveExports::find_place(const ArchiveExportRequest& request,
+                                                                  const std::string& id, Deadline deadline) const {
+  FERRY_ASSIGN(const archive::Compression compression, compression_of(request.address));
+  FERRY_ASSIGN(auto output, store_.create(request.address, id, request.replace, deadline));
+  FERRY_ASSIGN(const auto room, output->free_bytes());
+  if (!room || compression != archive::Compression::none) return output;
+  FERRY_ASSIGN(const auto described, sources_.describe(request.volume, request.terms.freeze, *room));
+  if (described.bytes <= *room) return output;
+  return fail(Code::no_space, "volume " + request.volume + " has " + std::to_string(described.bytes) +
+                                  " bytes of content, and there is room for " + std::to_string(*room) + " where " +
+                                  request.address.text() + " is to be; free some, or use .tar.zst");
+}
+
+void ArchiveExports::start(const std::string& name, const std::string& id, const ArchiveExportRequest& request,
+                           std::unique_ptr<ArchiveOutput> output) {
+  jobs_.start(name,
+              std::make_shared<ArchiveExportJob>(catalogue_, store_, sources_, name, id, request, std::move(output)));
 }
 
 Result<> ArchiveExports::cancel(const std::string& name) {

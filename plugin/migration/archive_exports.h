@@ -37,7 +37,10 @@ class ArchiveExports {
   nlohmann::json status(const volumes::VolumeRecord& ticket) const { return jobs_.status(ticket); }  ///< all of it
 
  private:
-  void start(const std::string& name, const std::string& id, const ArchiveExportRequest& request);
+  void start(const std::string& name, const std::string& id, const ArchiveExportRequest& request,
+             std::unique_ptr<ArchiveOutput> output = nullptr);
+  Result<std::unique_ptr<ArchiveOutput>> find_place(const ArchiveExportRequest& request, const std::string& id,
+                                                    Deadline deadline) const;
 
   volumes::Catalogue& catalogue_;
   const ArchiveStore& store_;

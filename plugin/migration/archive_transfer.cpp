@@ -23,20 +23,6 @@ constexpr std::chrono::milliseconds first_pause{250};
 constexpr std::chrono::milliseconds longest_pause{5000};
 constexpr std::chrono::milliseconds connect_time{5000};
 
-class MeteredInput final : public archive::Source {
- public:
-  MeteredInput(ArchiveInput& input, Meter& meter) : input_(input), meter_(meter) {}
-  Result<std::size_t> read(std::span<char> buffer) override {
-    FERRY_ASSIGN(const std::size_t n, input_.read(buffer));
-    meter_.spend(n);
-    return n;
-  }
-
- private:
-  ArchiveInput& input_;
-  Meter& meter_;
-};
-
 Result<archive::Limits> room_in(int directory) {
   struct statvfs room {};
   if (::fstatvfs(directory, &room) != 0) return fail_errno("statvfs of the staging directory");
@@ -116,7 +102,7 @@ Result<Brought> ArchiveTransfer::attempt() {
     progress_.bytes_done = progress_.entries_done = 0;
   }
   phase_ = "content";
-  MeteredInput metered(*input, meter_);
+  MeteredSource metered(*input, meter_);
   FERRY_ASSIGN(const archive::Extracted extracted,
                archive::extract_archive(metered, directory.get(), limits, progress_));
   if (extracted.id != request_.id)

@@ -7,30 +7,14 @@
 #include <string>
 
 #include "archive/progress.h"
-#include "archive/stream.h"
 #include "base/time.h"
 #include "migration/archive_store.h"
 #include "migration/content_transfer.h"
+#include "migration/meter.h"
 #include "migration/options.h"
-#include "sync/pace.h"
 #include "volumes/layout.h"
 
 namespace ferry::migration {
-
-/// What an archive takes of a network or disk: counted, held to a rate, and broken off. As Source and Sink.
-class Meter {
- public:
-  Meter(std::uint64_t limit, const std::atomic<bool>& cancelled) : pace_(limit, cancelled) {}
-  void spend(std::size_t bytes) {
-    bytes_ += bytes;
-    pace_.spend(bytes);
-  }
-  std::uint64_t bytes() const { return bytes_; }
-
- private:
-  std::atomic<std::uint64_t> bytes_{0};
-  sync::Pace pace_;
-};
 
 /// Extracts an archive into the staging of a new volume: from its beginning each time, since it is one compressed
 /// stream. Thread-safe.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +23,8 @@ Result<Fd> open_below(int directory, const std::string& path, std::uint64_t flag
   how.mode = mode;
   how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
   const long fd = ::syscall(SYS_openat2, directory, path.c_str(), &how, sizeof how);
+  if (fd < 0 && errno == ENOSYS)
+    return fail(Code::unsupported, "archives in file:// need Linux 5.6 or later (openat2); use sftp://");
   if (fd < 0) return fail_errno("file://" + path);
   return Fd(static_cast<int>(fd));
 }
@@ -79,6 +82,11 @@ class FileOutput final : public ArchiveOutput {
     return ::fdatasync(file_.get()) == 0 ? Result<>() : Result<>(fail_errno("write " + shown_));
   }
 
+  Result<std::optional<std::uint64_t>> free_bytes() override {
+    struct statvfs facts {};
+    if (::fstatvfs(file_.get(), &facts) != 0) return fail_errno("statvfs of " + shown_);
+    return static_cast<std::uint64_t>(facts.f_bavail) * facts.f_frsize;
+  }
   Result<> flush() override { return {}; }
   Result<> finish() override {
     if (::fsync(file_.get()) != 0) return fail_errno("write " + shown_);

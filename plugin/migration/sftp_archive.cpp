@@ -168,6 +168,15 @@ class SftpInput final : public ArchiveInput {
   Connection connection_;
 };
 
+/// What was moved aside to be replaced by `part` (Sftp::rename()) gets its name back, unless that was replaced.
+Result<> put_back(Sftp& server, const std::string& part, const std::string& path) {
+  const std::string old = part + Sftp::aside;
+  FERRY_ASSIGN(const Sftp::Kind there, server.kind(path));
+  if (there != Sftp::Kind::none) return server.remove(old);
+  auto back = server.rename(old, path, false);
+  return !back && back.error().code == Code::not_found ? Result<>() : back;
+}
+
 class SftpOutput final : public ArchiveOutput {
  public:
   SftpOutput(std::unique_ptr<Sftp> server, ArchiveAddress address, std::filesystem::path ssh_directory,
@@ -177,40 +186,51 @@ class SftpOutput final : public ArchiveOutput {
         connection_(std::move(server), std::move(address), std::move(ssh_directory)) {}
   ~SftpOutput() override {
     if (finished_) return;
-    const auto removed = remove_part();
-    if (!removed)
-      spdlog::warn("{} is left behind, unless it is written anew: {}", connection_.path_there(part_),
-                   removed.error().message);
+    const auto cleared = clear();
+    if (!cleared)
+      spdlog::warn("{} is left behind, unless it is written anew{}: {}", connection_.path_there(part_),
+                   finishing_ && replace_ ? ", and what it was to replace may be " + part_ + Sftp::aside : "",
+                   cleared.error().message);
   }
 
   Result<> write(std::span<const char> bytes) override {
-    if (acknowledged_ > under_way) {  // not each time, because the rest is moved
+    if (acknowledged_ > 3 * under_way) {  // not each time, because the rest is moved
       recent_.erase(0, acknowledged_ - compared);
       acknowledged_ = compared;
     }
     recent_.append(bytes.data(), bytes.size());
     return send(under_way);
   }
+  Result<std::optional<std::uint64_t>> free_bytes() override { return connection_.server().room(part_); }
   Result<> flush() override { return send(0); }
   Result<> finish() override {
     FERRY_TRY(flush());
+    finishing_ = true;
     FERRY_TRY(connection_.insist([](Sftp& server) { return server.close_durably(); },
                                  [this](Sftp& server) { return resume(server); }));
     auto done = connection_.server().rename(part_, connection_.path(), replace_);
     finished_ = done.has_value();
-    if (!done && done.error().code == Code::unavailable) finished_ = true;  // who knows: it must not be removed
     return done;
   }
   std::string trouble() const override { return connection_.trouble(); }
   void abort() override { connection_.abort(); }
 
  private:
-  /// A session that was aborted, or on which something is under way, is of no use.
-  Result<> remove_part() {
+  /// Leaves nothing of it. A session that was aborted or lost, or on which something is under way, is of no use for
+  /// that.
+  Result<> clear() {
     connection_.hurry(after(time_to_remove));
-    if (acknowledged_ == recent_.size() && !connection_.is_aborted()) return connection_.server().remove(part_);
+    if (acknowledged_ == recent_.size() && !connection_.is_aborted()) {
+      auto cleared = clear(connection_.server());
+      if (cleared || cleared.error().code != Code::unavailable) return cleared;
+    }
     FERRY_ASSIGN(const auto other, connection_.log_in(after(time_to_log_in)));
-    return other->remove(part_);
+    return clear(*other);
+  }
+  /// Once it was to have its name, that may have happened in part, or completely: then there is no part any more.
+  Result<> clear(Sftp& server) {
+    if (finishing_ && replace_) FERRY_TRY(put_back(server, part_, connection_.path()));
+    return server.remove(part_);
   }
 
   /// Until all of it is sent, and no more than `most` bytes are without an acknowledgement.
@@ -269,7 +289,8 @@ class SftpOutput final : public ArchiveOutput {
   std::size_t given_ = 0;              // of what is behind those, to this connection
   std::uint64_t written_ = 0;          // and acknowledged, of all
   std::optional<std::string> booted_;  // see Sftp::boot_id; none: not asked yet
-  bool finished_ = false;
+  bool finishing_ = false;             // it may have its name
+  bool finished_ = false;              // it has
   Connection connection_;
 };
 
@@ -287,13 +308,10 @@ Result<std::unique_ptr<ArchiveOutput>> create_by_sftp(const ArchiveAddress& addr
                                                       const std::filesystem::path& ssh_directory,
                                                       const std::string& part, bool replace, Deadline deadline) {
   FERRY_ASSIGN(auto server, Sftp::connect(address.host, ssh_directory, deadline));
-  FERRY_ASSIGN(const bool there, server->exists(address.path));
-  if (there && !replace) return exists_already(address);
-  // What an earlier attempt has moved aside and could not replace.
-  if (!there && replace) {
-    const auto restored = server->rename(part + Sftp::aside, address.path, false);
-    if (!restored && restored.error().code != Code::not_found) return tl::unexpected(restored.error());
-  }
+  FERRY_ASSIGN(const Sftp::Kind there, server->kind(address.path));
+  if (there == Sftp::Kind::directory) return fail(Code::already_exists, address.text() + " is a directory");
+  if (there != Sftp::Kind::none && !replace) return exists_already(address);
+  if (replace) FERRY_TRY(put_back(*server, part, address.path));
   FERRY_TRY(server->remove(part));
   FERRY_TRY(server->create(part, address.path));
   server->take_time();

@@ -18,7 +18,7 @@ namespace ferry::migration {
 Result<std::unique_ptr<ArchiveInput>> open_by_sftp(const ArchiveAddress& address,
                                                    const std::filesystem::path& ssh_directory, Deadline deadline);
 
-/// `part` is its path until it is finished. Takes 6 MiB of memory, of which libssh2 has two. Code::already_exists:
+/// `part` is its path until it is finished. Takes 14 MiB of memory. Code::already_exists:
 /// there is one of its name, and `replace` is false.
 Result<std::unique_ptr<ArchiveOutput>> create_by_sftp(const ArchiveAddress& address,
                                                       const std::filesystem::path& ssh_directory,

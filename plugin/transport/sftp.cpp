@@ -32,10 +32,7 @@ class Session final : public Sftp {
   explicit Session(std::unique_ptr<SshSession> session) : session_(std::move(session)) {}
 
   Result<> begin(Deadline deadline) {
-    const int error = session_->repeat([&] {
-      sftp_ = ::libssh2_sftp_init(session_->get());
-      return sftp_ != nullptr ? 0 : ::libssh2_session_last_errno(session_->get());
-    });
+    const int error = session_->repeat_until_made(sftp_, [&] { return ::libssh2_sftp_init(session_->get()); });
     deadline_ = deadline;
     if (error == 0) return {};
     if (error == LIBSSH2_ERROR_TIMEOUT || SshSession::is_lost(error))
@@ -46,12 +43,23 @@ class Session final : public Sftp {
   void hurry(Deadline deadline) override { deadline_ = deadline; }
   void take_time() override { deadline_.reset(); }
 
-  Result<bool> exists(const std::string& path) override {
-    const int error = stat(path);
-    if (error == 0) return true;
-    const Error why = explain(error, path, "looked at");
-    if (why.code == Code::not_found) return false;
-    return tl::unexpected(why);
+  Result<Kind> kind(const std::string& path) override {
+    LIBSSH2_SFTP_ATTRIBUTES facts{};
+    if (const int error = stat(path, facts); error != 0) {
+      const Error why = explain(error, path, "looked at");
+      if (why.code == Code::not_found) return Kind::none;
+      return tl::unexpected(why);
+    }
+    const bool tells = (facts.flags & LIBSSH2_SFTP_ATTR_PERMISSIONS) != 0;
+    return tells && LIBSSH2_SFTP_S_ISDIR(facts.permissions) ? Kind::directory : Kind::other;
+  }
+
+  Result<std::optional<std::uint64_t>> room(const std::string& path) override {
+    LIBSSH2_SFTP_STATVFS facts{};
+    const int error = repeat([&] { return ::libssh2_sftp_statvfs(sftp_, path.c_str(), path.size(), &facts); });
+    if (error != 0 && error != LIBSSH2_ERROR_SFTP_PROTOCOL) return tl::unexpected(explain(error, path, "looked at"));
+    if (error != 0 || facts.f_frsize == 0) return std::nullopt;
+    return facts.f_bavail * facts.f_frsize;
   }
 
   Result<> remove(const std::string& path) override {
@@ -71,13 +79,10 @@ class Session final : public Sftp {
   void seek(std::uint64_t offset) override { ::libssh2_sftp_seek64(handle_, offset); }
 
   Result<std::size_t> read(std::span<char> buffer) override {
-    ssize_t n = 0;
-    const int error = repeat([&] {
-      n = ::libssh2_sftp_read(handle_, buffer.data(), buffer.size());
-      return n < 0 ? static_cast<int>(n) : 0;
-    });
+    std::size_t n = 0;
+    const int error = count(n, [&] { return ::libssh2_sftp_read(handle_, buffer.data(), buffer.size()); });
     if (error != 0) return tl::unexpected(explain(error, shown_, "read"));
-    return static_cast<std::size_t>(n);
+    return n;
   }
 
   Result<> create(const std::string& path, const std::string& shown) override {
@@ -90,13 +95,10 @@ class Session final : public Sftp {
   }
 
   Result<std::size_t> write(std::span<const char> bytes) override {
-    ssize_t n = 0;
-    const int error = repeat([&] {
-      n = ::libssh2_sftp_write(handle_, bytes.data(), bytes.size());
-      return n < 0 ? static_cast<int>(n) : 0;
-    });
+    std::size_t n = 0;
+    const int error = count(n, [&] { return ::libssh2_sftp_write(handle_, bytes.data(), bytes.size()); });
     if (error != 0) return tl::unexpected(explain_write(error));
-    return static_cast<std::size_t>(n);
+    return n;
   }
 
   Result<> close_durably() override {
@@ -111,11 +113,12 @@ class Session final : public Sftp {
   Result<> rename(const std::string& from, const std::string& to, bool replace) override {
     if (replace) return rename_over(from, to);
     // Servers other than OpenSSH's may replace what is there: version 3 does not say that they must not.
-    FERRY_ASSIGN(const bool there, exists(to));
-    if (there) return fail(Code::already_exists, place(to) + " exists already");
+    FERRY_ASSIGN(const Kind there, kind(to));
+    if (there != Kind::none) return fail(Code::already_exists, place(to) + " exists already");
     const int error = plain_rename(from, to);
     if (error == 0) return {};
-    if (error == LIBSSH2_ERROR_SFTP_PROTOCOL && stat(to) == 0)
+    LIBSSH2_SFTP_ATTRIBUTES facts{};
+    if (error == LIBSSH2_ERROR_SFTP_PROTOCOL && stat(to, facts) == 0)
       return fail(Code::already_exists, place(to) + " exists already");
     return tl::unexpected(explain(error, to, "given its name"));
   }
@@ -123,22 +126,18 @@ class Session final : public Sftp {
   Result<std::string> boot_id() override {
     const std::string path = "/proc/sys/kernel/random/boot_id";
     LIBSSH2_SFTP_HANDLE* file = nullptr;
-    int error = repeat([&] {
-      file = ::libssh2_sftp_open_ex(sftp_, path.c_str(), length(path), LIBSSH2_FXF_READ, 0, LIBSSH2_SFTP_OPENFILE);
-      return file != nullptr ? 0 : ::libssh2_session_last_errno(session_->get());
+    int error = make(file, [&] {
+      return ::libssh2_sftp_open_ex(sftp_, path.c_str(), length(path), LIBSSH2_FXF_READ, 0, LIBSSH2_SFTP_OPENFILE);
     });
     if (error == LIBSSH2_ERROR_SFTP_PROTOCOL) return std::string();
     if (error != 0) return tl::unexpected(explain(error, path, "opened"));
     std::string id(boot_id_size, 0);
-    ssize_t n = 0;
-    error = repeat([&] {
-      n = ::libssh2_sftp_read(file, id.data(), id.size());
-      return n < 0 ? static_cast<int>(n) : 0;
-    });
+    std::size_t n = 0;
+    error = count(n, [&] { return ::libssh2_sftp_read(file, id.data(), id.size()); });
     const int closed = repeat([&] { return ::libssh2_sftp_close_handle(file); });
     if (error != 0 && error != LIBSSH2_ERROR_SFTP_PROTOCOL) return tl::unexpected(explain(error, path, "read"));
     if (closed != 0 && closed != LIBSSH2_ERROR_SFTP_PROTOCOL) return tl::unexpected(explain(closed, path, "closed"));
-    id.resize(error == 0 ? static_cast<std::size_t>(n) : 0);
+    id.resize(n);
     return id;
   }
 
@@ -148,14 +147,30 @@ class Session final : public Sftp {
   }
 
  private:
+  void allow(std::chrono::milliseconds time) {
+    session_->allow(deadline_ ? std::min(time, left_until(*deadline_)) : time);
+  }
   template <class Call>
   int repeat(Call call, std::chrono::milliseconds time = answer_time) {
-    session_->allow(deadline_ ? std::min(time, left_until(*deadline_)) : time);
+    allow(time);
     return session_->repeat(call);
   }
+  template <class Made, class Call>
+  int make(Made*& made, Call call, std::chrono::milliseconds time = answer_time) {
+    allow(time);
+    return session_->repeat_until_made(made, call);
+  }
+  /// For calls that return how many bytes they have moved: `n`, 0 after an error.
+  template <class Call>
+  int count(std::size_t& n, Call call) {
+    return repeat([&] {
+      const ssize_t result = call();
+      n = result < 0 ? 0 : static_cast<std::size_t>(result);
+      return result < 0 ? static_cast<int>(result) : 0;
+    });
+  }
 
-  int stat(const std::string& path) {
-    LIBSSH2_SFTP_ATTRIBUTES facts{};
+  int stat(const std::string& path, LIBSSH2_SFTP_ATTRIBUTES& facts) {
     return repeat(
         [&] { return ::libssh2_sftp_stat_ex(sftp_, path.c_str(), length(path), LIBSSH2_SFTP_LSTAT, &facts); });
   }
@@ -187,7 +202,9 @@ class Session final : public Sftp {
     const int renamed = posix_rename(from, to);
     if (renamed == 0) return {};
     if (!is_unsupported(renamed)) return tl::unexpected(explain(renamed, to, "replaced"));
-    FERRY_ASSIGN(const bool there, exists(to));
+    FERRY_ASSIGN(const Kind kind_there, kind(to));
+    if (kind_there == Kind::directory) return fail(Code::already_exists, place(to) + " is a directory");
+    const bool there = kind_there != Kind::none;
     const std::string old = from + aside;
     if (there)
       if (const int moved = plain_rename(to, old); moved != 0) return tl::unexpected(explain(moved, to, "replaced"));
@@ -203,9 +220,8 @@ class Session final : public Sftp {
   Result<> open(const std::string& path, const std::string& shown, unsigned long flags) {
     path_ = path;
     shown_ = shown;
-    const int error = repeat([&] {
-      handle_ = ::libssh2_sftp_open_ex(sftp_, path.c_str(), length(path), flags, only_owner, LIBSSH2_SFTP_OPENFILE);
-      return handle_ != nullptr ? 0 : ::libssh2_session_last_errno(session_->get());
+    const int error = make(handle_, [&] {
+      return ::libssh2_sftp_open_ex(sftp_, path.c_str(), length(path), flags, only_owner, LIBSSH2_SFTP_OPENFILE);
     });
     if (error != 0) return tl::unexpected(explain(error, shown_, "opened"));
     return {};
@@ -257,13 +273,9 @@ class Session final : public Sftp {
   /// Asked on a channel of its own, because on the other one a message may be sent in part.
   bool is_full() {
     LIBSSH2_SFTP* beside = nullptr;
-    const int opened = repeat(
-        [&] {
-          beside = ::libssh2_sftp_init(session_->get());
-          return beside != nullptr ? 0 : ::libssh2_session_last_errno(session_->get());
-        },
-        time_to_explain);
-    if (opened != 0) return false;
+    if (make(
+            beside, [&] { return ::libssh2_sftp_init(session_->get()); }, time_to_explain) != 0)
+      return false;
     LIBSSH2_SFTP_STATVFS room{};
     const int known =
         repeat([&] { return ::libssh2_sftp_statvfs(beside, path_.c_str(), path_.size(), &room); }, time_to_explain);

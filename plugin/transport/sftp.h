@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -33,8 +34,11 @@ class Sftp {
   virtual void hurry(Deadline deadline) = 0;
   virtual void take_time() = 0;
 
-  /// Whether there is a file, directory or symlink of that name.
-  virtual Result<bool> exists(const std::string& path) = 0;
+  enum class Kind { none, directory, other };
+  /// What there is of that name; symlinks are not followed.
+  virtual Result<Kind> kind(const std::string& path) = 0;
+  /// Bytes that the user may still write to the file system of a file that is there; none: the server does not tell.
+  virtual Result<std::optional<std::uint64_t>> room(const std::string& path) = 0;
   /// A file; Code::not_found is none.
   virtual Result<> remove(const std::string& path) = 0;
 
@@ -54,8 +58,8 @@ class Sftp {
   virtual Result<> open_again(const std::string& path, const std::string& shown) = 0;
   /// Sends `bytes`, which are not empty, and returns how many of them, from the first on, the server has acknowledged;
   /// that may be none. As long as there are others, no call but abort() and write() may follow, which has to begin with
-  /// those, and may have more behind them. Acknowledgements count once all of `bytes` is under way: a slow network
-  /// should not be given much more at once than it was before.
+  /// those, and may have more behind them: a request may have been sent in part. Acknowledgements count once all of
+  /// `bytes` is under way: a slow network should not be given much more at once than it was before.
   virtual Result<std::size_t> write(std::span<const char> bytes) = 0;
   /// The open file: durable, if the server can make it so, and closed.
   virtual Result<> close_durably() = 0;

@@ -15,11 +15,7 @@ enum class Seen { yes, no, forbidden, unknown };
 Seen look_at(SshSession& session, const std::string& path) {
   session.hurry(time_to_look);
   LIBSSH2_SFTP* sftp = nullptr;
-  const int error = session.repeat([&] {
-    sftp = ::libssh2_sftp_init(session.get());
-    return sftp != nullptr ? 0 : ::libssh2_session_last_errno(session.get());
-  });
-  if (error != 0) return Seen::unknown;
+  if (session.repeat_until_made(sftp, [&] { return ::libssh2_sftp_init(session.get()); }) != 0) return Seen::unknown;
   LIBSSH2_SFTP_ATTRIBUTES facts{};
   const int result = session.repeat([&] {
     return ::libssh2_sftp_stat_ex(sftp, path.data(), static_cast<unsigned>(path.size()), LIBSSH2_SFTP_LSTAT, &facts);

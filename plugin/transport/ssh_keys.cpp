@@ -19,12 +19,15 @@ constexpr std::array<const char*, 3> names = {"id_ed25519", "id_ecdsa", "id_rsa"
 constexpr std::size_t largest_key = 64U << 10;
 constexpr mode_t of_others = 077;
 
-/// What stands between the lines that begin and end a PEM, without line breaks.
-std::string pem_body(std::string_view content, std::string_view begin) {
+/// The first `size` characters behind the line that begins a PEM, without line breaks. No more, because what follows is
+/// secret.
+std::string pem_begin(std::string_view content, std::string_view begin, std::size_t size) {
   std::string body;
   content.remove_prefix(content.find(begin) + begin.size());
-  for (const char c : content.substr(0, content.find("-----END")))
+  for (const char c : content.substr(0, content.find("-----END"))) {
+    if (body.size() == size) break;
     if (c != '\n' && c != '\r' && c != ' ') body += c;
+  }
   return body;
 }
 
@@ -65,8 +68,7 @@ bool has_passphrase(std::string_view content) {
   if (content.find(openssh) != std::string_view::npos) {
     // "openssh-key-v1\0", then the cipher's name as SSH's string: "none" for an open key
     constexpr std::string_view open("openssh-key-v1\0\0\0\0\4none", 23);
-    const auto body = pem_body(content, openssh);
-    const auto begin = decode_base64(std::string_view(body).substr(0, 32));
+    const auto begin = decode_base64(pem_begin(content, openssh, 32));
     return begin && begin->starts_with("openssh-key-v1") && !begin->starts_with(open);
   }
   return content.find("-----BEGIN ENCRYPTED PRIVATE KEY-----") != std::string_view::npos ||

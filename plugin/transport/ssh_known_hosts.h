@@ -20,7 +20,8 @@ struct KnownKey {
 };
 
 /// The keys that `text`, the content of a known_hosts file, has for a host: those of "[HOST]:PORT" and, on port 22,
-/// those of "HOST".
+/// those of "HOST". ssh(1) also takes those of "HOST" on another port where there are none of "[HOST]:PORT"; this does
+/// not.
 std::vector<KnownKey> known_keys(std::string_view text, const Endpoint& host);
 
 /// The algorithms of host keys to ask a server for, the best first, as SSH's name-list: those by which it would show a

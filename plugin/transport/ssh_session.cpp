@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <limits>
 #include <mutex>
+#include <new>
 
 #include "base/log.h"
 #include "transport/socket_stream.h"
@@ -120,7 +121,11 @@ ssize_t SshSession::receive(libssh2_socket_t socket, void* buffer, std::size_t s
 ssize_t SshSession::send(libssh2_socket_t socket, const void* bytes, std::size_t size, int /*flags*/, void** session) {
   auto* const self = static_cast<SshSession*>(*session);
   if (self->is_over_) return -ENOTCONN;
-  return self->unsent_.send(socket, {static_cast<const char*>(bytes), size});
+  try {
+    return self->unsent_.send(socket, {static_cast<const char*>(bytes), size});
+  } catch (const std::bad_alloc&) {  // which must not pass through libssh2
+    return -ENOMEM;
+  }
 }
 
 bool SshSession::wait() {
@@ -257,10 +262,9 @@ Result<LIBSSH2_CHANNEL*> SshSession::open_unix_socket(const std::string& path) {
   message += std::string(4, '\0');  // reserved
   LIBSSH2_CHANNEL* channel = nullptr;
   const unsigned window = window_for(socket_.get());
-  const int error = repeat([&] {
-    channel = ::libssh2_channel_open_ex(session_, type.data(), type.size(), window, largest_packet, message.data(),
-                                        static_cast<unsigned>(message.size()));
-    return channel != nullptr ? 0 : ::libssh2_session_last_errno(session_);
+  const int error = repeat_until_made(channel, [&] {
+    return ::libssh2_channel_open_ex(session_, type.data(), type.size(), window, largest_packet, message.data(),
+                                     static_cast<unsigned>(message.size()));
   });
   if (error == 0) return channel;
   if (error == LIBSSH2_ERROR_CHANNEL_FAILURE) return tl::unexpected(explain_far_end(*this, path, reason()));

@@ -49,6 +49,15 @@ class SshSession {
     return result;
   }
 
+  /// The same for a call that returns what it makes, and null for EAGAIN as well as for any error. 0: it is made.
+  template <class Made, class Call>
+  int repeat_until_made(Made*& made, Call call) {
+    return repeat([&] {
+      made = call();
+      return made != nullptr ? 0 : ::libssh2_session_last_errno(session_);
+    });
+  }
+
   /// From here on, the deadline comes after that time at the latest.
   void hurry(std::chrono::milliseconds time) { deadline_ = std::min(deadline_, after(time)); }
 

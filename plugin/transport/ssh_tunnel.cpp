@@ -59,13 +59,13 @@ void SshTunnel::run() {
 }
 
 SshTunnel::Flow SshTunnel::send() {
+  if (session_->has_unsent()) return Flow::idle;  // the end of the content has to wait for that, too
   if (out_.empty()) {
     const ssize_t n = ::recv(inner_.get(), out_.room(), out_.size(), 0);
     if (n < 0) return would_block() ? Flow::idle : Flow::ended;
     if (n == 0) return Flow::ended;
     out_.fill(n);
   }
-  if (session_->has_unsent()) return Flow::idle;
   session_->set_budget(chunk);  // it also looks for more room in the window
   const ssize_t n = ::libssh2_channel_write(channel_, out_.data(), out_.left());
   if (n == LIBSSH2_ERROR_EAGAIN || n == 0) return Flow::idle;
@@ -95,7 +95,7 @@ bool SshTunnel::wait() {
   if (in_.empty() || (!out_.empty() && !session_->has_unsent())) entries[0].events = POLLIN;
   if (session_->has_unsent()) entries[0].events = static_cast<short>(entries[0].events | POLLOUT);
   if (entries[0].events == 0) entries[0].fd = -1;  // or the end of the connection would be told again and again
-  if (out_.empty()) entries[1].events = POLLIN;
+  if (out_.empty() && !session_->has_unsent()) entries[1].events = POLLIN;
   if (!in_.empty()) entries[1].events = static_cast<short>(entries[1].events | POLLOUT);
   ::poll(entries, 2, -1);
   return (entries[1].revents & (POLLHUP | POLLERR | POLLNVAL)) == 0;

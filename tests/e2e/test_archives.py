@@ -30,10 +30,7 @@ def store(lab, a, b):
 
 
 def set_archives(host, directory):
-    host.plugin("disable")
-    host.docker("plugin", "set", "ferry", f"archives.source={directory}")
-    host.plugin("enable")
-    host.wait_served()
+    host.set_plugin(f"archives.source={directory}")
 
 
 @contextlib.contextmanager
@@ -88,11 +85,17 @@ def read(host, scratch, archive):
 def test_there_and_back_and_by_tar(store, a, b, scratch, source, ending):
     volume = source(labels=LABELS, options={"mode": "ro"}, files={"file": b"content", "large": os.urandom(3 * MIB)})
     status = write(a, scratch, there(f"one.{ending}"), volume)
-    assert status["migration"]["role"] == "export" and status["migration"]["consistency"] == "idle"
+    migration = status["migration"]
+    assert migration["role"] == "export" and migration["consistency"] == "idle"
+    assert migration["peer"] == f"sftp://root@b:22/{DIRECTORY}/one.{ending}"
+    assert migration["files_total"] == migration["files_done"] == 2
+    assert migration["bytes_total"] == migration["bytes_done"] == 7 + 3 * MIB
+    assert status["volumes"] == [{"name": volume, "source": volume, "state": "done"}]
     assert os.listdir(store) == [f"one.{ending}"], "nothing else is left"
     assert os.stat(os.path.join(store, f"one.{ending}")).st_mode & 0o777 == 0o600
     name, status = read(a, scratch, there(f"one.{ending}"))
     assert status["migration"]["verified"] is True
+    assert status["migration"]["files_total"] == status["migration"]["files_done"] == 2
     assert status["lineage"] == volumes.status(a, volume)["lineage"]
     volumes.wait_labels(a, name, LABELS)
     assert volumes.options(a, name) == {"mode": "ro"}
@@ -330,15 +333,35 @@ def test_over_a_cut_network_it_goes_on(lab, store, a, scratch, source):
 @pytest.mark.parametrize("ending", ["tar", "tar.zst"])
 def test_a_full_disk_there(store, a, b, scratch, source, ending):
     volume = source(files={"file": os.urandom(12 * MIB)})
-    b.exec("mount", "-t", "tmpfs", "-o", "size=8m", "e2e-archives", f"/{DIRECTORY}")
-    try:
-        ticket = tickets.start(a, scratch, f"to={there(f'one.{ending}')}", f"volume={volume}")
+    with small_disk(b, DIRECTORY):
+        ticket = tickets.start(a, scratch, f"to={there(f'one.{ending}')}", f"volume={volume}", "limit=2M")
+        wait_until(lambda: (volumes.status(a, ticket)["migration"].get("bytes_sent") or 0) > MIB, 20,
+                   lambda: volumes.status(a, ticket))
+        b.exec("sh", "-c", f"cat /dev/zero >/{DIRECTORY}/filler", check=False)
         status = volumes.wait_state(a, ticket, tickets.ENDED, 60)
         assert status["state"] == "failed"
         tickets.check_line(status["migration"]["error"], [f"one.{ending}", "full"])
+        assert b.exec("ls", "-A", f"/{DIRECTORY}").stdout == "filler\n"
+
+
+def test_too_little_room_is_known_at_once(store, mounted, a, b, scratch, source):
+    volume = source(files={"file": os.urandom(20 * MIB)})
+    with small_disk(b, DIRECTORY):
+        tickets.refused(a, scratch, [f"to={there('one.tar')}", f"volume={volume}"], ["one.tar", "room for"])
         assert b.exec("ls", "-A", f"/{DIRECTORY}").stdout == ""
+    with small_disk(a, DIRECTORY), archives_in(a, f"/{DIRECTORY}"):
+        tickets.refused(a, scratch, ["to=file:///one.tar", f"volume={volume}"], ["one.tar", "room for"])
+        assert a.exec("ls", "-A", f"/{DIRECTORY}").stdout == ""
+
+
+@contextlib.contextmanager
+def small_disk(host, directory):
+    """A file system of 16 MB is mounted there."""
+    host.exec("mount", "-t", "tmpfs", "-o", "size=16m", "e2e-archives", f"/{directory}")
+    try:
+        yield
     finally:
-        b.exec("umount", "-l", f"/{DIRECTORY}")
+        host.exec("umount", "-l", f"/{directory}")
 
 
 def test_an_unknown_host_key_is_not_accepted(store, a, b, scratch, source):

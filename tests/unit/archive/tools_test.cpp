@@ -62,6 +62,19 @@ TEST_F(Tools, GnuTarExtractsTheVolume) {
   }
 }
 
+/// Of a volume without file capabilities and trusted xattrs, which it takes only with --xattrs-include.
+TEST_F(Tools, GnuTarNeedsNoMoreOptionsForUsersXattrsAndAcls) {
+  test::write_text(volume_ / "file", "content");
+  test::set_xattr(volume_ / "file", "user.text", "value");
+  test::set_xattr(volume_ / "file", "system.posix_acl_access", test::acl_for_user_7(4));
+  test::set_xattr(volume_, "system.posix_acl_default", test::acl_for_user_7(7));
+  ASSERT_EQ(::chown((volume_ / "file").c_str(), 4711, 4712), 0);
+  ASSERT_EQ(::chmod((volume_ / "file").c_str(), 06751), 0);
+  run("tar --xattrs --acls -xf " + packed() + " -C " + quoted(staging_));
+  EXPECT_EQ(test::tree_difference(volume_, staging_), "");
+  EXPECT_EQ(compare(volume_, staging_), "");
+}
+
 TEST_F(Tools, GnuTarExtractsWhatTheEndToEndTestsLookAt) {
   fs::remove(volume_);
   run("/usr/bin/python3 " FERRY_TREE_TOOL " make-tree --small " + quoted(volume_));

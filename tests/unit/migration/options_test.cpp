@@ -132,6 +132,7 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
       {{{"from", "sftp://ops@a/"}}, Code::invalid_argument, {"option from", "path"}},
       {{{"from", "sftp://ops@a/b/../x.tar"}}, Code::invalid_argument, {"option from", ".."}},
       {{{"from", "sftp://ops:12/34@nas/x.tar"}}, Code::invalid_argument, {"option from", "without a password"}},
+      {{{"from", "sftp://ops:12/34/5@nas/x.tar"}}, Code::invalid_argument, {"option from", "without a password"}},
       {{{"from", "file://x.tar"}}, Code::invalid_argument, {"option from", "absolute"}},
       {{{"from", "file:///x\ny"}}, Code::invalid_argument, {"option from", "not a path"}},
       {{{"from", "file:///x.tar"}, {"freeze", "none"}}, Code::invalid_argument, {"option freeze", "archive"}},

@@ -20,8 +20,8 @@ constexpr std::size_t mib = 1U << 20;
 class SftpArchiveTest : public transport::SftpServerTest {
  protected:
   ArchiveAddress address() const { return {ArchiveAddress::Way::sftp, host(), path("whole")}; }
-  std::unique_ptr<ArchiveOutput> create() const {
-    auto output = create_by_sftp(address(), login_, path("part"), false, after(seconds(5)));
+  std::unique_ptr<ArchiveOutput> create(bool replace = false) const {
+    auto output = create_by_sftp(address(), login_, path("part"), replace, after(seconds(5)));
     EXPECT_TRUE(output) << output.error().message;
     return output ? std::move(*output) : nullptr;
   }
@@ -103,6 +103,48 @@ TEST_F(SftpArchiveTest, WhatIsGivenUpIsRemovedThoughSomeOfItIsUnderWay) {
   ASSERT_TRUE(there("part"));
   output.reset();
   EXPECT_FALSE(there("part"));
+}
+
+TEST_F(SftpArchiveTest, WhatIsGivenUpIsRemovedThoughTheConnectionIsLost) {
+  auto output = create();
+  write_start(*output);
+  lose_connections();
+  ASSERT_TRUE(there("part"));
+  output.reset();
+  EXPECT_FALSE(there("part"));
+}
+
+/// As a server without OpenSSH's posix-rename leaves it when its connection is lost between the two steps.
+TEST_F(SftpArchiveTest, WhatWasMovedAsideGetsItsNameBack) {
+  write("part.old", "somebody's");
+  auto output = create(true);
+  EXPECT_EQ(read("whole"), "somebody's") << "by the next attempt";
+  EXPECT_FALSE(there("part.old"));
+  write_start(*output);
+  output->abort();
+  EXPECT_FALSE(output->finish());
+  std::filesystem::rename(files_ / "whole", files_ / "part.old");
+  output.reset();
+  EXPECT_EQ(read("whole"), "somebody's") << "by the one that was given up";
+  EXPECT_FALSE(there("part.old") || there("part"));
+}
+
+TEST_F(SftpArchiveTest, WhatWasReplacedIsNotKeptAside) {
+  write("whole", "new");
+  write("part.old", "old");
+  create(true).reset();
+  EXPECT_EQ(read("whole"), "new");
+  EXPECT_FALSE(there("part.old") || there("part"));
+}
+
+TEST_F(SftpArchiveTest, ADirectoryIsNeverReplaced) {
+  std::filesystem::create_directory(files_ / "whole");
+  for (const bool replace : {false, true}) {
+    const auto refused = create_by_sftp(address(), login_, path("part"), replace, after(seconds(5)));
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Code::already_exists);
+    EXPECT_THAT(refused.error().message, HasSubstr("is a directory"));
+  }
 }
 
 TEST_F(SftpArchiveTest, WhatIsToBecomeDurableDoesSoOnAnotherConnection) {

@@ -81,7 +81,8 @@ class Sshd {
   }
 
   /// From here on, none of its processes does anything, and what is sent to it stays in the sockets.
-  void freeze() const { stop_all(pid_); }
+  void freeze() const { signal_all(pid_, SIGSTOP); }
+  void thaw() const { signal_all(pid_, SIGCONT); }
 
   void start() {
     const std::string script = "mount --bind " + (directory_ / "passwd").string() + " /etc/passwd && mount --bind " +
@@ -102,11 +103,11 @@ class Sshd {
   }
 
  private:
-  static void stop_all(pid_t pid) {
-    ::kill(pid, SIGSTOP);
+  static void signal_all(pid_t pid, int signal) {
+    ::kill(pid, signal);
     const std::string task = "/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid);
     std::ifstream children(task + "/children");
-    for (pid_t child = 0; children >> child;) stop_all(child);
+    for (pid_t child = 0; children >> child;) signal_all(child, signal);
   }
 
   /// As after a boot, if the test wants that.
