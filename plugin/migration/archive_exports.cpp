@@ -66,7 +66,7 @@ Result<std::unique_ptr<ArchiveOutput>> ArchiveExports::find_place(const ArchiveE
                                                                   const std::string& id, Deadline deadline) const {
   FERRY_ASSIGN(const archive::Compression compression, compression_of(request.address));
   FERRY_ASSIGN(auto output, store_.create(request.address, id, request.replace, deadline));
-  FERRY_ASSIGN(const auto room, output->free_bytes());
+  const auto room = output->free_bytes();
   if (!room || compression != archive::Compression::none) return output;
   FERRY_ASSIGN(const auto described, sources_.describe(request.volume, request.terms.freeze, *room));
   if (described.bytes <= *room) return output;

@@ -30,8 +30,8 @@ class ArchiveInput : public archive::Source {
 /// time, but for trouble() and abort().
 class ArchiveOutput : public archive::Sink {
  public:
-  /// Before anything is written: bytes that there is room for at its place; none: that is not known.
-  virtual Result<std::optional<std::uint64_t>> free_bytes() = 0;
+  /// Bytes that there was room for at its place when it was made; none: that is not known.
+  virtual std::optional<std::uint64_t> free_bytes() const = 0;
   /// Returns when all that was written has arrived, or the error of what has not.
   virtual Result<> flush() = 0;
   /// After all is written: durable, and of its name. Code::already_exists: another file has it, and is not to be

@@ -82,9 +82,9 @@ class FileOutput final : public ArchiveOutput {
     return ::fdatasync(file_.get()) == 0 ? Result<>() : Result<>(fail_errno("write " + shown_));
   }
 
-  Result<std::optional<std::uint64_t>> free_bytes() override {
+  std::optional<std::uint64_t> free_bytes() const override {
     struct statvfs facts {};
-    if (::fstatvfs(file_.get(), &facts) != 0) return fail_errno("statvfs of " + shown_);
+    if (::fstatvfs(file_.get(), &facts) != 0) return std::nullopt;
     return static_cast<std::uint64_t>(facts.f_bavail) * facts.f_frsize;
   }
   Result<> flush() override { return {}; }

@@ -168,21 +168,23 @@ class SftpInput final : public ArchiveInput {
   Connection connection_;
 };
 
-/// What was moved aside to be replaced by `part` (Sftp::rename()) gets its name back, unless that was replaced.
+/// What was moved aside to be replaced by `part` (Sftp::rename()) gets its name back, unless that was replaced. It is
+/// looked for first: an earlier session may still be about to move what has the name now.
 Result<> put_back(Sftp& server, const std::string& part, const std::string& path) {
   const std::string old = part + Sftp::aside;
+  FERRY_ASSIGN(const Sftp::Kind moved, server.kind(old));
+  if (moved == Sftp::Kind::none) return {};
   FERRY_ASSIGN(const Sftp::Kind there, server.kind(path));
-  if (there != Sftp::Kind::none) return server.remove(old);
-  auto back = server.rename(old, path, false);
-  return !back && back.error().code == Code::not_found ? Result<>() : back;
+  return there != Sftp::Kind::none ? server.remove(old) : server.rename(old, path, false);
 }
 
 class SftpOutput final : public ArchiveOutput {
  public:
   SftpOutput(std::unique_ptr<Sftp> server, ArchiveAddress address, std::filesystem::path ssh_directory,
-             std::string part, bool replace)
+             std::string part, bool replace, std::optional<std::uint64_t> room)
       : part_(std::move(part)),
         replace_(replace),
+        room_(room),
         connection_(std::move(server), std::move(address), std::move(ssh_directory)) {}
   ~SftpOutput() override {
     if (finished_) return;
@@ -201,7 +203,7 @@ class SftpOutput final : public ArchiveOutput {
     recent_.append(bytes.data(), bytes.size());
     return send(under_way);
   }
-  Result<std::optional<std::uint64_t>> free_bytes() override { return connection_.server().room(part_); }
+  std::optional<std::uint64_t> free_bytes() const override { return room_; }
   Result<> flush() override { return send(0); }
   Result<> finish() override {
     FERRY_TRY(flush());
@@ -284,6 +286,7 @@ class SftpOutput final : public ArchiveOutput {
 
   const std::string part_;
   const bool replace_;
+  const std::optional<std::uint64_t> room_;
   std::string recent_;                 // the end of what was written, with all that is not acknowledged
   std::size_t acknowledged_ = 0;       // of recent_
   std::size_t given_ = 0;              // of what is behind those, to this connection
@@ -314,9 +317,10 @@ Result<std::unique_ptr<ArchiveOutput>> create_by_sftp(const ArchiveAddress& addr
   if (replace) FERRY_TRY(put_back(*server, part, address.path));
   FERRY_TRY(server->remove(part));
   FERRY_TRY(server->create(part, address.path));
+  FERRY_ASSIGN(const auto room, server->room(part));
   server->take_time();
   return std::unique_ptr<ArchiveOutput>(
-      std::make_unique<SftpOutput>(std::move(server), address, ssh_directory, part, replace));
+      std::make_unique<SftpOutput>(std::move(server), address, ssh_directory, part, replace, room));
 }
 
 }  // namespace ferry::migration

@@ -117,10 +117,11 @@ class Session final : public Sftp {
     if (there != Kind::none) return fail(Code::already_exists, place(to) + " exists already");
     const int error = plain_rename(from, to);
     if (error == 0) return {};
+    const Error why = explain(error, to, "given its name");  // of the last call, so before the next one
     LIBSSH2_SFTP_ATTRIBUTES facts{};
     if (error == LIBSSH2_ERROR_SFTP_PROTOCOL && stat(to, facts) == 0)
       return fail(Code::already_exists, place(to) + " exists already");
-    return tl::unexpected(explain(error, to, "given its name"));
+    return tl::unexpected(why);
   }
 
   Result<std::string> boot_id() override {

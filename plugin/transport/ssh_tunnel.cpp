@@ -59,7 +59,7 @@ void SshTunnel::run() {
 }
 
 SshTunnel::Flow SshTunnel::send() {
-  if (session_->has_unsent()) return Flow::idle;  // the end of the content has to wait for that, too
+  if (session_->has_unsent()) return Flow::idle;  // one piece at a time
   if (out_.empty()) {
     const ssize_t n = ::recv(inner_.get(), out_.room(), out_.size(), 0);
     if (n < 0) return would_block() ? Flow::idle : Flow::ended;

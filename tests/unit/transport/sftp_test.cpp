@@ -111,6 +111,15 @@ TEST_F(SftpTest, AServerThatCannotReplaceAtOnceDoesItInSteps) {
   }
 }
 
+TEST_F(SftpTest, ARefusedNameIsToldAsItWasRefused) {
+  std::filesystem::permissions(files_, std::filesystem::perms(0755));
+  const auto server = connect("ops");
+  write("part", "new");
+  const auto refused = server->rename(path("part"), path("none"), false);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::denied) << refused.error().message;
+}
+
 TEST_F(SftpTest, WhatIsThereAndWhatIsNot) {
   const auto server = connect();
   write("file", "x");
