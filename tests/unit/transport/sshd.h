@@ -72,12 +72,18 @@ class Sshd {
   std::filesystem::path run() const { return directory_ / "run"; }
   std::string log() const { return read_text(directory_ / "log"); }
 
-  /// Ends it and every connection that it has: all of its processes are in a namespace of their own.
+  /// Ends it and every connection that it has: all of its processes are in a namespace of their own, of which the first
+  /// one outlives `unshare` for an instant. Until then it listens, and a new one could not.
   void stop() {
     if (pid_ == 0) return;
+    const auto children = children_of(pid_);
     ::kill(pid_, SIGKILL);
     ::waitpid(pid_, nullptr, 0);
     pid_ = 0;
+    const Deadline deadline = after(std::chrono::seconds(10));
+    for (const pid_t child : children)
+      while (is_running(child) && SteadyClock::now() < deadline)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 
   /// From here on, none of its processes does anything, and what is sent to it stays in the sockets.
@@ -105,9 +111,24 @@ class Sshd {
  private:
   static void signal_all(pid_t pid, int signal) {
     ::kill(pid, signal);
-    const std::string task = "/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid);
-    std::ifstream children(task + "/children");
-    for (pid_t child = 0; children >> child;) signal_all(child, signal);
+    for (const pid_t child : children_of(pid)) signal_all(child, signal);
+  }
+
+  static std::vector<pid_t> children_of(pid_t pid) {
+    const std::string name = std::to_string(pid);
+    std::ifstream list("/proc/" + name + "/task/" + name + "/children");
+    std::vector<pid_t> children;
+    for (pid_t child = 0; list >> child;) children.push_back(child);
+    return children;
+  }
+
+  /// A zombie (state Z, proc(5)) has closed its files.
+  static bool is_running(pid_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    std::string stat;
+    std::getline(file, stat);
+    const auto name_end = stat.rfind(") ");
+    return name_end != std::string::npos && stat[name_end + 2] != 'Z' && stat[name_end + 2] != 'X';
   }
 
   /// As after a boot, if the test wants that.
