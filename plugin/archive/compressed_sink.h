@@ -11,7 +11,7 @@
 
 namespace ferry::archive {
 
-/// Passes on what comes, compressed, and that in pieces of some hundred KiB. Not thread-safe.
+/// Passes on what comes, compressed, in pieces of some hundred KiB. Not thread-safe.
 class CompressedSink : public Sink {
  public:
   /// `below` must outlive this object.

@@ -56,10 +56,10 @@ class Session final : public Sftp {
 
   Result<std::optional<std::uint64_t>> room(const std::string& path) override {
     LIBSSH2_SFTP_STATVFS facts{};
-    const int error = repeat([&] { return ::libssh2_sftp_statvfs(sftp_, path.c_str(), path.size(), &facts); });
+    const int error = statvfs(sftp_, path, facts);
     if (error != 0 && error != LIBSSH2_ERROR_SFTP_PROTOCOL) return tl::unexpected(explain(error, path, "looked at"));
     if (error != 0 || facts.f_frsize == 0) return std::nullopt;
-    return facts.f_bavail * facts.f_frsize;
+    return free_bytes(facts);
   }
 
   Result<> remove(const std::string& path) override {
@@ -175,6 +175,11 @@ class Session final : public Sftp {
     return repeat(
         [&] { return ::libssh2_sftp_stat_ex(sftp_, path.c_str(), length(path), LIBSSH2_SFTP_LSTAT, &facts); });
   }
+  int statvfs(LIBSSH2_SFTP* channel, const std::string& path, LIBSSH2_SFTP_STATVFS& facts,
+              std::chrono::milliseconds time = answer_time) {
+    return repeat([&] { return ::libssh2_sftp_statvfs(channel, path.c_str(), path.size(), &facts); }, time);
+  }
+  static std::uint64_t free_bytes(const LIBSSH2_SFTP_STATVFS& facts) { return facts.f_bavail * facts.f_frsize; }
   int unlink(const std::string& path) {
     return repeat([&] { return ::libssh2_sftp_unlink_ex(sftp_, path.c_str(), length(path)); });
   }
@@ -277,11 +282,10 @@ class Session final : public Sftp {
     if (make(
             beside, [&] { return ::libssh2_sftp_init(session_->get()); }, time_to_explain) != 0)
       return false;
-    LIBSSH2_SFTP_STATVFS room{};
-    const int known =
-        repeat([&] { return ::libssh2_sftp_statvfs(beside, path_.c_str(), path_.size(), &room); }, time_to_explain);
+    LIBSSH2_SFTP_STATVFS facts{};
+    const int known = statvfs(beside, path_, facts, time_to_explain);
     repeat([&] { return ::libssh2_sftp_shutdown(beside); }, time_to_explain);
-    return known == 0 && room.f_bavail * room.f_frsize < full;
+    return known == 0 && free_bytes(facts) < full;
   }
 
   const std::unique_ptr<SshSession> session_;

@@ -29,18 +29,14 @@ def store(lab, a, b):
     subprocess.run(["rm", "-rf", path], check=True)
 
 
-def set_archives(host, directory):
-    host.set_plugin(f"archives.source={directory}")
-
-
 @contextlib.contextmanager
 def archives_in(host, directory):
     """The plugin has that directory for file:///…"""
-    set_archives(host, directory)
+    host.set_plugin(f"archives.source={directory}")
     try:
         yield
     finally:
-        set_archives(host, "/run")
+        host.set_plugin("archives.source=/run")
 
 
 @pytest.fixture
