@@ -32,16 +32,21 @@ std::optional<int> sync_file_system(int fd, const std::atomic<bool>& cancelled) 
   shared->fd = Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
   if (!shared->fd) return errno;
   auto error = shared->error.get_future();
+  std::thread syncing;
   try {
-    std::thread([shared] { shared->error.set_value(::syncfs(shared->fd.get()) == 0 ? 0 : errno); }).detach();
+    syncing = std::thread([shared] { shared->error.set_value(::syncfs(shared->fd.get()) == 0 ? 0 : errno); });
   } catch (const std::system_error&) {  // the system has no thread
     return cancelled ? std::nullopt : std::optional(::syncfs(fd) == 0 ? 0 : errno);
   }
   std::optional<Deadline> deadline;
   while (error.wait_for(look) != std::future_status::ready) {
     if (cancelled && !deadline) deadline = after(longest_last_sync);
-    if (deadline && SteadyClock::now() > *deadline) return std::nullopt;
+    if (deadline && SteadyClock::now() > *deadline) {
+      syncing.detach();  // nothing ends it
+      return std::nullopt;
+    }
   }
+  syncing.join();  // else its end runs beside whatever comes next, e.g. a fork
   return error.get();
 }
 
