@@ -119,8 +119,9 @@ Result<> Client::follow_events(Interrupt& interrupt, const std::function<void()>
   return fail(Code::unavailable, "the Engine ended its stream of events");
 }
 
-Result<std::string> Client::get(const std::string& target, Interrupt* interrupt) {
-  return request({.target = target, .timeout = limits_.read, .interrupt = interrupt});
+Result<std::string> Client::get(const std::string& target, Interrupt* interrupt,
+                                std::optional<std::chrono::milliseconds> timeout) {
+  return request({.target = target, .timeout = timeout.value_or(limits_.read), .interrupt = interrupt});
 }
 
 /// The body of a success. A refused version is negotiated anew once: the Engine was replaced by another.

@@ -51,6 +51,10 @@ class Client {
                                const StringMap& labels);
   /// GET /containers/json?all=1: of stopped containers too.
   Result<std::vector<ContainerMount>> container_mounts(Interrupt* interrupt = nullptr);
+  /// GET of any other target of the API (without its version); the body of the answer. `timeout`: none is the one of
+  /// every question.
+  Result<std::string> get(const std::string& target, Interrupt* interrupt = nullptr,
+                          std::optional<std::chrono::milliseconds> timeout = std::nullopt);
   /// DockerRootDir of GET /info.
   Result<std::string> data_root();
   /// The host path that the plugin's mount named `mount_name` has as its source now. Code::not_found.
@@ -75,7 +79,6 @@ class Client {
   Result<ApiVersion> renegotiate(ApiVersion refused, Interrupt* interrupt);
   void set_version(std::optional<ApiVersion> version);
   Result<HttpAnswer> exchange(HttpCall call);
-  Result<std::string> get(const std::string& target, Interrupt* interrupt = nullptr);
   Result<std::string> request(HttpCall call);
 
   const std::filesystem::path socket_;

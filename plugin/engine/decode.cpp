@@ -3,43 +3,13 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "engine/members.h"
+
 namespace ferry::engine {
 
 namespace {
 
 using nlohmann::json;
-
-/// Parses and decodes; json's exceptions become Code::corrupt here.
-template <class Decode>
-auto decode(std::string_view what, std::string_view body, Decode&& read) -> Result<decltype(read(json()))> {
-  try {
-    return read(json::parse(body));
-  } catch (const json::exception& error) {
-    return fail(Code::corrupt, "the Engine's " + std::string(what) + " cannot be understood: " + error.what());
-  }
-}
-
-/// The member, or null if it is absent. Throws if `object` is no object.
-const json& member(const json& object, const char* name) {
-  static const json null;
-  const auto& members = object.get_ref<const json::object_t&>();
-  const auto found = members.find(name);
-  return found == members.end() ? null : found->second;
-}
-
-template <class T>
-T value(const json& object, const char* name) {
-  const json& found = member(object, name);
-  return found.is_null() ? T() : found.get<T>();
-}
-
-std::string text(const json& object, const char* name) { return value<std::string>(object, name); }
-
-/// The array's elements; none if it is absent or null.
-const json::array_t& list(const json& array) {
-  static const json::array_t none;
-  return array.is_null() ? none : array.get_ref<const json::array_t&>();
-}
 
 Volume read_volume(const json& object) {
   return {.name = text(object, "Name"),
@@ -98,12 +68,12 @@ Event read_event(const json& object) {
 
 }  // namespace
 
-Result<Volume> decode_volume(std::string_view body) { return decode("volume", body, read_volume); }
+Result<Volume> decode_volume(std::string_view body) { return decode_json("volume", body, read_volume); }
 
-Result<std::vector<Volume>> decode_volumes(std::string_view body) { return decode("volumes", body, read_volumes); }
+Result<std::vector<Volume>> decode_volumes(std::string_view body) { return decode_json("volumes", body, read_volumes); }
 
 Result<std::vector<ContainerMount>> decode_container_mounts(std::string_view body) {
-  return decode("containers", body, [](const json& containers) {
+  return decode_json("containers", body, [](const json& containers) {
     std::vector<ContainerMount> mounts;
     for (const auto& container : list(containers)) read_mounts(container, mounts);
     return mounts;
@@ -111,14 +81,14 @@ Result<std::vector<ContainerMount>> decode_container_mounts(std::string_view bod
 }
 
 Result<std::string> decode_data_root(std::string_view body) {
-  FERRY_ASSIGN(auto root, decode("info", body, [](const json& info) { return text(info, "DockerRootDir"); }));
+  FERRY_ASSIGN(auto root, decode_json("info", body, [](const json& info) { return text(info, "DockerRootDir"); }));
   if (root.empty()) return fail(Code::corrupt, "the Engine's info has no DockerRootDir");
   return root;
 }
 
 Result<std::string> decode_plugin_mount_source(std::string_view body, const std::string& plugin_id,
                                                const std::string& mount_name) {
-  FERRY_ASSIGN(auto source, decode("plugins", body, [&](const json& plugins) {
+  FERRY_ASSIGN(auto source, decode_json("plugins", body, [&](const json& plugins) {
                  return read_mount_source(plugins, plugin_id, mount_name);
                }));
   if (source.empty())
@@ -126,10 +96,10 @@ Result<std::string> decode_plugin_mount_source(std::string_view body, const std:
   return source;
 }
 
-Result<Event> decode_event(std::string_view line) { return decode("event", line, read_event); }
+Result<Event> decode_event(std::string_view line) { return decode_json("event", line, read_event); }
 
 std::string decode_error(std::string_view body) {
-  const auto message = decode("error", body, [](const json& error) { return text(error, "message"); });
+  const auto message = decode_json("error", body, [](const json& error) { return text(error, "message"); });
   auto error = message && !message->empty() ? *message : std::string(body.substr(0, 1000));
   while (!error.empty() && static_cast<unsigned char>(error.back()) <= ' ') error.pop_back();
   return error.empty() ? "no reason given" : error;
