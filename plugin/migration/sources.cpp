@@ -129,6 +129,12 @@ Result<fs::path> Sources::visible_path(const std::string& mountpoint) const {
   return data_ / relative;
 }
 
+bool Sources::sees(const std::string& path) const {
+  const auto visible = visible_path(path);
+  std::error_code error;
+  return visible && fs::exists(*visible, error);
+}
+
 /// Whether a running container may write to the volume now; with Freeze::refuse that is an error.
 Result<bool> Sources::has_writer(const std::string& volume, Freeze freeze) const {
   const auto help = "; stop it, or pass -o freeze=none for a copy that may be torn";

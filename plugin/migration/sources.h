@@ -45,11 +45,13 @@ class Sources {
   Result<VolumeDescription> describe(const std::string& volume, Freeze freeze, std::uint64_t room) const;
   Result<std::unique_ptr<OpenVolume>> open(const std::string& volume, Freeze freeze) const;
 
-  /// Ends a round: how much of the volume has changed (nothing, if that is known), and whether anybody may have written
-  /// to it since it was opened.
   /// Whether there is an Engine's socket.
   Result<bool> has_engine() const;
+  /// Whether this process can read what is at that path of the host.
+  bool sees(const std::string& path) const;
 
+  /// Ends a round: how much of the volume has changed (nothing, if that is known), and whether anybody may have written
+  /// to it since it was opened.
   Result<sync::Seal> seal(const OpenVolume& volume, bool unchanged) const;
 
  private:
