@@ -12,6 +12,7 @@
 #include "engine/types.h"
 #include "migration/hand_off.h"
 #include "migration/options.h"
+#include "migration/service.h"
 #include "sync/receiver.h"
 #include "transport/peer_address.h"
 #include "volumes/record.h"
@@ -92,6 +93,12 @@ class Peer {
   virtual Result<VolumeDescription> describe(const ImportRequest& request, std::uint64_t room,
                                              std::chrono::milliseconds timeout) = 0;
   virtual Result<std::unique_ptr<OpenSource>> open(const ImportRequest& request) = 0;
+  /// Of a container of the peer.
+  virtual Result<ServiceDescription> describe_service(const std::string& container, ServiceDetail detail,
+                                                      std::chrono::milliseconds timeout) = 0;
+  /// What would become of the service of this host at the peer, see ServicePlanner::plan.
+  virtual Result<nlohmann::json> plan_service(const ServiceDescription& service, const ServiceOptions& options,
+                                              std::chrono::milliseconds timeout) = 0;
   /// How the hand-off of that ID stands at the source after `request`, one that a destination makes. Before an answer
   /// has come it may have been carried out or not. `wanted` counts with Request::hold only.
   virtual Result<hand_off::Answer> hand_off(const std::string& id, hand_off::Request request,

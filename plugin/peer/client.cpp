@@ -8,6 +8,7 @@
 #include "peer/connection.h"
 #include "peer/messages.h"
 #include "peer/offer.h"
+#include "peer/service_messages.h"
 #include "transport/ssh_transport.h"
 #include "transport/tls_transport.h"
 
@@ -113,6 +114,19 @@ class RemotePeer : public migration::Peer {
     return std::unique_ptr<migration::OpenSource>(std::make_unique<RemoteSource>(std::move(connection), id));
   }
 
+  Result<migration::ServiceDescription> describe_service(const std::string& container, migration::ServiceDetail detail,
+                                                         milliseconds timeout) override {
+    FERRY_ASSIGN(const auto answer,
+                 ask_about_services("describe", encode(DescribeServiceRequest{container, detail}), timeout));
+    return decode_service(answer);
+  }
+
+  Result<nlohmann::json> plan_service(const migration::ServiceDescription& service,
+                                      const migration::ServiceOptions& options, milliseconds timeout) override {
+    FERRY_ASSIGN(const auto answer, ask_about_services("plan", encode(PlanServiceRequest{service, options}), timeout));
+    return decode_plan(answer);
+  }
+
   Result<migration::hand_off::Answer> hand_off(const std::string& id, migration::hand_off::Request request,
                                                const migration::HandOffRequest& wanted, milliseconds timeout) override {
     using migration::hand_off::Request;
@@ -140,6 +154,11 @@ class RemotePeer : public migration::Peer {
   }
 
  private:
+  Result<std::string> ask_about_services(const std::string& what, const std::string& body, milliseconds timeout) {
+    return control()->ask(
+        {"POST", "/containers/" + what, body, std::min(timeout, connect_time), timeout, after(timeout)});
+  }
+
   /// For questions before a volume is opened, so that they need not connect each time.
   std::shared_ptr<Connection> control() {
     const std::lock_guard guard(mutex_);

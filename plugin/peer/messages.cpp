@@ -2,10 +2,10 @@
 
 #include <array>
 #include <set>
-#include <stdexcept>
 
 #include "base/host_name.h"
 #include "base/log.h"
+#include "peer/message_text.h"
 #include "volumes/names.h"
 
 namespace ferry::peer {
@@ -14,7 +14,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t longest_message = 64U << 20;
 constexpr std::size_t longest_error = 4096;
 constexpr std::size_t longest_warning = 500;
 
@@ -22,40 +21,6 @@ constexpr std::size_t longest_warning = 500;
 constexpr std::array codes = {Code::invalid_argument, Code::not_found,   Code::already_exists, Code::busy,
                               Code::denied,           Code::unavailable, Code::no_space,       Code::corrupt,
                               Code::unsupported,      Code::io};
-
-struct Mismatch : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-std::string dump(const json& message) { return message.dump(-1, ' ', false, json::error_handler_t::replace); }
-
-/// Refuses what costs time and memory without meaning; the protocol's messages have a depth of two.
-json parse(const std::string& text) {
-  constexpr int deepest = 8;
-  return json::parse(text, [](int depth, json::parse_event_t, const json&) {
-    if (depth > deepest) throw Mismatch("it is nested too deep");
-    return true;
-  });
-}
-
-/// Runs a decoder on a parsed message; whatever does not fit is Code::corrupt.
-template <class T, class Decode>
-Result<T> decode_with(const std::string& text, const char* what, Decode decode) {
-  if (text.size() > longest_message) return fail(Code::corrupt, std::string("the peer's ") + what + " is too long");
-  try {
-    return decode(parse(text));
-  } catch (const json::parse_error& error) {  // its text quotes the message, which may hold a secret
-    return fail(Code::corrupt,
-                std::string("the peer's ") + what + " is no JSON from byte " + std::to_string(error.byte) + " on");
-  } catch (const std::exception& error) {
-    return fail(Code::corrupt, std::string("the peer's ") + what + " cannot be read: " + error.what());
-  }
-}
-
-std::uint64_t count(const json& value) {
-  if (!value.is_number_unsigned()) throw Mismatch("a count is not a whole number");
-  return value.get<std::uint64_t>();
-}
 
 std::uint16_t port(const json& value) {
   const std::uint64_t number = count(value);
@@ -102,8 +67,6 @@ json known_members(const json& given) {
   }
   return known;
 }
-
-std::string short_string(const json& value, std::size_t longest) { return value.get<std::string>().substr(0, longest); }
 
 bool is_id(const std::string& text) {
   return text.size() == 32 && text.find_first_not_of("0123456789abcdef") == std::string::npos;

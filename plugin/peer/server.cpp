@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "peer/messages.h"
+#include "peer/service_messages.h"
 #include "transport/body.h"
 #include "transport/http_server.h"
 
@@ -29,6 +30,11 @@ void refuse(httplib::Response& response, const Error& error) {
 void refuse(httplib::Response& response, int status, const std::string& message) {
   refuse(response, {Code::invalid_argument, message});
   response.status = status;
+}
+
+/// What this process gives up because it ends may be asked for again.
+Error as_told(const Error& error) {
+  return error.code == Code::cancelled ? Error{Code::unavailable, "this host's Ferry is being stopped"} : error;
 }
 
 /// What keeps a session open and to oneself, or shared, while its source is read.
@@ -143,6 +149,10 @@ void Server::add_routes(httplib::Server& routes) {
   routes.Post(source + "/content", wrap(&Server::content));
   routes.Post(source + "/seal", wrap(&Server::seal));
   routes.Delete(source, wrap(&Server::close));
+  if (services_ != nullptr) {
+    routes.Post(prefix + "/containers/describe", wrap(&Server::describe_service));
+    routes.Post(prefix + "/containers/plan", wrap(&Server::plan_service));
+  }
   if (arrivals_ != nullptr) add_export_routes(routes);
   if (hand_offs_ != nullptr) add_hand_off_routes(routes);
   if (forced_ != nullptr) routes.Post(prefix + "/fences/([0-9a-f]{32})/answer", wrap(&Server::note_fence));
@@ -185,9 +195,10 @@ void Server::serve(Handler handler, const httplib::Request& request, const httpl
 
 Result<> Server::allow(Permission permission) const {
   if (allowed_.contains(permission)) return {};
-  const std::string what = permission == Permission::write    ? "write volumes"
-                           : permission == Permission::freeze ? "have its volumes handed off"
-                                                              : "read its volumes";
+  const std::string what = permission == Permission::write        ? "write volumes"
+                           : permission == Permission::freeze     ? "have its volumes handed off"
+                           : permission == Permission::containers ? "move services"
+                                                                  : "read its volumes";
   return fail(Code::denied, "this host does not let its peers " + what + " (the plugin's setting ALLOW)");
 }
 
@@ -342,6 +353,28 @@ void Server::note_fence(const httplib::Request& request, const std::string& body
     return refuse(response, allowed.error());
   forced_->note(request.matches[1], report->volume, report->answer);
   answer(response, "{}");
+}
+
+void Server::describe_service(const httplib::Request&, const std::string& body, httplib::Response& response) {
+  const auto described = [&]() -> Result<migration::ServiceDescription> {
+    FERRY_TRY(allow(Permission::containers));
+    FERRY_TRY(allow(Permission::read));
+    FERRY_ASSIGN(const auto wanted, decode_describe_service_request(body));
+    return services_->describe(wanted.container, wanted.detail);
+  }();
+  if (!described) return refuse(response, as_told(described.error()));
+  answer(response, encode(*described));
+}
+
+void Server::plan_service(const httplib::Request&, const std::string& body, httplib::Response& response) {
+  const auto planned = [&]() -> Result<nlohmann::json> {
+    FERRY_TRY(allow(Permission::containers));
+    FERRY_TRY(allow(Permission::write));
+    FERRY_ASSIGN(const auto wanted, decode_plan_service_request(body));
+    return planner_->plan(wanted.service, wanted.options);
+  }();
+  if (!planned) return refuse(response, as_told(planned.error()));
+  answer(response, encode_plan(*planned));
 }
 
 /// Whoever reads a volume that is held for it is still there.

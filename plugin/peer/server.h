@@ -12,6 +12,8 @@
 #include "migration/arrivals.h"
 #include "migration/forced_reclaims.h"
 #include "migration/hand_offs.h"
+#include "migration/service_planner.h"
+#include "migration/services.h"
 #include "migration/sources.h"
 #include "peer/sessions.h"
 #include "peer/turned_links.h"
@@ -51,6 +53,11 @@ class Server {
     hand_off_peer_ = std::move(peer);
     hand_off_id_ = std::move(id);
   }
+  /// Services of this host can be described, and others be planned for it. Both must outlive this object.
+  void move_services(const migration::Services& services, const migration::ServicePlanner& planner) {
+    services_ = &services;
+    planner_ = &planner;
+  }
   /// A host that greets this one hears what `forced`, which must outlive this object, has to tell it.
   void tell(migration::ForcedReclaims& forced) { forced_ = &forced; }
   /// Exports of other hosts begin `arrivals` here, and their links are put into `links`. Both must outlive this object.
@@ -86,6 +93,8 @@ class Server {
   Result<> allow_hand_off(const std::string& id) const;
   void heard(const Session& session);
   void describe(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void describe_service(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void plan_service(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void open(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void manifest(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void content(const httplib::Request& request, const std::string& body, httplib::Response& response);
@@ -106,6 +115,8 @@ class Server {
   TurnedLinks* links_ = nullptr;
   migration::HandOffs* hand_offs_ = nullptr;
   migration::ForcedReclaims* forced_ = nullptr;
+  const migration::Services* services_ = nullptr;
+  const migration::ServicePlanner* planner_ = nullptr;
   std::optional<transport::PeerAddress> hand_off_peer_;
   std::string hand_off_id_;
   Sessions sessions_;

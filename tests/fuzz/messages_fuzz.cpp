@@ -2,6 +2,7 @@
 
 #include "fuzz.h"
 #include "peer/messages.h"
+#include "peer/service_messages.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace ferry::peer;
@@ -23,6 +24,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (void)decode_hand_off_answer(text);
   if (const auto request = decode_fence_request(text); request && !decode_fence_request(encode(*request))) std::abort();
   if (const auto answer = decode_fence_answer(text); answer && answer->to.find('\n') != std::string::npos) std::abort();
+  if (const auto service = decode_service(text); service && !decode_service(encode(*service))) std::abort();
+  if (const auto request = decode_plan_service_request(text); request && request->options.container.empty())
+    std::abort();
+  (void)decode_plan(text);
   if (decode_error(500, text, "a:7766").message.find('\n') != std::string::npos) std::abort();
   return 0;
 }

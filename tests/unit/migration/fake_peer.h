@@ -30,6 +30,12 @@ struct FakeHost {
       on_hand_off = [](const std::string&, hand_off::Request, const HandOffRequest&) -> Result<hand_off::Answer> {
     return fail(Code::unsupported, "nothing is handed off");
   };
+  std::function<Result<ServiceDescription>(const std::string& container, ServiceDetail detail)> on_describe_service =
+      [](const std::string&, ServiceDetail) -> Result<ServiceDescription> {
+    return fail(Code::not_found, "there is no such container");
+  };
+  std::function<Result<nlohmann::json>(const ServiceDescription& service)> on_plan_service =
+      [](const ServiceDescription&) -> Result<nlohmann::json> { return fail(Code::unsupported, "nothing is planned"); };
   std::function<Result<FenceAnswer>(const FenceRequest& request)> on_fence = [](const FenceRequest&) {
     return Result<FenceAnswer>(fail(Code::unavailable, "nobody is told"));
   };
@@ -85,6 +91,16 @@ class FakePeer : public Peer {
                                     std::chrono::milliseconds) override {
     if (aborted_) return fail(Code::cancelled, "cancelled");
     return host_.on_hand_off(id, request, wanted);
+  }
+  Result<ServiceDescription> describe_service(const std::string& container, ServiceDetail detail,
+                                              std::chrono::milliseconds) override {
+    if (aborted_) return fail(Code::cancelled, "cancelled");
+    return host_.on_describe_service(container, detail);
+  }
+  Result<nlohmann::json> plan_service(const ServiceDescription& service, const ServiceOptions&,
+                                      std::chrono::milliseconds) override {
+    if (aborted_) return fail(Code::cancelled, "cancelled");
+    return host_.on_plan_service(service);
   }
   Result<FenceAnswer> fence(const FenceRequest& request, std::chrono::milliseconds) override {
     if (aborted_) return fail(Code::cancelled, "cancelled");

@@ -27,6 +27,7 @@ class Host : public BareHost {
   Host(const fs::path& root, const transport::KeyFile& keys, std::uint16_t port, std::set<Permission> allowed,
        const ServerTimes& times)
       : BareHost(root), server_(sources, catalogue->uuid(), std::move(allowed), times), tls_(keys, port, "127.0.0.1") {
+    server_.move_services(services_, planner_);
     server_.add_routes(tls_.routes());
     const auto started = tls_.start();
     EXPECT_TRUE(started) << started.error().message;
@@ -35,6 +36,8 @@ class Host : public BareHost {
   std::size_t open_sources() const { return server_.open_sources(); }
 
  private:
+  const migration::Services services_{client, sources};
+  const migration::ServicePlanner planner_{client, *catalogue};
   Server server_;
   transport::TlsServer tls_;
 };
@@ -336,6 +339,30 @@ TEST(Permissions, AreAListOrNone) {
   EXPECT_TRUE(parse_permissions("none")->empty());
   for (const char* bad : {"", ",", "reed", "read, write", "none,read", "READ"})
     EXPECT_FALSE(parse_permissions(bad)) << bad;
+}
+
+/// This host has no Docker Engine; the rest is tests/e2e/test_service_plan.py.
+TEST_F(Loopback, ServicesNeedContainersInAllow) {
+  const auto peers = make_peer_factory(keys_, "");
+  const auto ask = [&] {
+    return peers->peer(request_.peer)->describe_service("db", migration::ServiceDetail::quick, seconds(5));
+  };
+  const auto plan = [&] {
+    migration::ServiceOptions options;
+    options.container = "db";
+    return peers->peer(request_.peer)->plan_service({}, options, seconds(5));
+  };
+  start({Permission::read, Permission::write});
+  for (const Error& error : {ask().error(), plan().error()}) {
+    EXPECT_EQ(error.code, Code::denied);
+    EXPECT_THAT(error.message, HasSubstr("ALLOW"));
+  }
+  start({Permission::read, Permission::containers});
+  EXPECT_EQ(ask().error().code, Code::unavailable) << "there is no Engine";
+  EXPECT_EQ(plan().error().code, Code::denied);
+  start({Permission::write, Permission::containers});
+  EXPECT_EQ(plan().error().code, Code::unavailable);
+  EXPECT_EQ(ask().error().code, Code::denied);
 }
 
 }  // namespace
