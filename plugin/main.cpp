@@ -151,8 +151,12 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   migration::ForcedReclaims forced({catalogue, *peers, hand_offs, tickets, settings.port});
   forced.start();
   migration::ArchiveExports archive_exports(catalogue, archives, sources);
+  const migration::Services services(client, sources);
+  const migration::ServicePlanner planner(client, catalogue);
+  migration::ServicePlans plans({catalogue, *peers, services, planner});
+  plans.resume();
   driver::VolumeService service({catalogue, mounts, trash, imports, tickets, exports, archive_exports, hand_offs,
-                                 forced, labels, tracker, marker});
+                                 forced, plans, labels, tracker, marker});
   migration::Arrivals arrivals(catalogue, tickets,
                                {[&](const std::string& name, const migration::TicketRequest& asked) {
                                   return service.create_ticket(name, asked);
@@ -168,6 +172,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   peer_server.receive(arrivals, links);
   peer_server.hand_over(hand_offs);
   peer_server.tell(forced);
+  peer_server.move_services(services, planner);
   peer::Listeners listeners(keys, peer_server, settings.port, host_run, host_run / settings.engine_socket);
   listeners.start();
 
@@ -178,6 +183,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   listeners.stop();
   exports.abandon_all();
   archive_exports.abandon_all();
+  plans.abandon_all();
   imports.abandon_all();
   tickets.abandon_all();
   rpc.stop();

@@ -5,6 +5,7 @@
 #include "base/time.h"
 #include "driver/status.h"
 #include "migration/handed_off.h"
+#include "migration/ticket_kind.h"
 #include "volumes/names.h"
 
 namespace ferry::driver {
@@ -57,6 +58,7 @@ Result<> VolumeService::start(const std::string& name, const migration::CreateRe
 Result<> VolumeService::begin(const std::string& name, const migration::CreateRequest& request) {
   if (request.archive_import) return parts_.imports.begin_from_archive(name, request);
   if (request.archive_export) return parts_.archive_exports.begin(name, *request.archive_export);
+  if (request.plan) return parts_.plans.begin(name, *request.plan);
   if (request.import) return parts_.imports.begin(name, request);
   if (request.ticket) return parts_.tickets.begin(name, *request.ticket);
   if (request.exported) return parts_.exports.begin(name, *request.exported);
@@ -108,15 +110,20 @@ Result<> VolumeService::remove(const std::string& name) {
 /// Its new volumes go before it does: see MarkerKeeper::remove.
 Result<> VolumeService::remove_ticket(const volumes::VolumeRecord& record) {
   const std::string& name = record.name;
-  if (migration::HandOffs::is_one(record)) {
+  const auto kind = migration::kind_of(record);
+  if (kind == migration::TicketKind::hand_off) {
     parts_.tickets.confirm_hand_off(name);
     if (parts_.catalogue.find(name)) FERRY_TRY(parts_.hand_offs.cancel(name));
     parts_.trash.wake();
     return {};
   }
   FERRY_TRY(parts_.forced.cancel(name));
-  if (migration::ArchiveExports::is_one(record)) FERRY_TRY(parts_.archive_exports.cancel(name));
-  FERRY_TRY(migration::Exports::is_one(record) ? parts_.exports.cancel(name) : parts_.tickets.cancel(name));
+  switch (kind) {
+    case migration::TicketKind::archive: FERRY_TRY(parts_.archive_exports.cancel(name)); break;
+    case migration::TicketKind::exported: FERRY_TRY(parts_.exports.cancel(name)); break;
+    case migration::TicketKind::service_plan: parts_.plans.cancel(name); break;
+    default: FERRY_TRY(parts_.tickets.cancel(name)); break;
+  }
   FERRY_TRY(parts_.marker.remove([&] { return parts_.catalogue.remove(name); }));
   parts_.trash.wake();
   return {};
@@ -184,15 +191,23 @@ VolumeInfo VolumeService::info(const volumes::VolumeRecord& record) const {
   return info;
 }
 
+nlohmann::json VolumeService::ticket_status(const volumes::VolumeRecord& ticket) const {
+  switch (migration::kind_of(ticket)) {
+    case migration::TicketKind::volumes: break;
+    case migration::TicketKind::exported: return parts_.exports.status(ticket);
+    case migration::TicketKind::archive: return parts_.archive_exports.status(ticket);
+    case migration::TicketKind::hand_off: return parts_.hand_offs.status(ticket);
+    case migration::TicketKind::forced_reclaim: return parts_.forced.status(ticket);
+    case migration::TicketKind::service_plan: return parts_.plans.status(ticket);
+  }
+  return parts_.tickets.status(ticket);
+}
+
 Result<VolumeInfo> VolumeService::get(const std::string& name) {
   FERRY_ASSIGN(const auto record, find(name));
   VolumeInfo found = info(*record);
   if (record->kind == volumes::Kind::ticket) {
-    found.status = migration::ArchiveExports::is_one(*record)   ? parts_.archive_exports.status(*record)
-                   : migration::Exports::is_one(*record)        ? parts_.exports.status(*record)
-                   : migration::HandOffs::is_one(*record)       ? parts_.hand_offs.status(*record)
-                   : migration::ForcedReclaims::is_one(*record) ? parts_.forced.status(*record)
-                                                                : parts_.tickets.status(*record);
+    found.status = ticket_status(*record);
     return found;
   }
   auto migration = parts_.tickets.volume_status(name);

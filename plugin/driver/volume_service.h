@@ -9,6 +9,7 @@
 #include "migration/forced_reclaims.h"
 #include "migration/imports.h"
 #include "migration/label_keeper.h"
+#include "migration/service_plans.h"
 #include "migration/tickets.h"
 #include "volumes/catalogue.h"
 #include "volumes/marker_keeper.h"
@@ -31,6 +32,7 @@ class VolumeService : public VolumeDriver {
     migration::ArchiveExports& archive_exports;
     migration::HandOffs& hand_offs;
     migration::ForcedReclaims& forced;
+    migration::ServicePlans& plans;
     migration::LabelKeeper& labels;
     const engine::Tracker& tracker;
     volumes::MarkerKeeper& marker;
@@ -60,6 +62,7 @@ class VolumeService : public VolumeDriver {
   Result<> create_plain(const std::string& name, const migration::CreateRequest& request);
   Result<> discard(const volumes::VolumeRecord& record);
   VolumeInfo info(const volumes::VolumeRecord& record) const;
+  nlohmann::json ticket_status(const volumes::VolumeRecord& ticket) const;
 
   const Parts parts_;
 };

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "migration/migration_record.h"
+#include "migration/ticket_kind.h"
 
 namespace ferry::migration {
 
@@ -28,13 +29,9 @@ ArchiveExportRequest request_of(const nlohmann::json& json) {
 
 }  // namespace
 
-bool ArchiveExports::is_one(const volumes::VolumeRecord& ticket) {
-  return ticket.kind == volumes::Kind::ticket && ticket.import.is_object() && ticket.import.contains(id_member);
-}
-
 void ArchiveExports::resume() {
   for (const auto& record : catalogue_.list()) {
-    if (!is_one(*record) || record->state != volumes::State::importing) continue;
+    if (!is_ticket(*record, TicketKind::archive) || record->state != volumes::State::importing) continue;
     try {
       start(record->name, record->import[id_member].get<std::string>(), request_of(record->import));
     } catch (const nlohmann::json::exception& error) {

@@ -21,9 +21,6 @@ class ArchiveExports {
       : catalogue_(catalogue), store_(store), sources_(sources) {}
   ~ArchiveExports() { abandon_all(); }
 
-  /// Whether the ticket is such an export's.
-  static bool is_one(const volumes::VolumeRecord& ticket);
-
   /// Begins those anew that a restart interrupted. To be called before volumes are served.
   void resume();
 

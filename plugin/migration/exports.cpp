@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "base/time.h"
 #include "migration/migration_record.h"
+#include "migration/ticket_kind.h"
 
 namespace ferry::migration {
 
@@ -17,13 +18,9 @@ constexpr std::uint64_t most_bytes = INT64_MAX;
 
 }  // namespace
 
-bool Exports::is_one(const volumes::VolumeRecord& ticket) {
-  return ticket.kind == volumes::Kind::ticket && ticket.import.is_object() && ticket.import.contains("export");
-}
-
 void Exports::resume() {
   for (const auto& record : catalogue_.list()) {
-    if (!is_one(*record)) continue;
+    if (!is_ticket(*record, TicketKind::exported)) continue;
     auto plan = export_plan(record->import);
     if (!plan) {
       spdlog::error("ticket {}: {}", record->name, plan.error().message);

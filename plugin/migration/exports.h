@@ -22,9 +22,6 @@ class Exports {
   Exports(volumes::Catalogue& catalogue, PeerFactory& peers, const Sources& sources, HandOffs& hand_offs)
       : catalogue_(catalogue), peers_(peers), sources_(sources), hand_offs_(hand_offs) {}
 
-  /// Whether the ticket is an export's.
-  static bool is_one(const volumes::VolumeRecord& ticket);
-
   /// Carries on those that a restart interrupted. To be called before volumes are served.
   void resume();
 

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "migration/handed_off.h"
 #include "migration/migration_record.h"
+#include "migration/ticket_kind.h"
 
 namespace ferry::migration {
 
@@ -41,14 +42,10 @@ std::uint64_t epoch_of(const volumes::VolumeRecord& record) {
 
 /// Whether the ticket is the one of that plan, which may have made progress since it was stored.
 bool ForcedReclaims::is_of(const volumes::VolumeRecord& ticket, const Plan& plan) {
-  if (!is_one(ticket)) return false;
+  if (!is_ticket(ticket, TicketKind::forced_reclaim)) return false;
   const Plan stored = plan_of(ticket.import);
   return std::equal(stored.volumes.begin(), stored.volumes.end(), plan.volumes.begin(), plan.volumes.end(),
                     [](const Volume& a, const Volume& b) { return a.here == b.here && a.id == b.id; });
-}
-
-bool ForcedReclaims::is_one(const volumes::VolumeRecord& ticket) {
-  return ticket.kind == volumes::Kind::ticket && ticket.import.is_object() && ticket.import.contains(member);
 }
 
 nlohmann::json ForcedReclaims::to_json(const Plan& plan) {
@@ -92,7 +89,7 @@ nlohmann::json ForcedReclaims::status_of(const Plan& plan) {
 
 void ForcedReclaims::start() {
   for (const auto& record : parts_.catalogue.list()) {
-    if (!is_one(*record) || record->state != volumes::State::importing) continue;
+    if (!is_ticket(*record, TicketKind::forced_reclaim) || record->state != volumes::State::importing) continue;
     try {
       Plan plan = plan_of(record->import);
       if (auto taken = take(plan); !taken) spdlog::error("ticket {}: {}", record->name, taken.error().message);

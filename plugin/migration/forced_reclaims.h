@@ -38,9 +38,6 @@ class ForcedReclaims {
   ForcedReclaims& operator=(const ForcedReclaims&) = delete;
   ~ForcedReclaims() { stop(); }
 
-  /// Whether the ticket is one of them.
-  static bool is_one(const volumes::VolumeRecord& ticket);
-
   /// Carries on those that a restart interrupted, and begins to tell other hosts. Once.
   void start();
   /// For good.

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "migration/handed_off.h"
 #include "migration/migration_record.h"
+#include "migration/ticket_kind.h"
 #include "volumes/names.h"
 
 namespace ferry::migration {
@@ -57,10 +58,6 @@ std::size_t count_fenced(const HandOffRequest& request) {
 
 }  // namespace
 
-bool HandOffs::is_one(const volumes::VolumeRecord& ticket) {
-  return ticket.kind == volumes::Kind::ticket && ticket.import.is_object() && ticket.import.contains("hand_off");
-}
-
 std::string HandOffs::ticket_of(const std::string& id) { return std::string(volumes::departure_prefix) + id; }
 
 std::optional<HandOffs::Open> HandOffs::find(const std::string& id) const {
@@ -93,7 +90,7 @@ std::string HandOffs::holder(const std::string& volume) const {
 void HandOffs::resume(std::function<std::string(const std::string& volume)> holding_ticket) {
   holding_ticket_ = std::move(holding_ticket);
   for (const auto& record : parts_.catalogue.list()) {
-    if (!is_one(*record)) continue;
+    if (!is_ticket(*record, TicketKind::hand_off)) continue;
     try {
       const auto& json = record->import;
       Open open;

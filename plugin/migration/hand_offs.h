@@ -40,8 +40,6 @@ class HandOffs {
   explicit HandOffs(Parts parts, std::chrono::milliseconds longest_silence = std::chrono::minutes(15))
       : parts_(std::move(parts)), longest_silence_(longest_silence) {}
 
-  /// Whether the ticket stands for a hand-off.
-  static bool is_one(const volumes::VolumeRecord& ticket);
   static std::string ticket_of(const std::string& id);
 
   /// Reads what is there. To be called before volumes are served. `holding_ticket`: which ticket makes or changes a

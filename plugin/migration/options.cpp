@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <string_view>
 
 #include "base/log.h"
@@ -12,15 +13,19 @@ namespace ferry::migration {
 
 namespace {
 
-constexpr std::array<std::string_view, 15> options_known = {"mode",     "from",    "to",    "freeze",  "limit",
-                                                            "compress", "volume",  "as",    "rename",  "replace",
-                                                            "move",     "reclaim", "force", "dry-run", "retry"};
+constexpr std::array<std::string_view, 21> options_known = {
+    "mode",    "from",  "to",      "freeze", "limit",     "compress", "volume", "as",     "rename", "replace", "move",
+    "reclaim", "force", "dry-run", "retry",  "container", "rest",     "binds",  "shared", "layer",  "start"};
 constexpr std::string_view known =
-    "mode, from, to, freeze, limit, compress, volume, as, rename, replace, move, reclaim, force, dry-run, retry";
+    "mode, from, to, freeze, limit, compress, volume, as, rename, replace, move, reclaim, force, dry-run, retry, and, "
+    "to "
+    "plan the move of a service, container, rest, binds, shared, layer, start";
 
-constexpr std::array<std::string_view, 12> of_later_versions = {"container", "max-freeze", "rounds",  "max-downtime",
-                                                                "strict",    "layer",      "memory",  "start",
-                                                                "binds",     "shared",     "exclude", "rest"};
+constexpr std::array<std::string_view, 6> of_later_versions = {"max-freeze", "rounds", "max-downtime",
+                                                               "strict",     "memory", "exclude"};
+
+/// Options that only a service has.
+constexpr std::array<const char*, 5> of_services = {"rest", "binds", "shared", "layer", "start"};
 
 constexpr std::array<std::pair<const char*, sync::Compression>, 3> compressions = {
     {{"auto", sync::Compression::automatic}, {"zstd", sync::Compression::zstd}, {"none", sync::Compression::none}}};
@@ -334,6 +339,87 @@ Result<CreateRequest> parse_retry(const std::string& name, const volumes::String
   return request;
 }
 
+/// The one value that an option has beside its default.
+Result<bool> parse_choice(const volumes::StringMap& options, const char* option, const std::string& set,
+                          const std::string& otherwise) {
+  const auto found = options.find(option);
+  if (found == options.end()) return false;
+  if (found->second == set) return true;
+  if (!otherwise.empty() && found->second == otherwise) return false;
+  return refuse("option " + std::string(option) + ": " + quote(found->second) + " is not known; use " + option + "=" +
+                set + (otherwise.empty() ? ", or leave it out" : " or " + std::string(option) + "=" + otherwise));
+}
+
+Result<std::map<std::string, std::string>> parse_service_renames(const std::string& value) {
+  std::map<std::string, std::string> renames;
+  std::set<std::string> names;
+  for (const auto& part : split(value)) {
+    const auto colon = part.find(':');
+    if (colon == std::string::npos)
+      return refuse("option rename: " + quote(part) + " is no OLD:NEW; use rename=OLD:NEW[,OLD:NEW…]");
+    const std::string old = part.substr(0, colon), name = part.substr(colon + 1);
+    if (!renames.emplace(old, name).second) return refuse("option rename: " + quote(old) + " is given two names");
+    if (!names.insert(name).second) return refuse("option rename: two volumes would be named " + quote(name));
+  }
+  return renames;
+}
+
+/// A service moves with everything that it has, and is handed off always.
+Result<CreateRequest> parse_service(const volumes::StringMap& options) {
+  CreateRequest request;
+  auto& plan = request.plan.emplace();
+  plan.exports = options.contains("to");
+  if (plan.exports == options.contains("from"))
+    return refuse(
+        "option container belongs to a ticket: add from=HOST[:PORT] to bring a service here, or to=HOST[:PORT] "
+        "to send it");
+  for (const auto& [key, value] : options) {
+    if (key == "move") return refuse("option move: a service is always handed off; leave it out");
+    for (const char* other : {"mode", "freeze", "limit", "compress", "replace"})
+      if (key == other)
+        return refuse("option " + key +
+                      " does not go with option container, beside which there can be from or to, as, volume, rest, "
+                      "rename, binds, shared, layer, start and dry-run");
+  }
+  const std::string way = plan.exports ? "to" : "from";
+  FERRY_ASSIGN(plan.peer, parse_peer(way, options.at(way)));
+  ServiceOptions& service = plan.options;
+  service.container = options.at("container");
+  if (const auto as = options.find("as"); as != options.end()) {
+    if (as->second.empty())
+      return refuse("option as: it is the container's name at the destination; leave it out for the same");
+    service.as = as->second;
+  }
+  if (const auto volume = options.find("volume"); volume != options.end()) service.only = split(volume->second);
+  if (options.contains("rest") && service.only.empty())
+    return refuse(
+        "option rest is about the mounts that option volume does not name; add volume=NAME[,/DESTINATION…], "
+        "or leave it out");
+  FERRY_ASSIGN(service.rest_empty, parse_choice(options, "rest", "empty", "block"));
+  if (const auto rename = options.find("rename"); rename != options.end()) {
+    FERRY_ASSIGN(service.renames, parse_service_renames(rename->second));
+  }
+  FERRY_ASSIGN(service.keep_binds, parse_choice(options, "binds", "keep", ""));
+  FERRY_ASSIGN(service.copy_shared, parse_choice(options, "shared", "copy", ""));
+  if (const auto layer = options.find("layer"); layer != options.end()) {
+    FERRY_ASSIGN(service.layer, parse_flag("layer", layer->second));
+  }
+  if (const auto start = options.find("start"); start != options.end()) {
+    FERRY_ASSIGN(service.start, parse_flag("start", start->second));
+  }
+  FERRY_TRY(check(service));
+  const auto dry_run = options.find("dry-run");
+  const bool plans = dry_run != options.end();
+  if (plans) {
+    FERRY_ASSIGN(const bool only_plans, parse_flag("dry-run", dry_run->second));
+    if (only_plans) return request;
+  }
+  return fail(
+      Code::unsupported,
+      "option container: this version of Ferry does not move services yet; with dry-run=true it says what would "
+      "move, and what stands in the way");
+}
+
 }  // namespace
 
 void add_to_json(nlohmann::json& json, const Terms& terms) {
@@ -378,6 +464,11 @@ Result<CreateRequest> parse_options(const std::string& name, const volumes::Stri
   if (options.contains("reclaim")) return parse_reclaim(name, options);
   if (options.contains("force"))
     return refuse("option force belongs to a ticket that takes a volume back: add reclaim=VOLUME, or leave it out");
+  if (options.contains("container")) return parse_service(options);
+  for (const char* option : of_services)
+    if (options.contains(option))
+      return refuse("option " + std::string(option) +
+                    " belongs to a ticket for a service: add container=NAME, or leave it out");
   if (const auto to = options.find("to"); to != options.end() && is_archive_address(to->second))
     return parse_archive_export(name, options);
   CreateRequest request;

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "migration/archive_address.h"
+#include "migration/service.h"
 #include "sync/compression.h"
 #include "transport/peer_address.h"
 #include "volumes/record.h"
@@ -82,12 +83,13 @@ struct CreateRequest {
   std::optional<ArchiveImportRequest> archive_import;
   std::optional<ArchiveExportRequest> archive_export;  ///< a ticket
   std::optional<TicketRequest> ticket;
-  std::optional<TicketRequest> exported;  ///< a ticket, too
-  std::optional<ReclaimRequest> reclaim;  ///< a ticket, too
-  std::string retry;                      ///< a volume of which the import failed; empty: none
+  std::optional<TicketRequest> exported;   ///< a ticket, too
+  std::optional<ReclaimRequest> reclaim;   ///< a ticket, too
+  std::optional<ServicePlanRequest> plan;  ///< a ticket, too
+  std::string retry;                       ///< a volume of which the import failed; empty: none
 
   bool is_plain() const {
-    return !import && !archive_import && !archive_export && !ticket && !exported && !reclaim && retry.empty();
+    return !import && !archive_import && !archive_export && !ticket && !exported && !reclaim && !plan && retry.empty();
   }
 };
 

@@ -8,12 +8,10 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/time.h"
-#include "migration/archive_exports.h"
-#include "migration/exports.h"
-#include "migration/forced_reclaims.h"
 #include "migration/handed_off.h"
 #include "migration/label_keeper.h"
 #include "migration/migration_record.h"
+#include "migration/ticket_kind.h"
 #include "volumes/names.h"
 
 namespace ferry::migration {
@@ -32,9 +30,7 @@ constexpr std::chrono::milliseconds count_time{1500};
 constexpr std::uint64_t most_bytes = INT64_MAX;
 
 bool is_running(const volumes::VolumeRecord& record) {
-  return record.kind == volumes::Kind::ticket && record.state == volumes::State::importing &&
-         !Exports::is_one(record) && !HandOffs::is_one(record) && !ForcedReclaims::is_one(record) &&
-         !ArchiveExports::is_one(record);
+  return is_ticket(record, TicketKind::volumes) && record.state == volumes::State::importing;
 }
 
 /// A copy of the volume that the peer has now, or of what it is a copy of.

@@ -68,12 +68,9 @@ BAD_PEERS = {
 
 # Options and peers of the design that this version does not have, and how the line names them.
 NOT_YET = {name: (options, option(name)) for name, options in {
-    "container": ["from=a", "container=x"],
     "rounds": ["from=a/{source}", "rounds=3"],
     "max-downtime": ["from=a/{source}", "max-downtime=1s"], "strict": ["from=a/{source}", "strict=true"],
-    "layer": ["from=a/{source}", "layer=true"], "memory": ["from=a/{source}", "memory=try"],
-    "start": ["from=a/{source}", "start=false"], "binds": ["from=a/{source}", "binds=keep"],
-    "shared": ["from=a/{source}", "shared=copy"],
+    "memory": ["from=a/{source}", "memory=try"],
 }.items()} | {
     "pause": (["from=a/{source}", "freeze=pause"], "freeze=pause"),
     "stop": (["from=a/{source}", "freeze=stop"], "freeze=stop"),

@@ -4,6 +4,7 @@
 #include "hand_off_source.h"
 #include "migration/forced_reclaims.h"
 #include "migration/handed_off.h"
+#include "migration/ticket_kind.h"
 #include "support/intercepted_calls.h"
 #include "support/tree.h"
 #include "tickets_fixture.h"
@@ -170,7 +171,7 @@ class HandOffFailures : public HandOffEnds {
   void cancel_holds() {
     std::vector<std::string> held;
     for (const auto& record : there_->catalogue->list())
-      if (HandOffs::is_one(*record)) held.push_back(record->name);
+      if (is_ticket(*record, TicketKind::hand_off)) held.push_back(record->name);
     for (const auto& ticket : held) (void)there_->hand_offs->cancel(ticket);
   }
 };

@@ -157,12 +157,85 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
 }
 
 TEST(Options, ThoseOfTheDocumentationThatAreStillToComeSaySo) {
-  for (const auto* key : {"container", "max-freeze", "rounds", "max-downtime", "strict", "layer", "memory", "start",
-                          "binds", "shared", "exclude", "rest"}) {
+  for (const auto* key : {"max-freeze", "rounds", "max-downtime", "strict", "memory", "exclude"}) {
     const Error refused = refusal({{key, "true"}, {"from", "a"}});
     EXPECT_EQ(refused.code, Code::unsupported) << key;
     EXPECT_THAT(refused.message, AllOf(HasSubstr(std::string("option ") + key), HasSubstr("not in this version")));
   }
+}
+
+TEST(Options, AServiceIsPlannedWithWhatIsSaidOfIt) {
+  const auto request = parse_options("tt", {{"from", "ssh://ops@a"},
+                                            {"container", "db"},
+                                            {"as", "db2"},
+                                            {"volume", "pgdata,/var/lib/x"},
+                                            {"rest", "empty"},
+                                            {"rename", "pgdata:other,wal:more"},
+                                            {"binds", "keep"},
+                                            {"shared", "copy"},
+                                            {"layer", "false"},
+                                            {"start", "false"},
+                                            {"dry-run", "true"}});
+  ASSERT_TRUE(request) << request.error().message;
+  ASSERT_TRUE(request->plan);
+  EXPECT_FALSE(request->is_plain());
+  EXPECT_FALSE(request->plan->exports);
+  EXPECT_EQ(request->plan->peer.text(), "ssh://ops@a:22");
+  const auto& options = request->plan->options;
+  EXPECT_EQ(options.container, "db");
+  EXPECT_EQ(options.name_there(), "db2");
+  EXPECT_EQ(options.only, (std::vector<std::string>{"pgdata", "/var/lib/x"}));
+  EXPECT_EQ(options.renames, (std::map<std::string, std::string>{{"pgdata", "other"}, {"wal", "more"}}));
+  EXPECT_TRUE(options.rest_empty && options.keep_binds && options.copy_shared && !options.layer && !options.start);
+  const auto again = service_options_of(nlohmann::json::parse(to_json(options).dump()));
+  EXPECT_EQ(to_json(again), to_json(options));
+  const auto plain = parse_options("tt", {{"to", "b"}, {"container", "db"}, {"dry-run", "true"}});
+  ASSERT_TRUE(plain && plain->plan);
+  EXPECT_TRUE(plain->plan->exports && plain->plan->options.layer && plain->plan->options.start);
+  EXPECT_EQ(plain->plan->options.name_there(), "db");
+}
+
+TEST(Options, WhatIsWrongWithAServiceIsNamed) {
+  const std::vector<std::pair<volumes::StringMap, std::vector<std::string>>> cases = {
+      {{}, {"option container", "not move services yet", "dry-run=true"}},
+      {{{"dry-run", "false"}}, {"option container", "dry-run=true"}},
+      {{{"container", ""}}, {"option container", "no name"}},
+      {{{"container", "-x"}}, {"option container", "no name"}},
+      {{{"container", "a b"}}, {"option container", "no name"}},
+      {{{"to", "b"}}, {"option container", "from=HOST", "to=HOST"}},
+      {{{"from", "a/pgdata"}}, {"option from"}},
+      {{{"from", "sftp://a/x.tar"}}, {"option from"}},
+      {{{"as", ""}}, {"option as"}},
+      {{{"as", "a/b"}}, {"option as"}},
+      {{{"volume", ""}}, {"option volume"}},
+      {{{"volume", "a/b"}}, {"option volume"}},
+      {{{"rest", "empty"}}, {"option rest", "volume="}},
+      {{{"volume", "/x"}, {"rest", "none"}}, {"option rest", "rest=empty or rest=block"}},
+      {{{"rename", "x"}}, {"option rename", "OLD:NEW"}},
+      {{{"rename", "xx:aa,yy:aa"}}, {"option rename", "two volumes"}},
+      {{{"rename", "xx:aa,xx:bb"}}, {"option rename", "two names"}},
+      {{{"rename", "xx:../x"}}, {"option rename"}},
+      {{{"binds", "copy"}}, {"option binds", "binds=keep"}},
+      {{{"shared", "keep"}}, {"option shared", "shared=copy"}},
+      {{{"layer", "maybe"}}, {"option layer", "layer=true"}},
+      {{{"start", "no"}}, {"option start", "start=true"}},
+      {{{"move", "true"}}, {"option move", "leave it out"}},
+      {{{"mode", "ro"}}, {"option mode", "option container"}},
+      {{{"freeze", "none"}}, {"option freeze", "option container"}},
+      {{{"replace", "true"}}, {"option replace", "option container"}},
+      {{{"memory", "true"}}, {"option memory", "not in this version"}},
+  };
+  for (const auto& [more, parts] : cases) {
+    volumes::StringMap options = {{"from", "a"}, {"container", "db"}};
+    for (const auto& [key, value] : more) options[key] = value;
+    if (!more.contains("dry-run") && !more.empty()) options["dry-run"] = "true";
+    const Error refused = refusal(options);
+    for (const auto& part : parts) EXPECT_THAT(refused.message, HasSubstr(part));
+    EXPECT_EQ(refused.message.find('\n'), std::string::npos);
+  }
+  for (const char* option : {"rest", "binds", "shared", "layer", "start"})
+    EXPECT_THAT(refusal({{"from", "a"}, {option, "true"}}).message,
+                AllOf(HasSubstr(std::string("option ") + option), HasSubstr("container=NAME")));
 }
 
 TEST(Options, ATicketNamesVolumesOfAPeer) {
