@@ -124,6 +124,22 @@ Result<std::string> Client::get(const std::string& target, Interrupt* interrupt,
   return request({.target = target, .timeout = timeout.value_or(limits_.read), .interrupt = interrupt});
 }
 
+Result<std::string> Client::post(const std::string& target, const nlohmann::json& body,
+                                 std::chrono::milliseconds timeout, Interrupt* interrupt) {
+  HttpCall call{.method = "POST", .target = target, .timeout = timeout, .interrupt = interrupt};
+  try {
+    if (!body.is_null()) call.json_body = body.dump();
+  } catch (const json::exception&) {
+    return fail(Code::invalid_argument, "what " + target + " is to get is not UTF-8");
+  }
+  return request(std::move(call));
+}
+
+Result<> Client::remove(const std::string& target, std::chrono::milliseconds timeout, Interrupt* interrupt) {
+  FERRY_TRY(request({.method = "DELETE", .target = target, .timeout = timeout, .interrupt = interrupt}));
+  return {};
+}
+
 /// The body of a success. A refused version is negotiated anew once: the Engine was replaced by another.
 Result<std::string> Client::request(HttpCall call) {
   const auto target = call.target;
@@ -135,7 +151,8 @@ Result<std::string> Client::request(HttpCall call) {
     call.target = "/v" + api.to_string() + target;
     FERRY_ASSIGN(answer, exchange(call));
   }
-  if (answer.status >= 200 && answer.status < 300) return std::move(answer.body);
+  const bool was_so = answer.status == 304;  // a container that is started, or stopped, and is so already
+  if (was_so || (answer.status >= 200 && answer.status < 300)) return std::move(answer.body);
   return fail(code_of(answer.status), "Docker Engine: " + decode_error(answer.body));
 }
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,6 +56,12 @@ class Client {
   /// every question.
   Result<std::string> get(const std::string& target, Interrupt* interrupt = nullptr,
                           std::optional<std::chrono::milliseconds> timeout = std::nullopt);
+  /// POST to any other target, with a JSON body unless that is null; the body of the answer. 304 is a success: it was
+  /// so already. After Code::unavailable or cancelled it may have happened or not. Code::invalid_argument: not UTF-8.
+  Result<std::string> post(const std::string& target, const nlohmann::json& body, std::chrono::milliseconds timeout,
+                           Interrupt* interrupt = nullptr);
+  /// DELETE of any other target; likewise.
+  Result<> remove(const std::string& target, std::chrono::milliseconds timeout, Interrupt* interrupt = nullptr);
   /// DockerRootDir of GET /info.
   Result<std::string> data_root();
   /// The host path that the plugin's mount named `mount_name` has as its source now. Code::not_found.

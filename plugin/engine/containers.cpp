@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/log.h"
+#include "engine/members.h"
 
 namespace ferry::engine {
 
@@ -10,12 +11,21 @@ namespace {
 
 /// For what the Engine walks a layer for.
 constexpr std::chrono::milliseconds walk_time{60'000};
+/// For what calls plugins, unpacks, or sets up networks.
+constexpr std::chrono::milliseconds change_time{60'000};
 
 /// `/KIND/NAME`, the name as one segment.
 Result<std::string> target_of(const char* kind, const std::string& name) {
   if (name.empty() || name == "." || name == "..")
     return fail(Code::invalid_argument, quote(name) + " is no name of " + kind);
   return "/" + std::string(kind) + "/" + url_escape(name);
+}
+
+/// 409 of what takes a name.
+template <class T>
+Result<T> taken(Result<T> answer) {
+  if (!answer && answer.error().code == Code::busy) answer.error().code = Code::already_exists;
+  return answer;
 }
 
 }  // namespace
@@ -60,6 +70,46 @@ Result<bool> Containers::has_network(const std::string& name, Interrupt* interru
 Result<HostFacts> Containers::facts(Interrupt* interrupt) const {
   FERRY_ASSIGN(const auto body, client_.get("/info", interrupt));
   return decode_host_facts(body);
+}
+
+Result<Containers::Created> Containers::create(const std::string& name, const nlohmann::json& body,
+                                               Interrupt* interrupt) const {
+  FERRY_ASSIGN(const auto answer,
+               taken(client_.post("/containers/create?name=" + url_escape(name), body, change_time, interrupt)));
+  return decode_json("answer to a create", answer, [](const nlohmann::json& json) {
+    return Created{text(json, "Id"), value<std::vector<std::string>>(json, "Warnings")};
+  });
+}
+
+Result<> Containers::start(const std::string& id, Interrupt* interrupt) const {
+  FERRY_ASSIGN(const auto target, target_of("containers", id));
+  FERRY_TRY(client_.post(target + "/start", nullptr, change_time, interrupt));
+  return {};
+}
+
+Result<> Containers::stop(const std::string& id, std::chrono::milliseconds longest, Interrupt* interrupt) const {
+  FERRY_ASSIGN(const auto target, target_of("containers", id));
+  FERRY_TRY(client_.post(target + "/stop", nullptr, longest, interrupt));
+  return {};
+}
+
+Result<> Containers::rename(const std::string& id, const std::string& name, Interrupt* interrupt) const {
+  FERRY_ASSIGN(const auto target, target_of("containers", id));
+  FERRY_TRY(taken(client_.post(target + "/rename?name=" + url_escape(name), nullptr, change_time, interrupt)));
+  return {};
+}
+
+Result<> Containers::set_restart_policy(const std::string& id, const nlohmann::json& policy,
+                                        Interrupt* interrupt) const {
+  FERRY_ASSIGN(const auto target, target_of("containers", id));
+  FERRY_TRY(client_.post(target + "/update", {{"RestartPolicy", policy}}, change_time, interrupt));
+  return {};
+}
+
+Result<> Containers::remove(const std::string& id, Interrupt* interrupt) const {
+  FERRY_ASSIGN(const auto target, target_of("containers", id));
+  auto removed = client_.remove(target, change_time, interrupt);
+  return removed || removed.error().code == Code::not_found ? Result<>() : removed;
 }
 
 }  // namespace ferry::engine

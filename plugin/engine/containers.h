@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -9,9 +11,10 @@
 
 namespace ferry::engine {
 
-/// What the Engine tells of containers, images and networks. Thread-safe; errors are those of Client. Without an
-/// `interrupt` of its own, Client::stop() ends a call.
+/// What the Engine tells of containers, images and networks, and what it does to containers. Thread-safe; errors are
+/// those of Client. Without an `interrupt` of its own, Client::stop() ends a call.
 ///
+/// After Code::unavailable or cancelled a change may have happened, or happen later: look before it is repeated.
 /// Never to be asked about container C inside Mount or Unmount of a volume of C: the Engine holds C's lock meanwhile.
 class Containers {
  public:
@@ -30,6 +33,26 @@ class Containers {
   Result<Image> image(const std::string& name, Interrupt* interrupt = nullptr) const;
   Result<bool> has_network(const std::string& name, Interrupt* interrupt = nullptr) const;
   Result<HostFacts> facts(Interrupt* interrupt = nullptr) const;
+
+  struct Created {
+    std::string id;
+    std::vector<std::string> warnings;
+  };
+  /// Of a body of POST /containers/create. Code::already_exists: a container of that name is there; not_found: no such
+  /// image, or no such network. The Engine makes anonymous volumes, and mounts each volume to fill it from the image.
+  Result<Created> create(const std::string& name, const nlohmann::json& body, Interrupt* interrupt = nullptr) const;
+  /// Does nothing if it runs already.
+  Result<> start(const std::string& id, Interrupt* interrupt = nullptr) const;
+  /// With its own signal and timeout; `longest` for all of it. Does nothing if it does not run. Its exit is known once
+  /// this has returned.
+  Result<> stop(const std::string& id, std::chrono::milliseconds longest, Interrupt* interrupt = nullptr) const;
+  /// Code::already_exists: another container has that name.
+  Result<> rename(const std::string& id, const std::string& name, Interrupt* interrupt = nullptr) const;
+  /// `policy`: as in Container::host_config.
+  Result<> set_restart_policy(const std::string& id, const nlohmann::json& policy,
+                              Interrupt* interrupt = nullptr) const;
+  /// One that does not run; its volumes stay. Does nothing if there is none.
+  Result<> remove(const std::string& id, Interrupt* interrupt = nullptr) const;
 
  private:
   Client& client_;

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "engine/containers.h"
 #include "support/scripted_engine.h"
@@ -11,6 +13,7 @@ namespace ferry::engine {
 namespace {
 
 using testing::answer;
+using testing::Connection;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using testing::golden;
@@ -153,6 +156,74 @@ TEST(ContainersOfAnEngine, AreAskedForByWhateverName) {
   for (const char* name : {"", ".", ".."}) EXPECT_EQ(containers.container(name).error().code, Code::invalid_argument);
   (void)containers.container_with_size("a");
   EXPECT_THAT(engine.requests(), Contains("GET /v1.41/containers/a/json?size=1\n"));
+}
+
+/// What the Engine says of name "made", the second time each.
+TEST_P(RecordedService, IsMadeStartedAndStopped) {
+  ScriptedEngine engine(routes("1.41", {{"POST /v1.41/containers/create", read("create.http")},
+                                        {"POST /v1.41/containers/made/start", read("start.http")},
+                                        {"POST /v1.41/containers/made/update", read("update.http")},
+                                        {"POST /v1.41/containers/made/stop", read("stop.http")}}));
+  Client client(engine.path());
+  const Containers containers(client);
+  const auto created = containers.create("made", {{"Image", "busybox"}});
+  ASSERT_TRUE(created) << created.error().message;
+  EXPECT_THAT(created->id, SizeIs(64));
+  EXPECT_TRUE(containers.start("made"));
+  EXPECT_TRUE(containers.set_restart_policy("made", {{"Name", "no"}}));
+  EXPECT_TRUE(containers.stop("made", std::chrono::seconds(1)));
+  EXPECT_TRUE(containers.remove("made")) << "404: there is none";
+  EXPECT_THAT(engine.requests(), ::testing::IsSupersetOf({R"(POST /v1.41/containers/create?name=made
+{"Image":"busybox"})",
+                                                          "POST /v1.41/containers/made/start\n",
+                                                          R"(POST /v1.41/containers/made/update
+{"RestartPolicy":{"Name":"no"}})",
+                                                          "DELETE /v1.41/containers/made\n"}));
+}
+
+TEST_P(RecordedService, WhatIsSoAlreadyIsASuccess) {
+  ScriptedEngine engine(routes("1.41", {{"POST /v1.41/containers/made/start", read("start_again.http")},
+                                        {"POST /v1.41/containers/made/stop", read("stop_again.http")}}));
+  Client client(engine.path());
+  EXPECT_TRUE(Containers(client).start("made"));
+  EXPECT_TRUE(Containers(client).stop("made", std::chrono::seconds(1)));
+}
+
+TEST_P(RecordedService, ANameThatIsTakenAndAnImageThatIsNotThereAreTold) {
+  ScriptedEngine engine(routes("1.41", {{"POST /v1.41/containers/create", read("create_taken.http")},
+                                        {"POST /v1.41/containers/made/rename", read("rename_taken.http")}}));
+  Client client(engine.path());
+  const auto created = Containers(client).create("made", {{"Image", "busybox"}});
+  ASSERT_FALSE(created);
+  EXPECT_EQ(created.error().code, Code::already_exists);
+  EXPECT_THAT(created.error().message, HasSubstr("/made"));
+  EXPECT_EQ(Containers(client).rename("made", "fresh").error().code, Code::already_exists);
+
+  ScriptedEngine without(routes("1.41", {{"POST /v1.41/containers/create", read("create_without_image.http")}}));
+  Client other(without.path());
+  const auto missing = Containers(other).create("made", {{"Image", "e2e-none"}});
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, Code::not_found);
+  EXPECT_THAT(missing.error().message, HasSubstr("e2e-none"));
+}
+
+/// The signal and the time are the container's own, and its exit may take minutes.
+TEST(ContainersOfAnEngine, AStopIsWaitedForAsLongAsSaid) {
+  ScriptedEngine engine([](Connection& connection, const std::string& request) {
+    if (request.starts_with("GET /_ping")) return connection.send(testing::ping("1.41"));
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    connection.send(answer(204, ""));
+  });
+  Client client(engine.path(), {.read = std::chrono::milliseconds(100), .change = std::chrono::milliseconds(100)});
+  EXPECT_TRUE(Containers(client).stop("a", std::chrono::seconds(30)));
+  EXPECT_EQ(Containers(client).stop("a", std::chrono::milliseconds(50)).error().code, Code::unavailable);
+  EXPECT_THAT(engine.requests(), Contains("POST /v1.41/containers/a/stop\n")) << "its own timeout";
+}
+
+TEST(ContainersOfAnEngine, ABodyThatIsNotUtf8IsRefused) {
+  ScriptedEngine engine(routes("1.41", {}));
+  Client client(engine.path());
+  EXPECT_EQ(Containers(client).create("a", {{"Image", "\xff"}}).error().code, Code::invalid_argument);
 }
 
 }  // namespace
