@@ -1,6 +1,7 @@
 #include "migration/service.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "base/log.h"
 #include "volumes/names.h"
@@ -34,6 +35,12 @@ Result<> check_volume(const std::string& option, const std::string& name) {
 }
 
 }  // namespace
+
+std::string cleaned(const std::string& destination) {
+  std::string clean = std::filesystem::path(destination).lexically_normal().string();
+  while (clean.size() > 1 && clean.back() == '/') clean.pop_back();
+  return clean;
+}
 
 nlohmann::json to_json(const ServiceOptions& options) {
   return {{"container", options.container},

@@ -38,6 +38,9 @@ struct ServiceMount {
   bool is_volume() const { return at.type == "volume"; }
 };
 
+/// A destination as the Engine shows it, however it was typed.
+std::string cleaned(const std::string& destination);
+
 /// What the container has changed of its image.
 struct ServiceLayer {
   std::string store;      ///< see engine::Container

@@ -1,7 +1,6 @@
 #include "migration/services.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <set>
 
@@ -38,13 +37,6 @@ json without_log_options(json host_config) {
 
 /// The part of a `-v SOURCE:DESTINATION[:MODE]` before its first colon.
 std::string source_of_bind(const std::string& bind) { return bind.substr(0, bind.find(':')); }
-
-/// As the Engine shows a destination, however it was typed.
-std::string cleaned(const std::string& path) {
-  std::string clean = std::filesystem::path(path).lexically_normal().string();
-  while (clean.size() > 1 && clean.back() == '/') clean.pop_back();
-  return clean;
-}
 
 /// Of the container's mounts as they were asked for. Throws json's exceptions.
 class Wanted {

@@ -1,0 +1,201 @@
+#include "migration/service_config.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "engine/members.h"
+#include "migration/service_obstacles.h"
+
+namespace ferry::migration {
+
+namespace {
+
+using engine::list;
+using engine::member;
+using engine::object_member;
+using engine::text;
+using nlohmann::json;
+
+constexpr engine::ApiVersion first_with_networks{1, 44};
+/// The Engine gives a container the beginning of its ID as its hostname, and as an alias in networks.
+constexpr std::size_t short_id = 12;
+
+/// `SOURCE:DESTINATION[:MODE]`; no colon can be part of either (moby, volume/mounts/linux_parser.go).
+struct Bind {
+  std::string source, destination, mode;
+
+  explicit Bind(const std::string& text) {
+    const auto first = text.find(':');
+    const auto second = first == std::string::npos ? first : text.find(':', first + 1);
+    source = text.substr(0, first);
+    if (first != std::string::npos) destination = text.substr(first + 1, second - first - 1);
+    if (second != std::string::npos) mode = text.substr(second + 1);
+  }
+  std::string text() const { return source + ":" + destination + (mode.empty() ? "" : ":" + mode); }
+  bool is_path() const { return source.starts_with('/'); }
+};
+
+class Creation {
+ public:
+  Creation(const ServiceDescription& service, const ServiceOptions& options, const ServiceNames& names)
+      : service_(service),
+        options_(options),
+        names_(names),
+        config_(service.config),
+        host_(service.host_config),
+        mounts_(json::array()) {}
+
+  ServiceCreation make() {
+    config_["Image"] = names_.image;
+    if (text(config_, "Hostname") == own_name()) config_.erase("Hostname");
+    host_.erase("ContainerIDFile");
+    take_binds();
+    take_mounts();
+    take_tmpfs_and_volumes();
+    add_the_rest();
+    host_["VolumesFrom"] = nullptr;
+    if (!mounts_.empty())
+      host_["Mounts"] = std::move(mounts_);
+    else
+      host_.erase("Mounts");
+    ServiceCreation made;
+    join_networks(made);
+    config_["HostConfig"] = std::move(host_);
+    made.body = std::move(config_);
+    return made;
+  }
+
+ private:
+  std::string own_name() const { return service_.id.substr(0, short_id); }
+
+  const ServiceMount* mount_at(const std::string& destination) const {
+    const auto found = std::find_if(service_.mounts.begin(), service_.mounts.end(),
+                                    [&](const ServiceMount& mount) { return mount.at.destination == destination; });
+    return found == service_.mounts.end() ? nullptr : &*found;
+  }
+
+  /// What the container has there; it is not there for the rest. None: not shown among its mounts.
+  const ServiceMount* take(const std::string& typed) {
+    const std::string destination = cleaned(typed);
+    taken_.insert(destination);
+    return mount_at(destination);
+  }
+
+  void take_binds() {
+    auto binds = json::array();
+    for (const auto& one : list(member(host_, "Binds"))) {
+      Bind bind(one.get<std::string>());
+      const ServiceMount* const mount = take(bind.destination);
+      if (mount != nullptr && !travels(*mount, options_)) {
+        add_empty(*mount);
+        continue;
+      }
+      if (mount != nullptr && mount->is_volume() && !bind.is_path()) bind.source = name_there(*mount, options_);
+      binds.push_back(bind.text());
+    }
+    if (!binds.empty() || !member(host_, "Binds").is_null()) host_["Binds"] = std::move(binds);
+  }
+
+  void take_mounts() {
+    for (json one : list(member(host_, "Mounts"))) {
+      const ServiceMount* const mount = take(text(one, "Target"));
+      if (mount != nullptr && !travels(*mount, options_)) {
+        add_empty(*mount);
+        continue;
+      }
+      if (text(one, "Type") == "volume") {
+        if (mount != nullptr && !text(one, "Source").empty()) one["Source"] = name_there(*mount, options_);
+        one["VolumeOptions"].update(json{{"DriverConfig", {{"Name", names_.driver}}}});
+      }
+      mounts_.push_back(std::move(one));
+    }
+  }
+
+  /// They stay as they are: --tmpfs, and anonymous volumes of -v /DESTINATION or of the image.
+  void take_tmpfs_and_volumes() {
+    for (const auto& [destination, mode] : object_member(host_, "Tmpfs").get_ref<const json::object_t&>())
+      taken_.insert(cleaned(destination));
+    bool any = false;
+    for (const auto& [destination, empty] : object_member(config_, "Volumes").get_ref<const json::object_t&>())
+      any = taken_.insert(cleaned(destination)).second || any;
+    if (any)
+      host_["VolumeDriver"] = names_.driver;
+    else if (host_.contains("VolumeDriver"))
+      host_["VolumeDriver"] = "";
+  }
+
+  /// Of VolumesFrom, of which the Engine fills nothing from the image.
+  void add_the_rest() {
+    for (const auto& mount : service_.mounts) {
+      if (taken_.contains(mount.at.destination)) continue;
+      if (!travels(mount, options_)) {
+        add_empty(mount);
+        continue;
+      }
+      json one = {{"Type", mount.at.type}, {"Target", mount.at.destination}};
+      if (!mount.at.rw) one["ReadOnly"] = true;
+      if (mount.is_volume()) {
+        if (!mount.anonymous) one["Source"] = name_there(mount, options_);
+        one["VolumeOptions"] = {{"NoCopy", true}, {"DriverConfig", {{"Name", names_.driver}}}};
+      } else if (mount.at.type == "bind") {
+        one["Source"] = mount.at.source;
+      }
+      mounts_.push_back(std::move(one));
+    }
+  }
+
+  void add_empty(const ServiceMount& mount) {
+    json one = {{"Type", "volume"},
+                {"Target", mount.at.destination},
+                {"VolumeOptions", {{"DriverConfig", {{"Name", names_.driver}}}}}};
+    if (!mount.at.rw) one["ReadOnly"] = true;
+    if (mount.no_copy) one["VolumeOptions"]["NoCopy"] = true;
+    mounts_.push_back(std::move(one));
+  }
+
+  /// What was asked for of an endpoint; the rest of it (addresses, IDs) is what came of that.
+  json endpoint_of(const json& network) const {
+    json endpoint = json::object();
+    for (const char* name : {"IPAMConfig", "Links", "DriverOpts"})
+      if (const json& asked = member(network, name); !asked.is_null()) endpoint[name] = asked;
+    auto aliases = json::array();
+    for (const auto& alias : list(member(network, "Aliases")))
+      if (alias != own_name()) aliases.push_back(alias);
+    if (!aliases.empty()) endpoint["Aliases"] = std::move(aliases);
+    return endpoint;
+  }
+
+  void join_networks(ServiceCreation& made) {
+    const std::string mode = text(host_, "NetworkMode");
+    if (mode == "host" || mode == "none" || mode.starts_with("container:")) return;
+    const std::string first = mode.empty() || mode == "default" ? "bridge" : mode;
+    json endpoints = json::object();
+    for (const auto& [name, network] : service_.networks.get_ref<const json::object_t&>()) {
+      if (name == first || !(names_.api < first_with_networks))
+        endpoints[name] = endpoint_of(network);
+      else
+        made.other_networks[name] = {{"EndpointConfig", endpoint_of(network)}};
+    }
+    if (!endpoints.empty()) config_["NetworkingConfig"] = {{"EndpointsConfig", std::move(endpoints)}};
+  }
+
+  const ServiceDescription& service_;
+  const ServiceOptions& options_;
+  const ServiceNames& names_;
+  json config_, host_, mounts_;
+  std::set<std::string> taken_;  // destinations
+};
+
+}  // namespace
+
+Result<ServiceCreation> creation_of(const ServiceDescription& service, const ServiceOptions& options,
+                                    const ServiceNames& names) {
+  try {
+    return Creation(service, options, names).make();
+  } catch (const json::exception& error) {
+    return fail(Code::corrupt, std::string("the container's configuration cannot be understood: ") + error.what());
+  }
+}
+
+}  // namespace ferry::migration
