@@ -60,13 +60,25 @@ Result<std::string> list_xattrs(const std::string& path) {
   }
 }
 
-Result<Xattrs> read_xattrs(const std::string& path) {
+/// Whether an xattr of that name goes along.
+Result<bool> goes_along(const std::string& name, TreeKind kind) {
+  constexpr std::string_view overlays = "trusted.overlay.";
+  if (kind == TreeKind::plain || !name.starts_with(overlays)) return is_copied(name);
+  const std::string_view what = std::string_view(name).substr(overlays.size());
+  if (what == "redirect" || what == "metacopy")
+    return fail(Code::unsupported,
+                "it has " + name + ": a part of it is in the image's layers, which Ferry cannot move");
+  return what != "origin" && what != "impure" && what != "nlink" && what != "upper" && what != "uuid";
+}
+
+Result<Xattrs> read_xattrs(const std::string& path, TreeKind kind) {
   FERRY_ASSIGN(const std::string list, list_xattrs(path));
   std::vector<Xattr> xattrs;
   for (std::size_t at = 0; at < list.size();) {
     const std::string attribute = list.c_str() + at;
     at += attribute.size() + 1;
-    if (!is_copied(attribute)) continue;
+    FERRY_ASSIGN(const bool wanted, goes_along(attribute, kind));
+    if (!wanted) continue;
     auto value = read_xattr(path, attribute);
     if (!value && value.error().code == Code::not_found) continue;  // removed meanwhile
     if (!value) return pass(value);
@@ -174,7 +186,7 @@ Result<Inspected> Inspector::inspect(int directory, const std::string& name, boo
   if (entry.type == Type::symlink) {
     FERRY_ASSIGN(extra.target, read_link(directory, name));
   }
-  FERRY_ASSIGN(extra.xattrs, read_xattrs(xattr_path(directory, name, is_working_directory)));
+  FERRY_ASSIGN(extra.xattrs, read_xattrs(xattr_path(directory, name, is_working_directory), kind_));
   entry.set_extra(std::move(extra));
   return found;
 }

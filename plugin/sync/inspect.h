@@ -18,12 +18,22 @@ struct Inspected {
   bool left_out = false;     ///< a socket, which means nothing elsewhere
 };
 
+/// What a tree is to be read as.
+enum class TreeKind {
+  plain,
+  /// The upper directory of an overlay: with its whiteouts and opaque directories, and without what means something to
+  /// that overlay only, such as handles of files beneath it (fs/overlayfs/overlayfs.h, enum ovl_xattr). Names of which
+  /// part is beneath it (redirect_dir, metacopy) are Code::unsupported.
+  overlay_upper,
+};
+
 /// Reads the metadata of names, never content, and leaves atimes alone. Where st_blocks does not tell how much of a
 /// file is data, it opens each file that may have holes and asks for them. Thread-safe.
 class Inspector {
  public:
   /// Of the tree's file system, whose files have that st_dev. Of what is mounted in it nothing is known.
-  Inspector(bool blocks_tell, std::uint64_t device) : blocks_tell_(blocks_tell), device_(device) {}
+  Inspector(bool blocks_tell, std::uint64_t device, TreeKind kind = TreeKind::plain)
+      : blocks_tell_(blocks_tell), device_(device), kind_(kind) {}
 
   /// `name` in an open directory, or with an empty name that directory itself; faster if that is the calling thread's
   /// working directory. Code::not_found: it is not there (any more), or became something else meanwhile.
@@ -34,6 +44,7 @@ class Inspector {
 
   bool blocks_tell_;
   std::uint64_t device_;
+  TreeKind kind_;
 };
 
 /// Makes an open directory the working directory of the calling thread and of no other one; false: the system does not

@@ -12,7 +12,8 @@ namespace ferry::sync {
 
 std::unique_ptr<ByteSource> Sender::manifest() {
   tree_.clear();
-  return std::make_unique<ManifestSource>(root_.get(), tree_, identity_, baseline_);
+  return std::make_unique<ManifestSource>(root_.get(), tree_, identity_, baseline_, ManifestSource::Keep::no_extras,
+                                          kind_);
 }
 
 Result<std::unique_ptr<ByteSource>> Sender::content(std::string_view wants) const {

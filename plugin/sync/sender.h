@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "sync/baseline.h"
 #include "sync/content.h"
+#include "sync/inspect.h"
 #include "sync/seal.h"
 #include "sync/stream.h"
 
@@ -22,8 +23,9 @@ class Sender {
  public:
   /// Takes an open directory, the tree's root. `host` is the UUID of this host's catalogue; `baseline` that of the
   /// tree, if it is a copy.
-  explicit Sender(Fd root, Identity identity = {}, std::shared_ptr<const Baseline> baseline = {})
-      : root_(std::move(root)), identity_(std::move(identity)), baseline_(std::move(baseline)) {}
+  explicit Sender(Fd root, Identity identity = {}, std::shared_ptr<const Baseline> baseline = {},
+                  TreeKind kind = TreeKind::plain)
+      : root_(std::move(root)), identity_(std::move(identity)), baseline_(std::move(baseline)), kind_(kind) {}
 
   /// Begins a round with a fresh walk. The source must be read to its end and must not outlive this object.
   std::unique_ptr<ByteSource> manifest();
@@ -39,6 +41,7 @@ class Sender {
   const Fd root_;
   const Identity identity_;
   const std::shared_ptr<const Baseline> baseline_;
+  const TreeKind kind_;
   Tree tree_;
   mutable CompressionChoice choice_;  // of the content of all rounds
 };

@@ -32,9 +32,10 @@ bool has_gone(const Error& error) { return error.code == Code::not_found; }
 }  // namespace
 
 ManifestSource::ManifestSource(int root, Tree& tree, const Identity& identity, std::shared_ptr<const Baseline> baseline,
-                               Keep keep)
+                               Keep keep, TreeKind kind)
     : root_(root),
       keep_(keep),
+      kind_(kind),
       tree_(tree),
       entries_(tree.entries),
       baseline_(std::move(baseline)),
@@ -76,7 +77,7 @@ Result<> ManifestSource::begin(std::string& out) {
   struct stat root_info {};
   if (::fstat(root_, &root_info) != 0) return fail_errno("stat the source's root");
   root_device_ = root_info.st_dev;
-  inspector_ = Inspector(counts_data_in_blocks(file_system.f_type), root_device_);
+  inspector_ = Inspector(counts_data_in_blocks(file_system.f_type), root_device_, kind_);
   info_.stable_before_ns = stable_before(now, file_system.f_type);
   append_header(out, info_);
   auto root = inspector_.inspect(root_, "");

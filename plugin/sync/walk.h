@@ -37,7 +37,7 @@ class ManifestSource : public ByteSource {
   /// entry, with its Extra only if that is to be kept; it must outlive this object too. `identity`: see ManifestInfo.
   /// `baseline`: of the tree, if it is a copy.
   ManifestSource(int root, Tree& tree, const Identity& identity, std::shared_ptr<const Baseline> baseline,
-                 Keep keep = Keep::no_extras);
+                 Keep keep = Keep::no_extras, TreeKind kind = TreeKind::plain);
   bool next(std::string& out) override;
 
   /// When next() has returned false: the error, if the walk failed, of which the manifest tells the peer.
@@ -75,6 +75,7 @@ class ManifestSource : public ByteSource {
 
   const int root_;
   const Keep keep_;
+  const TreeKind kind_;
   Tree& tree_;
   std::vector<Entry>& entries_;
   const std::shared_ptr<const Baseline> baseline_;

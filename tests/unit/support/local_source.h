@@ -14,8 +14,8 @@ namespace ferry::test {
 class LocalSource : public sync::Source {
  public:
   explicit LocalSource(Fd root, std::string host = {}, std::shared_ptr<const sync::Baseline> baseline = {},
-                       std::string lineage = {})
-      : sender_(std::move(root), {std::move(host), std::move(lineage)}, std::move(baseline)) {}
+                       std::string lineage = {}, sync::TreeKind kind = sync::TreeKind::plain)
+      : sender_(std::move(root), {std::move(host), std::move(lineage)}, std::move(baseline), kind) {}
 
   std::function<Result<>(std::string&)>
       on_manifest;  ///< the first piece comes after the syncfs and before any file is looked at
