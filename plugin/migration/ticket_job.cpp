@@ -18,26 +18,11 @@ namespace {
 /// A Mount that finds its volume held is taken back at once.
 constexpr std::chrono::seconds mount_time{2};
 constexpr unsigned most_attempts = 4;
-constexpr std::chrono::milliseconds ask_time{10'000};
-constexpr std::chrono::milliseconds withdraw_time{4000};
 
 hand_off::Destination first_stand(const TicketPlan& plan) {
   using hand_off::Destination;
   if (!plan.committing.is_null()) return Destination::owner;
   return plan.prepared.is_null() ? Destination::asking : Destination::prepared;
-}
-
-/// None of a refusal, after which nothing is known.
-std::optional<hand_off::Event> event_of(hand_off::Answer answer) {
-  using hand_off::Answer;
-  switch (answer) {
-    case Answer::held: return hand_off::Event::held;
-    case Answer::given: return hand_off::Event::given;
-    case Answer::gone: return hand_off::Event::gone;
-    case Answer::reclaimed: return hand_off::Event::reclaimed;
-    case Answer::refused: break;
-  }
-  return std::nullopt;
 }
 
 nlohmann::json base_status(const volumes::Catalogue& catalogue, const std::string& name, const TicketPlan& plan) {
@@ -63,7 +48,9 @@ TicketJob::TicketJob(Environment environment, std::string name, TicketPlan ticke
       base_(base_status(environment_.catalogue, name_, plan())),
       peer_(std::move(peer)),
       resumed_(!plan().committing.is_null()),
-      stands_(first_stand(plan())),
+      hand_off_({name_, plan().hand_off, hand_off_request(plan(), environment_.catalogue.uuid(), environment_.port),
+                 peer_text_, environment_.pauses.question},
+                peer_, first_stand(plan()), cancelled_, trouble_),
       decided_(resumed_),
       prepared_(!plan().prepared.is_null()),
       owned_(plan().owned) {
@@ -114,6 +101,7 @@ void TicketJob::cancel() {
   }
   for (auto& item : items_) item.transfer->cancel();
   changed_.notify_all();
+  trouble_.wake();
 }
 
 void TicketJob::abandon() {
@@ -178,47 +166,10 @@ Result<> TicketJob::be_owner() {
   return {};
 }
 
-Result<hand_off::Answer> TicketJob::ask(Peer& peer, hand_off::Request request, std::chrono::milliseconds timeout) {
-  return peer.hand_off(plan().hand_off, request,
-                       hand_off_request(plan(), environment_.catalogue.uuid(), environment_.port), timeout);
-}
-
-void TicketJob::advance(hand_off::Answer answer) {
-  if (const auto event = event_of(answer)) stands_ = hand_off::step(stands_, *event);
-}
-
-/// What it has to ask of the source where it stands, until the answer makes it stand elsewhere.
-Result<> TicketJob::ask_until_answered() {
-  const auto before = stands_.load();
-  const auto by_force = hand_off::step(before, hand_off::Event::force);
-  const auto is_forced = [&] { return forced_ && by_force != before; };
-  while (stands_ == before) {
-    if (cancelled_) return fail(Code::cancelled, "cancelled");
-    if (is_forced()) {
-      stands_ = by_force;
-      break;
-    }
-    const auto answer = ask(*peer_, hand_off::asks(before).request, ask_time);
-    if (answer == hand_off::Answer::held && forced_ && !has_fenceable()) release_unfenced();
-    const bool final = !answer && answer.error().code != Code::unavailable;
-    if (final && before == hand_off::Destination::asking) return tl::unexpected(answer.error());
-    if (answer) advance(*answer);
-    if (stands_ != before) break;
-    const std::string why = answer ? "the source still holds the volumes" : answer.error().message;
-    std::unique_lock lock(mutex_);
-    if (trouble_ != why) spdlog::warn("ticket {} waits: {}", name_, why);
-    trouble_ = why;
-    changed_.wait_for(lock, environment_.pauses.question, [&] { return cancelled_ || is_forced(); });
-  }
-  const std::lock_guard guard(mutex_);
-  trouble_.clear();
-  return {};
-}
-
 /// From now on nobody can change the volumes there, until they are given or not.
 Result<> TicketJob::hold_source() {
-  FERRY_TRY(ask_until_answered());
-  if (stands_ == hand_off::Destination::receiving) return {};
+  FERRY_TRY(hand_off_.ask_until_answered());
+  if (hand_off_.stands() == hand_off::Destination::receiving) return {};
   return fail(Code::cancelled, "the hand-off was cancelled at the source, which has kept its volumes");
 }
 
@@ -233,7 +184,7 @@ Result<> TicketJob::be_prepared() {
   }
   prepared_ = true;
   unclear_ = false;
-  stands_ = hand_off::step(stands_, hand_off::Event::complete);
+  hand_off_.complete();
   for (auto& item : items_) item.before.reset();
   return {};
 }
@@ -241,8 +192,8 @@ Result<> TicketJob::be_prepared() {
 /// Nothing but the source's answer ends this: what is here may be all that there is.
 Result<> TicketJob::give() {
   FERRY_TRY(until_done([this] { return commit_.check_prepared(); }));
-  FERRY_TRY(ask_until_answered());
-  if (stands_ != hand_off::Destination::owner)
+  FERRY_TRY(hand_off_.ask_until_answered());
+  if (hand_off_.stands() != hand_off::Destination::owner)
     return fail(Code::cancelled, "the hand-off was cancelled at the source, which has kept its volumes");
   nlohmann::json given = plan().prepared;
   return until_done([&] { return decide(given); });
@@ -250,8 +201,8 @@ Result<> TicketJob::give() {
 
 /// The source may forget the hand-off, and its user the volumes. Or it has taken them back by force.
 Result<> TicketJob::tell_owner() {
-  if (!ask_until_answered()) return {};
-  if (stands_ != hand_off::Destination::fenced) return {};
+  if (!hand_off_.ask_until_answered()) return {};
+  if (hand_off_.stands() != hand_off::Destination::fenced) return {};
   for (const auto& volume : plan().volumes)
     if (volume.source.driver != "local") FERRY_TRY(until_done([&] { return fence(volume); }));
   return fail(Code::denied, "the volumes were taken back by force at " + peer_text_ +
@@ -267,60 +218,8 @@ Result<> TicketJob::fence(const TicketVolume& volume) {
   return {};
 }
 
-bool TicketJob::has_fenceable() const {
-  return std::any_of(items_.begin(), items_.end(),
-                     [](const Item& item) { return item.volume.source.driver != "local"; });
-}
-
-/// Nobody can fence volumes of the local driver, so nothing else ends the source's hold of them.
-void TicketJob::release_unfenced() { (void)ask(*peer_, hand_off::Request::release, ask_time); }
-
-void TicketJob::confirm(Peer& peer) {
-  if (auto told = ask(peer, hand_off::Request::acknowledge, withdraw_time); !told)
-    spdlog::warn("ticket {} is removed before the source was told that the volumes have come: {}", name_,
-                 told.error().message);
-}
-
-std::string TicketJob::trouble() const {
-  const std::lock_guard guard(mutex_);
-  return trouble_;
-}
-
-std::vector<HandOffRequest::Volume> TicketJob::handed_off_volumes() const {
-  return hand_off_request(plan(), environment_.catalogue.uuid(), environment_.port).volumes;
-}
-
 void TicketJob::take_by_force() {
-  if (!waits_for_source()) return;
-  {
-    const std::lock_guard guard(mutex_);
-    forced_ = true;
-  }
-  changed_.notify_all();
-}
-
-Result<bool> TicketJob::withdraw(Peer& peer) {
-  using hand_off::Destination;
-  if (stands_ == Destination::owner) return false;
-  stands_ = hand_off::step(stands_, hand_off::Event::cancel);
-  const bool only_source_knows = stands_ == Destination::withdrawing;
-  const auto answer = ask(peer, hand_off::Request::release, withdraw_time);
-  if (answer) advance(*answer);
-  if (stands_ == Destination::owner) return false;
-  if (only_source_knows && stands_ != Destination::over)
-    return fail(Code::busy, "ticket " + name_ + " has everything, and only " + peer_text_ +
-                                " knows whether that was handed off already; try again when it can be reached" +
-                                (answer ? "" : ": " + answer.error().message));
-  return true;
-}
-
-/// After a failure: best effort, since a hold of which nothing is heard runs out.
-void TicketJob::drop() {
-  using hand_off::Destination;
-  if (!plan().is_move() || (stands_ != Destination::asking && stands_ != Destination::receiving)) return;
-  stands_ = hand_off::step(stands_, hand_off::Event::cancel);
-  if (auto told = ask(*peer_, hand_off::Request::release, withdraw_time); !told)
-    spdlog::warn("ticket {}: the source still holds its volumes: {}", name_, told.error().message);
+  if (waits_for_source()) hand_off_.take_by_force();
 }
 
 Result<> TicketJob::until_done(const std::function<Result<>()>& action) {
@@ -333,12 +232,9 @@ Result<> TicketJob::until_done(const std::function<Result<>()>& action) {
 
 /// Says so in Status, and waits a while.
 Result<> TicketJob::wait_because(const Error& error) {
-  std::unique_lock lock(mutex_);
-  if (trouble_ != error.message) spdlog::error("ticket {}: {}; tried again every 5 s", name_, error.message);
-  trouble_ = error.message;
-  if (changed_.wait_for(lock, environment_.pauses.trouble, [this] { return cancelled_.load(); }))
-    return fail(Code::cancelled, "cancelled");
-  return {};
+  if (trouble_.set(error.message)) spdlog::error("ticket {}: {}; tried again every 5 s", name_, error.message);
+  trouble_.wait(environment_.pauses.trouble, [this] { return cancelled_.load(); });
+  return cancelled_ ? fail(Code::cancelled, "cancelled") : Result<>();
 }
 
 /// A dry run.
@@ -435,7 +331,6 @@ Result<engine::Mounted> TicketJob::ask_mounted(const std::string& volume) {
       continue;
     }
     if (*mounted != engine::Mounted::yes || SteadyClock::now() > deadline) {
-      const std::lock_guard guard(mutex_);
       trouble_.clear();
       return *mounted;
     }
@@ -529,7 +424,7 @@ Result<> TicketJob::undo() {
 void TicketJob::end(const char* state, const Error* error) {
   if (error != nullptr) {
     spdlog::error("ticket {} from {} failed: {}", name_, peer_text_, error->message);
-    drop();
+    hand_off_.drop();
     if (auto undone = undo(); !undone) spdlog::error("ticket {}: {}", name_, undone.error().message);
   } else {
     spdlog::info("ticket {} from {} is done", name_, peer_text_);
@@ -605,7 +500,7 @@ nlohmann::json TicketJob::status_locked() const {
     }
   }
   if (owned_) migration["phase"] = "confirm";
-  if (!trouble_.empty()) migration["error"] = trouble_;
+  if (const std::string trouble = trouble_.text(); !trouble.empty()) migration["error"] = trouble;
   if (verified) {
     migration["consistency"] = live ? "live" : "idle";
     migration["digest"] = items_.size() == 1 ? digests : sync::to_hex(sync::digest_of(digests));

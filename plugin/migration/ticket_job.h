@@ -12,6 +12,7 @@
 
 #include "base/time.h"
 #include "engine/ledger.h"
+#include "migration/hand_off_client.h"
 #include "migration/peer.h"
 #include "migration/ticket_commit.h"
 #include "migration/transfer.h"
@@ -68,8 +69,8 @@ class TicketJob {
   bool waits_for_source() const { return prepared_ && !decided_; }
   const std::string& hand_off() const { return plan().hand_off; }
   const std::string& peer_uuid() const { return plan().peer_uuid; }
-  std::string trouble() const;  ///< what it waits for, beside the peer; empty: nothing
-  std::vector<HandOffRequest::Volume> handed_off_volumes() const;
+  std::string trouble() const { return trouble_.text(); }  ///< what it waits for, beside the peer; empty: nothing
+  const std::vector<HandOffRequest::Volume>& handed_off_volumes() const { return hand_off_.request().volumes; }
   /// If it waits so: does so no longer.
   void take_by_force();
 
@@ -77,11 +78,10 @@ class TicketJob {
   void cancel();
   void abandon();
 
-  /// Of a hand-off that is not decided, after abandon(): tells the source that it is not wanted. False: it is decided
-  /// there, so it has to go on. Code::unavailable: only the source knows. `peer` is a new one.
-  Result<bool> withdraw(Peer& peer);
-  /// Of a hand-off, as the owner of its volumes and after abandon(): tells the source so, once.
-  void confirm(Peer& peer);
+  /// Of a hand-off that is not decided, after abandon(): see HandOffClient.
+  Result<bool> withdraw(Peer& peer) { return hand_off_.withdraw(peer); }
+  /// Of a hand-off, as the owner of its volumes and after abandon(): see HandOffClient.
+  void confirm(Peer& peer) { hand_off_.confirm(peer); }
 
   /// Takes back what was done for volumes of which nothing is decided; to be called after abandon().
   Result<> undo();
@@ -116,15 +116,9 @@ class TicketJob {
   Result<> hold_source();
   Result<> be_prepared();
   Result<> give();
-  Result<> ask_until_answered();
-  Result<hand_off::Answer> ask(Peer& peer, hand_off::Request request, std::chrono::milliseconds timeout);
   Result<> be_owner();
   Result<> tell_owner();
   Result<> fence(const TicketVolume& volume);
-  void advance(hand_off::Answer answer);
-  void drop();
-  bool has_fenceable() const;
-  void release_unfenced();
   nlohmann::json outcomes() const;
   Result<> until_done(const std::function<Result<>()>& action);
   Result<> wait_because(const Error& error);
@@ -142,17 +136,16 @@ class TicketJob {
   const std::shared_ptr<Peer> peer_;
   std::vector<Item> items_;
   std::atomic<bool> cancelled_{false};
-  const bool resumed_;                         // decided by an earlier process
-  std::atomic<hand_off::Destination> stands_;  // of a hand-off
+  Trouble trouble_;     // what it waits for, beside the peer
+  const bool resumed_;  // decided by an earlier process
+  HandOffClient hand_off_;
   std::atomic<bool> decided_;
   std::atomic<bool> prepared_;        // of a hand-off: only the source knows whether it is decided
   std::atomic<bool> owned_;           // of a hand-off: everything is in its place here, only the source has to be told
-  std::atomic<bool> forced_{false};   // of a hand-off: the source's word is not waited for
   std::atomic<bool> unclear_{false};  // its record on disk may say that it is decided
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   bool ended_ = false;                // protected by mutex_
-  std::string trouble_;               // protected by mutex_: what it waits for, beside the peer
   nlohmann::json outcome_ = nullptr;  // protected by mutex_: the final Status
   std::mutex thread_mutex_;
   std::thread thread_;  // protected by thread_mutex_

@@ -1,6 +1,7 @@
 """What would move with a service, and what stands in its way: container=NAME with dry-run=true."""
 
 import json
+import os
 
 import pytest
 from support import scratch as containers
@@ -210,3 +211,40 @@ def test_a_plan_outlives_the_plugin(a, b, scratch, made):
     volumes.wait_state(b, ticket, tickets.ENDED, 60)
     b.kill_plugin()
     assert volumes.status(b, ticket)["service"]["container"] == name
+
+
+@pytest.fixture
+def containerds_store(a):
+    """The engine of a keeps images and containers in containerd's store, if it knows that (from 24 on)."""
+    path, saved = a.path("etc/docker/daemon.json"), a.path("root/busybox.tar")
+    assert not os.path.exists(path)
+    a.docker("save", "-o", "/root/busybox.tar", containers.IMAGE)
+    a.engine("stop")
+    with open(path, "w", encoding="utf-8") as out:
+        json.dump({"features": {"containerd-snapshotter": True}}, out)
+    a.engine("start")
+    a.wait_served()
+    a.docker("load", "-i", "/root/busybox.tar")
+    yield "io.containerd.snapshotter" in a.docker("info", "-f", "{{.DriverStatus}}").stdout
+    a.engine("stop")
+    os.unlink(path)
+    a.engine("start")
+    a.wait_served()
+    os.unlink(saved)
+
+
+@pytest.mark.slow
+def test_a_layer_in_containerds_store(a, b, scratch, made, containerds_store):
+    assert containerds_store == (int(a.docker("version", "-f", "{{.Server.Version}}").stdout.split(".")[0]) >= 24)
+    name = made(a)
+    a.docker("exec", name, "touch", "/new")
+    found = plan(a, b, scratch, name)
+    if not containerds_store:
+        assert found["obstacles"] == []
+        return
+    only_obstacle(found, "containerd's store")
+    [obstacle] = found["obstacles"]
+    assert "layer=false" in obstacle["do"]
+    without = plan(a, b, scratch, name, "layer=false")
+    assert blocking(without) == [] and without["layer"]["moves"] is False
+    assert found["image"]["at_destination"] == "same", "though its ID is another one in each store"
