@@ -1,0 +1,117 @@
+#include "migration/container_holds.h"
+
+#include "base/log.h"
+#include "engine/members.h"
+
+namespace ferry::migration {
+
+namespace {
+
+using engine::member;
+using engine::object_member;
+using engine::text;
+using nlohmann::json;
+
+/// Beside the container's own timeout: for the kill, and for networks and volumes to be let go.
+constexpr std::chrono::seconds stop_margin{30};
+constexpr std::chrono::seconds usual_timeout{10};  // moby, container/container.go, defaultStopTimeout
+constexpr std::chrono::hours endless{24};          // of a negative one
+
+const json& policy_of(const engine::Container& container) {
+  return object_member(container.host_config, "RestartPolicy");
+}
+
+/// An empty name is the same, and cannot be set.
+bool is_off(const json& policy) {
+  const std::string name = text(policy, "Name");
+  return name.empty() || name == "no";
+}
+
+/// Throws json's exceptions.
+std::chrono::milliseconds longest_stop(const engine::Container& container) {
+  const json& timeout = member(container.config, "StopTimeout");
+  if (timeout.is_null()) return usual_timeout + stop_margin;
+  const auto seconds = timeout.get<std::int64_t>();
+  const bool is_endless = seconds < 0 || seconds > std::chrono::seconds(endless).count();
+  return is_endless ? std::chrono::milliseconds(endless) : std::chrono::seconds(seconds) + stop_margin;
+}
+
+bool runs(const engine::Container& container) { return container.running || container.restarting || container.paused; }
+
+tl::unexpected<Error> not_understood(const json::exception& error) {
+  return fail(Code::corrupt, std::string("the Engine's container cannot be understood: ") + error.what());
+}
+
+}  // namespace
+
+json to_json(const HeldContainer& container) {
+  return {{"id", container.id},
+          {"name", container.name},
+          {"restart_policy", container.restart_policy},
+          {"was_running", container.was_running}};
+}
+
+HeldContainer held_container_of(const json& json) {
+  return {json.at("id").get<std::string>(), json.at("name").get<std::string>(), json.at("restart_policy"),
+          json.at("was_running").get<bool>()};
+}
+
+Result<HeldContainer> ContainerHolds::note(const std::string& name, engine::Interrupt* interrupt) const {
+  auto found = containers_.container(name, interrupt);
+  if (!found && found.error().code == Code::not_found)
+    return fail(Code::not_found, "there is no container " + quote(name));
+  FERRY_TRY(found);
+  try {
+    if (engine::value<bool>(found->host_config, "AutoRemove"))
+      return fail(Code::unsupported, "container " + found->name +
+                                         " was started with --rm, so stopping it would remove it; start it without");
+    const bool is_settled = found->status == "running" || found->status == "exited" || found->status == "created";
+    if (!is_settled || runs(*found) != (found->status == "running"))
+      return fail(Code::busy,
+                  "container " + found->name + " is " + found->status + "; wait until it runs, or stop or unpause it");
+    return HeldContainer{found->id, found->name, policy_of(*found), found->running};
+  } catch (const json::exception& error) {
+    return not_understood(error);
+  }
+}
+
+Result<> ContainerHolds::hold(const HeldContainer& container, engine::Interrupt* interrupt) const {
+  FERRY_ASSIGN(const auto now, containers_.container(container.id, interrupt));
+  try {
+    if (!is_off(policy_of(now))) FERRY_TRY(containers_.set_restart_policy(container.id, {{"Name", "no"}}, interrupt));
+    if (runs(now)) FERRY_TRY(containers_.stop(container.id, longest_stop(now), interrupt));
+  } catch (const json::exception& error) {
+    return not_understood(error);
+  }
+  FERRY_ASSIGN(const bool held, is_held(container, interrupt));
+  return held ? Result<>() : fail(Code::busy, "container " + container.name + " was started again meanwhile");
+}
+
+Result<bool> ContainerHolds::is_held(const HeldContainer& container, engine::Interrupt* interrupt) const {
+  const auto now = containers_.container(container.id, interrupt);
+  if (!now && now.error().code == Code::not_found) return false;
+  FERRY_TRY(now);
+  try {
+    return !runs(*now) && is_off(policy_of(*now));
+  } catch (const json::exception& error) {
+    return not_understood(error);
+  }
+}
+
+Result<> ContainerHolds::release(const HeldContainer& container, engine::Interrupt* interrupt) const {
+  const auto now = containers_.container(container.id, interrupt);
+  if (!now && now.error().code == Code::not_found) {
+    spdlog::warn("container {} is not there any more, so it cannot be brought back to what it was", container.name);
+    return {};
+  }
+  FERRY_TRY(now);
+  try {
+    if (!is_off(container.restart_policy) && is_off(policy_of(*now)))
+      FERRY_TRY(containers_.set_restart_policy(container.id, container.restart_policy, interrupt));
+  } catch (const json::exception& error) {
+    return not_understood(error);
+  }
+  return container.was_running && !runs(*now) ? containers_.start(container.id, interrupt) : Result<>();
+}
+
+}  // namespace ferry::migration

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/result.h"
+#include "engine/containers.h"
+
+namespace ferry::migration {
+
+/// A container that is kept from running, and how it was before. A plain value; what is durable of a hold.
+struct HeldContainer {
+  std::string id;                 ///< 64 hex digits
+  std::string name;               ///< when it was looked at
+  nlohmann::json restart_policy;  ///< as in engine::Container::host_config
+  bool was_running = false;
+};
+
+nlohmann::json to_json(const HeldContainer& container);
+/// Throws nlohmann::json::exception.
+HeldContainer held_container_of(const nlohmann::json& json);
+
+/// Keeps containers of this host from running while they are handed off, and brings them back. What note() has said is
+/// to be made durable before hold(), so that release() can follow in whatever process. Every call can be repeated.
+/// Thread-safe. Errors beside those that are named are engine::Containers'.
+class ContainerHolds {
+ public:
+  /// The client must outlive this object.
+  explicit ContainerHolds(engine::Client& client) : containers_(client) {}
+
+  /// Changes nothing. Code::not_found: there is no such container; busy: it is between two states, or paused;
+  /// unsupported: stopping it would remove it (--rm).
+  Result<HeldContainer> note(const std::string& container, engine::Interrupt* interrupt = nullptr) const;
+
+  /// Switches its restart policy off, so that neither its exit nor a start of the Engine brings it back, and stops it
+  /// with its own signal and timeout.
+  Result<> hold(const HeldContainer& container, engine::Interrupt* interrupt = nullptr) const;
+
+  /// Whether it still is as hold() has left it; not if somebody has started or removed it.
+  Result<bool> is_held(const HeldContainer& container, engine::Interrupt* interrupt = nullptr) const;
+
+  /// As it was: it has its restart policy, unless somebody has given it another one since, and runs if it did. Does
+  /// nothing if somebody has removed it.
+  Result<> release(const HeldContainer& container, engine::Interrupt* interrupt = nullptr) const;
+
+ private:
+  const engine::Containers containers_;
+};
+
+}  // namespace ferry::migration
