@@ -59,6 +59,7 @@ Container read_container(const json& object) {
   container.paused = value<bool>(state, "Paused");
   container.restarting = value<bool>(state, "Restarting");
   container.dead = value<bool>(state, "Dead");
+  container.started = text(state, "StartedAt");
   container.mounts = read_mount_points(object);
   read_store(object, container);
   if (const json& bytes = member(object, "SizeRw"); !bytes.is_null())

@@ -36,6 +36,7 @@ struct Container {
   std::string status;  ///< created, running, paused, restarting, removing, exited, dead
   std::string health;  ///< starting, healthy, unhealthy; empty: it has no health check
   bool running = false, paused = false, restarting = false, dead = false;
+  std::string started;  ///< when it was started last, as the API writes times; it is another one after each start
   nlohmann::json config, host_config, networks;  ///< as the API has them; objects
   std::vector<MountPoint> mounts;                ///< sorted by destination
   std::string store;                         ///< what keeps the image's layers and its own: overlay2, overlayfs, …

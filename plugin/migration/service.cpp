@@ -18,16 +18,6 @@ bool is_name_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
 }
 
-/// moby's daemon/names: [a-zA-Z0-9][a-zA-Z0-9_.-]+; one character more makes an ID's beginning, too.
-Result<> check_container(const std::string& option, const std::string& name) {
-  const bool good = !name.empty() && name.size() <= longest_name && std::ranges::all_of(name, is_name_character) &&
-                    name.front() != '_' && name.front() != '.' && name.front() != '-';
-  if (good) return {};
-  return fail(Code::invalid_argument, "option " + option + ": " + quote(name) +
-                                          " is no name of a container; it has letters, digits, and behind the first "
-                                          "one of these also _ . and -");
-}
-
 Result<> check_volume(const std::string& option, const std::string& name) {
   if (auto checked = volumes::check_name(name); !checked)
     return fail(Code::invalid_argument, "option " + option + ": " + checked.error().message);
@@ -35,6 +25,16 @@ Result<> check_volume(const std::string& option, const std::string& name) {
 }
 
 }  // namespace
+
+/// moby's daemon/names: [a-zA-Z0-9][a-zA-Z0-9_.-]+; one character more makes an ID's beginning, too.
+Result<> check_container(const std::string& name, const std::string& option) {
+  const bool good = !name.empty() && name.size() <= longest_name && std::ranges::all_of(name, is_name_character) &&
+                    name.front() != '_' && name.front() != '.' && name.front() != '-';
+  if (good) return {};
+  return fail(Code::invalid_argument, "option " + option + ": " + quote(name) +
+                                          " is no name of a container; it has letters, digits, and behind the first "
+                                          "one of these also _ . and -");
+}
 
 std::string cleaned(const std::string& destination) {
   std::string clean = std::filesystem::path(destination).lexically_normal().string();
@@ -69,8 +69,8 @@ ServiceOptions service_options_of(const nlohmann::json& json) {
 }
 
 Result<> check(const ServiceOptions& options) {
-  FERRY_TRY(check_container("container", options.container));
-  if (!options.as.empty()) FERRY_TRY(check_container("as", options.as));
+  FERRY_TRY(check_container(options.container));
+  if (!options.as.empty()) FERRY_TRY(check_container(options.as, "as"));
   if (options.only.size() > most_names || options.renames.size() > most_names)
     return fail(Code::invalid_argument, "option volume: a service has 1000 mounts at most");
   for (const auto& item : options.only) {

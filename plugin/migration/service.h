@@ -103,5 +103,7 @@ nlohmann::json to_json(const ServiceOptions& options);
 /// Throws nlohmann::json::exception. What is none of Ferry's is refused by check(), which a peer's have to pass.
 ServiceOptions service_options_of(const nlohmann::json& json);
 Result<> check(const ServiceOptions& options);
+/// Whether it is a name of a container, or may be the beginning of an ID.
+Result<> check_container(const std::string& name, const std::string& option = "container");
 
 }  // namespace ferry::migration

@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "engine/containers.h"
 #include "migration/handed_off.h"
 #include "migration/label_keeper.h"
 #include "sync/measure.h"
@@ -120,12 +121,13 @@ Result<fs::path> Sources::visible_path(const std::string& mountpoint) const {
   FERRY_ASSIGN(const std::string root, client_.data_root());
   const auto id = volumes::plugin_id(propagated_.string());
   if (!id || !fs::exists(data_ / "plugins" / *id))
-    return fail(Code::unsupported,
-                "volumes of the local driver cannot be read: the plugin's mount `data` is not the Engine's data root " +
-                    root + "; see `docker plugin set ferry data.source=…`");
+    return fail(
+        Code::unsupported,
+        "what is in the Engine's data root " + root +
+            " cannot be read: it is not the plugin's mount `data`; see `docker plugin set ferry data.source=…`");
   const auto relative = fs::path(mountpoint).lexically_relative(root);
   if (relative.empty() || *relative.begin() == "..")
-    return fail(Code::unsupported, "the volume's directory is not below the Engine's data root " + root);
+    return fail(Code::unsupported, mountpoint + " is not below the Engine's data root " + root);
   return data_ / relative;
 }
 
@@ -196,12 +198,46 @@ Result<std::unique_ptr<OpenVolume>> Sources::open(const std::string& volume, Fre
       sync::Sender(std::move(root), {catalogue_.uuid(), located.description.lineage}, std::move(baseline))});
 }
 
+Result<std::unique_ptr<OpenVolume>> Sources::open_layer(const std::string& name, Freeze freeze) const {
+  const auto container = engine::Containers(client_).container(name);
+  if (!container && container.error().code == Code::not_found)
+    return fail(Code::not_found, "there is no container " + quote(name));
+  if (!container) return tl::unexpected(container.error());
+  if (container->running && freeze == Freeze::refuse)
+    return fail(Code::busy, "container " + container->name + " runs; stop it, or pass -o freeze=none");
+  if (container->upper.empty())
+    return fail(Code::unsupported, "the Docker Engine does not tell where the layer of container " + container->name +
+                                       " is (it keeps layers in " + container->store + ")");
+  FERRY_ASSIGN(const fs::path path, visible_path(container->upper));
+  FERRY_ASSIGN(Fd root, open_at(AT_FDCWD, path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  return std::unique_ptr<OpenVolume>(
+      new OpenVolume{"", path, false, inode_of(path), 0, realtime_ns(), container->running,
+                     sync::Sender(std::move(root), {catalogue_.uuid(), ""}, nullptr, sync::TreeKind::overlay_upper),
+                     container->id, container->started});
+}
+
 Result<sync::Seal> Sources::seal(const OpenVolume& volume, bool unchanged) const {
+  const bool is_layer = !volume.container.empty();
+  const std::string what = is_layer ? "the container whose layer is read" : "volume " + volume.volume;
   sync::Seal seal;
   if (!unchanged) seal = volume.sender.seal();
   // A removed volume is emptied in the trash: what the round has found of it is no copy of anything.
-  if (inode_of(volume.path) != volume.inode)
-    return fail(Code::not_found, "volume " + volume.volume + " was removed while it was read");
+  if (inode_of(volume.path) != volume.inode) return fail(Code::not_found, what + " was removed while it was read");
+  FERRY_TRY(is_layer ? add_runs(volume, seal) : add_writers(volume, seal));
+  return seal;
+}
+
+/// Whether the container has run while its layer was read.
+Result<> Sources::add_runs(const OpenVolume& layer, sync::Seal& seal) const {
+  FERRY_ASSIGN(const auto container, engine::Containers(client_).container(layer.container));
+  const bool ran = layer.written_at_open || container.running || container.started != layer.started;
+  seal.consistency = ran ? "live" : "idle";
+  if (ran) seal.warning = "the container ran while its layer was copied: it may be torn";
+  return {};
+}
+
+/// Whether anybody may have written to the volume.
+Result<> Sources::add_writers(const OpenVolume& volume, sync::Seal& seal) const {
   if (const auto record = catalogue_.find(volume.volume);
       !volume.local && (!record || record->state != volumes::State::ready))
     return fail(Code::unavailable, "volume " + volume.volume + " is being updated on that host");
@@ -221,7 +257,7 @@ Result<sync::Seal> Sources::seal(const OpenVolume& volume, bool unchanged) const
     seal.warning =
         "the source is empty as far as Ferry can see: it does not see what was mounted there after the plugin "
         "was enabled on that host";
-  return seal;
+  return {};
 }
 
 }  // namespace ferry::migration

@@ -14,9 +14,9 @@
 
 namespace ferry::migration {
 
-/// A volume of this host while a peer reads it.
+/// A volume of this host, or the writable layer of a container, while a peer reads it.
 struct OpenVolume {
-  std::string volume;
+  std::string volume;  ///< empty: a layer
   std::filesystem::path path;
   bool local = false;            ///< it belongs to the `local` driver
   std::uint64_t inode = 0;       ///< of the directory that was opened at `path`
@@ -24,9 +24,12 @@ struct OpenVolume {
   std::int64_t opened_ns = 0;    ///< CLOCK_REALTIME then
   bool written_at_open = false;  ///< a running container had it mounted read-write then
   sync::Sender sender;
+  std::string container{};  ///< of a layer: ID of its container
+  std::string started{};    ///< and engine::Container::started, when it was opened
 };
 
-/// The volumes of this host, Ferry's and the `local` driver's, as sources of migrations. Thread-safe.
+/// The volumes of this host, Ferry's and the `local` driver's, and the writable layers of its containers, as sources of
+/// migrations. Thread-safe.
 class Sources {
  public:
   /// The references must outlive this object. `data` is where this process sees the Engine's data root.
@@ -44,6 +47,9 @@ class Sources {
   /// `room`: see Peer::describe.
   Result<VolumeDescription> describe(const std::string& volume, Freeze freeze, std::uint64_t room) const;
   Result<std::unique_ptr<OpenVolume>> open(const std::string& volume, Freeze freeze) const;
+  /// What the container has changed of its image, as the upper directory of an overlay (sync::TreeKind).
+  /// Code::not_found: no such container; busy: it runs (Freeze::refuse); unsupported: a plugin cannot see the layer.
+  Result<std::unique_ptr<OpenVolume>> open_layer(const std::string& container, Freeze freeze) const;
 
   /// Whether there is an Engine's socket.
   Result<bool> has_engine() const;
@@ -65,6 +71,8 @@ class Sources {
   Result<std::filesystem::path> visible_path(const std::string& mountpoint) const;
   Result<bool> has_writer(const std::string& volume, Freeze freeze) const;
   Result<std::string> find_writer(const std::string& volume, Deadline deadline) const;
+  Result<> add_writers(const OpenVolume& volume, sync::Seal& seal) const;
+  Result<> add_runs(const OpenVolume& layer, sync::Seal& seal) const;
 
   const volumes::Catalogue& catalogue_;
   const volumes::Mounts& mounts_;

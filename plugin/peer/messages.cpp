@@ -117,7 +117,12 @@ Result<migration::FenceAnswer> fence_answer_of(const json& message) {
 }
 
 json to_json(const OpenRequest& request) {
-  return {{"volume", request.volume}, {"freeze", request.freeze == migration::Freeze::none ? "none" : "refuse"}};
+  json message = {{"freeze", request.freeze == migration::Freeze::none ? "none" : "refuse"}};
+  if (request.container.empty())
+    message["volume"] = request.volume;
+  else
+    message["container"] = request.container;
+  return message;
 }
 
 Result<migration::Freeze> freeze_of(const json& message) {
@@ -211,7 +216,14 @@ Result<migration::VolumeDescription> decode_description(const std::string& text)
 std::string encode(const OpenRequest& request) { return dump(to_json(request)); }
 
 Result<OpenRequest> decode_open_request(const std::string& text) {
-  return decode_with<OpenRequest>(text, "request", open_request);
+  return decode_with<OpenRequest>(text, "request", [](const json& message) -> Result<OpenRequest> {
+    if (!message.contains("container")) return open_request(message);
+    OpenRequest request;
+    request.container = message["container"].get<std::string>();
+    FERRY_TRY(migration::check_container(request.container));
+    FERRY_ASSIGN(request.freeze, freeze_of(message));
+    return request;
+  });
 }
 
 std::string encode(const DescribeRequest& request) {

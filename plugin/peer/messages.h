@@ -29,9 +29,11 @@ Result<Hello> decode_hello(const std::string& text);
 std::string encode(const migration::VolumeDescription& description);
 Result<migration::VolumeDescription> decode_description(const std::string& text);
 
+/// Of a volume, or of a container's writable layer.
 struct OpenRequest {
   std::string volume;
   migration::Freeze freeze = migration::Freeze::refuse;
+  std::string container{};  ///< empty: of the volume
 };
 std::string encode(const OpenRequest& request);
 Result<OpenRequest> decode_open_request(const std::string& text);

@@ -214,6 +214,11 @@ Result<> Server::allow_reading(const std::string& volume) const {
   return fail(Code::denied, "volume " + quote(volume) + " is not part of the export");
 }
 
+Result<> Server::allow_layer(const std::string& container) const {
+  FERRY_TRY(allow(Permission::containers));
+  return only_ ? fail(Code::denied, "container " + quote(container) + " is not part of the export") : Result<>();
+}
+
 void Server::describe(const httplib::Request&, const std::string& body, httplib::Response& response) {
   const auto described = [&]() -> Result<migration::VolumeDescription> {
     FERRY_TRY(allow(Permission::read));
@@ -229,10 +234,16 @@ void Server::open(const httplib::Request& request, const std::string& body, http
   const auto opened = [&]() -> Result<std::string> {
     FERRY_TRY(allow(Permission::read));
     FERRY_ASSIGN(const OpenRequest wanted, decode_open_request(body));
-    FERRY_TRY(allow_reading(wanted.volume));
     auto session = std::make_shared<Session>();
-    FERRY_ASSIGN(session->volume, sources_.open(wanted.volume, wanted.freeze));
-    spdlog::info("{} reads volume {}", who(request), wanted.volume);
+    if (wanted.container.empty()) {
+      FERRY_TRY(allow_reading(wanted.volume));
+      FERRY_ASSIGN(session->volume, sources_.open(wanted.volume, wanted.freeze));
+      spdlog::info("{} reads volume {}", who(request), wanted.volume);
+    } else {
+      FERRY_TRY(allow_layer(wanted.container));
+      FERRY_ASSIGN(session->volume, sources_.open_layer(wanted.container, wanted.freeze));
+      spdlog::info("{} reads the layer of container {}", who(request), wanted.container);
+    }
     return sessions_.add(std::move(session));
   }();
   if (!opened) return refuse(response, opened.error());

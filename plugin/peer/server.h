@@ -78,6 +78,7 @@ class Server {
   std::string who(const httplib::Request& request) const;
   Result<> allow(Permission permission) const;
   Result<> allow_reading(const std::string& volume) const;
+  Result<> allow_layer(const std::string& container) const;
   void add_export_routes(httplib::Server& routes);
   void add_hand_off_routes(httplib::Server& routes);
   void hold(const httplib::Request& request, const std::string& body, httplib::Response& response);

@@ -194,10 +194,8 @@ Result<DescribeServiceRequest> decode_describe_service_request(const std::string
   return decode_with<DescribeServiceRequest>(
       text, "request", [](const json& message) -> Result<DescribeServiceRequest> {
         DescribeServiceRequest request;
-        migration::ServiceOptions named;
-        named.container = message.at("container").get<std::string>();
-        FERRY_TRY(check(named));
-        request.container = named.container;
+        request.container = message.at("container").get<std::string>();
+        FERRY_TRY(migration::check_container(request.container));
         request.detail = message.at("full").get<bool>() ? ServiceDetail::full : ServiceDetail::quick;
         return request;
       });

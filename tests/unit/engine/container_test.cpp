@@ -40,6 +40,7 @@ TEST_P(RecordedService, Container) {
   EXPECT_EQ(container->image_id.substr(0, 7), "sha256:");
   EXPECT_EQ(container->status, "running");
   EXPECT_EQ(container->health, "healthy");
+  EXPECT_THAT(container->started, ::testing::StartsWith("2026-11-30T"));
   EXPECT_TRUE(container->running && !container->paused && !container->restarting && !container->dead);
   EXPECT_EQ(container->config["Labels"]["team"], "a,b");
   EXPECT_EQ(container->host_config["RestartPolicy"]["Name"], "unless-stopped");

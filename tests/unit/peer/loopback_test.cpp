@@ -352,15 +352,21 @@ TEST_F(Loopback, ServicesNeedContainersInAllow) {
     options.container = "db";
     return peers->peer(request_.peer)->plan_service({}, options, seconds(5));
   };
+  const auto layer = [&] {
+    auto opened = peers->peer(request_.peer)->open_layer("db", migration::Freeze::none);
+    return opened ? Error{} : opened.error();
+  };
   start({Permission::read, Permission::write});
-  for (const Error& error : {ask().error(), plan().error()}) {
+  for (const Error& error : {ask().error(), plan().error(), layer()}) {
     EXPECT_EQ(error.code, Code::denied);
     EXPECT_THAT(error.message, HasSubstr("ALLOW"));
   }
   start({Permission::read, Permission::containers});
   EXPECT_EQ(ask().error().code, Code::unavailable) << "there is no Engine";
+  EXPECT_EQ(layer().code, Code::unavailable);
   EXPECT_EQ(plan().error().code, Code::denied);
   start({Permission::write, Permission::containers});
+  EXPECT_EQ(layer().code, Code::denied);
   EXPECT_EQ(plan().error().code, Code::unavailable);
   EXPECT_EQ(ask().error().code, Code::denied);
 }

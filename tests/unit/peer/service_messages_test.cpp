@@ -4,6 +4,8 @@
 
 #include <functional>
 
+#include "peer/messages.h"
+
 namespace ferry::peer {
 namespace {
 
@@ -133,6 +135,20 @@ TEST(ServiceMessages, NamesAreChecked) {
   request.options.container = "db";
   request.options.renames = {{"pgdata", "../x"}};
   EXPECT_FALSE(decode_plan_service_request(encode(request)));
+}
+
+TEST(ServiceMessages, ALayerIsOpenedByItsContainer) {
+  const std::string request = encode(OpenRequest{"", migration::Freeze::none, "db"});
+  EXPECT_EQ(json::parse(request), json({{"container", "db"}, {"freeze", "none"}}));
+  const auto arrived = decode_open_request(request);
+  ASSERT_TRUE(arrived) << arrived.error().message;
+  EXPECT_EQ(arrived->container, "db");
+  EXPECT_EQ(arrived->volume, "");
+  EXPECT_EQ(arrived->freeze, migration::Freeze::none);
+  for (const char* name : {"", "../x", "a/b"})
+    EXPECT_FALSE(decode_open_request(json({{"container", name}, {"freeze", "none"}}).dump())) << name;
+  EXPECT_FALSE(decode_open_request(R"({"container": "db"})"));
+  EXPECT_FALSE(decode_describe_request(R"({"container": "db", "freeze": "none", "room": 1})")) << "of volumes only";
 }
 
 }  // namespace
