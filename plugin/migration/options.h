@@ -30,6 +30,7 @@ struct ImportRequest {
   transport::PeerAddress peer;
   std::string volume;  ///< at the peer
   Terms terms;
+  std::string container{};  ///< not empty: its writable layer (Sources::open_layer) in place of a volume
 };
 
 /// An import from an archive.

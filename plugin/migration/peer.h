@@ -93,8 +93,6 @@ class Peer {
   virtual Result<VolumeDescription> describe(const ImportRequest& request, std::uint64_t room,
                                              std::chrono::milliseconds timeout) = 0;
   virtual Result<std::unique_ptr<OpenSource>> open(const ImportRequest& request) = 0;
-  /// The writable layer of a container of the peer, see Sources::open_layer.
-  virtual Result<std::unique_ptr<OpenSource>> open_layer(const std::string& container, Freeze freeze) = 0;
   /// Of a container of the peer.
   virtual Result<ServiceDescription> describe_service(const std::string& container, ServiceDetail detail,
                                                       std::chrono::milliseconds timeout) = 0;

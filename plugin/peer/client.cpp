@@ -107,12 +107,11 @@ class RemotePeer : public migration::Peer {
   }
 
   Result<std::unique_ptr<migration::OpenSource>> open(const migration::ImportRequest& request) override {
-    return open({request.volume, request.terms.freeze});
-  }
-
-  Result<std::unique_ptr<migration::OpenSource>> open_layer(const std::string& container,
-                                                            migration::Freeze freeze) override {
-    return open({"", freeze, container});
+    auto connection = connect();
+    const std::string body = encode(OpenRequest{request.volume, request.terms.freeze, request.container});
+    FERRY_ASSIGN(const auto answer, connection->ask({"POST", "/sources", body, connect_time, content_time}));
+    FERRY_ASSIGN(const auto id, decode_opened(answer));
+    return std::unique_ptr<migration::OpenSource>(std::make_unique<RemoteSource>(std::move(connection), id));
   }
 
   Result<migration::ServiceDescription> describe_service(const std::string& container, migration::ServiceDetail detail,
@@ -155,13 +154,6 @@ class RemotePeer : public migration::Peer {
   }
 
  private:
-  Result<std::unique_ptr<migration::OpenSource>> open(const OpenRequest& request) {
-    auto connection = connect();
-    const std::string body = encode(request);
-    FERRY_ASSIGN(const auto answer, connection->ask({"POST", "/sources", body, connect_time, content_time}));
-    FERRY_ASSIGN(const auto id, decode_opened(answer));
-    return std::unique_ptr<migration::OpenSource>(std::make_unique<RemoteSource>(std::move(connection), id));
-  }
   Result<std::string> ask_about_services(const std::string& what, const std::string& body, milliseconds timeout) {
     return control()->ask(
         {"POST", "/containers/" + what, body, std::min(timeout, connect_time), timeout, after(timeout)});

@@ -92,9 +92,6 @@ class FakePeer : public Peer {
     if (aborted_) return fail(Code::cancelled, "cancelled");
     return host_.on_hand_off(id, request, wanted);
   }
-  Result<std::unique_ptr<OpenSource>> open_layer(const std::string&, Freeze) override {
-    return fail(Code::not_found, "there is no such container");
-  }
   Result<ServiceDescription> describe_service(const std::string& container, ServiceDetail detail,
                                               std::chrono::milliseconds) override {
     if (aborted_) return fail(Code::cancelled, "cancelled");

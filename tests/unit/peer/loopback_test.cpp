@@ -353,7 +353,9 @@ TEST_F(Loopback, ServicesNeedContainersInAllow) {
     return peers->peer(request_.peer)->plan_service({}, options, seconds(5));
   };
   const auto layer = [&] {
-    auto opened = peers->peer(request_.peer)->open_layer("db", migration::Freeze::none);
+    auto request = request_;
+    request.container = "db";
+    auto opened = peers->peer(request.peer)->open(request);
     return opened ? Error{} : opened.error();
   };
   start({Permission::read, Permission::write});
