@@ -151,7 +151,8 @@ Result<std::string> Client::request(HttpCall call) {
     call.target = "/v" + api.to_string() + target;
     FERRY_ASSIGN(answer, exchange(call));
   }
-  const bool was_so = answer.status == 304;  // a container that is started, or stopped, and is so already
+  const bool was_so =
+      call.method == "POST" && answer.status == 304;  // a container that is started, or stopped, and is so already
   if (was_so || (answer.status >= 200 && answer.status < 300)) return std::move(answer.body);
   return fail(code_of(answer.status), "Docker Engine: " + decode_error(answer.body));
 }

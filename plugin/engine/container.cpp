@@ -129,6 +129,7 @@ HostFacts read_host_facts(const json& info) {
   HostFacts facts;
   facts.data_root = text(info, "DockerRootDir");
   facts.architecture = text(info, "Architecture");
+  facts.name = text(info, "Name");
   facts.os = text(info, "OSType");
   facts.store = text(info, "Driver");
   for (const auto& pair : value<std::vector<Texts>>(info, "DriverStatus"))

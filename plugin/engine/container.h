@@ -84,6 +84,7 @@ struct ListedContainer {
 
 /// GET /info: what a container finds on a host.
 struct HostFacts {
+  std::string name;  ///< of the host
   std::string data_root;
   std::string architecture, os;       ///< as the kernel calls it (x86_64), and linux
   std::string store;                  ///< overlay2, overlayfs, btrfs, …

@@ -21,10 +21,11 @@ Result<std::string> target_of(const char* kind, const std::string& name) {
   return "/" + std::string(kind) + "/" + url_escape(name);
 }
 
-/// 409 of what takes a name.
-template <class T>
-Result<T> taken(Result<T> answer) {
-  if (!answer && answer.error().code == Code::busy) answer.error().code = Code::already_exists;
+/// 409 has other reasons, too: a volume of another driver, a container that is being removed (moby, daemon/names.go has
+/// the text).
+Result<std::string> taken(Result<std::string> answer) {
+  const bool is_name = !answer && answer.error().message.find("is already in use by container") != std::string::npos;
+  if (is_name && answer.error().code == Code::busy) answer.error().code = Code::already_exists;
   return answer;
 }
 
@@ -76,9 +77,11 @@ Result<Containers::Created> Containers::create(const std::string& name, const nl
                                                Interrupt* interrupt) const {
   FERRY_ASSIGN(const auto answer,
                taken(client_.post("/containers/create?name=" + url_escape(name), body, change_time, interrupt)));
-  return decode_json("answer to a create", answer, [](const nlohmann::json& json) {
-    return Created{text(json, "Id"), value<std::vector<std::string>>(json, "Warnings")};
-  });
+  FERRY_ASSIGN(Created created, decode_json("answer to a create", answer, [](const nlohmann::json& json) {
+                 return Created{text(json, "Id"), value<std::vector<std::string>>(json, "Warnings")};
+               }));
+  if (created.id.empty()) return fail(Code::corrupt, "the Engine has made a container, and does not tell its ID");
+  return created;
 }
 
 Result<> Containers::start(const std::string& id, Interrupt* interrupt) const {
@@ -95,6 +98,8 @@ Result<> Containers::stop(const std::string& id, std::chrono::milliseconds longe
 
 Result<> Containers::rename(const std::string& id, const std::string& name, Interrupt* interrupt) const {
   FERRY_ASSIGN(const auto target, target_of("containers", id));
+  FERRY_ASSIGN(const auto now, container(id, interrupt));
+  if (now.name == name) return {};  // which the Engine refuses
   FERRY_TRY(taken(client_.post(target + "/rename?name=" + url_escape(name), nullptr, change_time, interrupt)));
   return {};
 }

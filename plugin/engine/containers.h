@@ -38,15 +38,16 @@ class Containers {
     std::string id;
     std::vector<std::string> warnings;
   };
-  /// Of a body of POST /containers/create. Code::already_exists: a container of that name is there; not_found: no such
-  /// image, or no such network. The Engine makes anonymous volumes, and mounts each volume to fill it from the image.
+  /// Of a body of POST /containers/create. Code::already_exists: a container of that name is there; busy: a volume of
+  /// that name has another driver; not_found: no such image. Networks are looked for by start() only. The Engine makes
+  /// anonymous volumes, and mounts each volume to fill it from the image.
   Result<Created> create(const std::string& name, const nlohmann::json& body, Interrupt* interrupt = nullptr) const;
   /// Does nothing if it runs already.
   Result<> start(const std::string& id, Interrupt* interrupt = nullptr) const;
   /// With its own signal and timeout; `longest` for all of it. Does nothing if it does not run. Its exit is known once
   /// this has returned.
   Result<> stop(const std::string& id, std::chrono::milliseconds longest, Interrupt* interrupt = nullptr) const;
-  /// Code::already_exists: another container has that name.
+  /// Code::already_exists: another container has that name. Does nothing if it has it itself.
   Result<> rename(const std::string& id, const std::string& name, Interrupt* interrupt = nullptr) const;
   /// `policy`: as in Container::host_config.
   Result<> set_restart_policy(const std::string& id, const nlohmann::json& policy,

@@ -48,12 +48,13 @@ json to_json(const HeldContainer& container) {
   return {{"id", container.id},
           {"name", container.name},
           {"restart_policy", container.restart_policy},
-          {"was_running", container.was_running}};
+          {"was_running", container.was_running},
+          {"started", container.started}};
 }
 
 HeldContainer held_container_of(const json& json) {
   return {json.at("id").get<std::string>(), json.at("name").get<std::string>(), json.at("restart_policy"),
-          json.at("was_running").get<bool>()};
+          json.at("was_running").get<bool>(), json.at("started").get<std::string>()};
 }
 
 Result<HeldContainer> ContainerHolds::note(const std::string& name, engine::Interrupt* interrupt) const {
@@ -69,7 +70,7 @@ Result<HeldContainer> ContainerHolds::note(const std::string& name, engine::Inte
     if (!is_settled || runs(*found) != (found->status == "running"))
       return fail(Code::busy,
                   "container " + found->name + " is " + found->status + "; wait until it runs, or stop or unpause it");
-    return HeldContainer{found->id, found->name, policy_of(*found), found->running};
+    return HeldContainer{found->id, found->name, policy_of(*found), found->running, found->started};
   } catch (const json::exception& error) {
     return not_understood(error);
   }
@@ -92,7 +93,7 @@ Result<bool> ContainerHolds::is_held(const HeldContainer& container, engine::Int
   if (!now && now.error().code == Code::not_found) return false;
   FERRY_TRY(now);
   try {
-    return !runs(*now) && is_off(policy_of(*now));
+    return !runs(*now) && is_off(policy_of(*now)) && now->started == container.started;
   } catch (const json::exception& error) {
     return not_understood(error);
   }

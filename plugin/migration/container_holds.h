@@ -14,6 +14,7 @@ struct HeldContainer {
   std::string name;               ///< when it was looked at
   nlohmann::json restart_policy;  ///< as in engine::Container::host_config
   bool was_running = false;
+  std::string started;  ///< engine::Container::started
 };
 
 nlohmann::json to_json(const HeldContainer& container);
@@ -36,7 +37,8 @@ class ContainerHolds {
   /// with its own signal and timeout.
   Result<> hold(const HeldContainer& container, engine::Interrupt* interrupt = nullptr) const;
 
-  /// Whether it still is as hold() has left it; not if somebody has started or removed it.
+  /// Whether it still is as hold() has left it, and has not run since note(); not if somebody has started it, though it
+  /// may have ended again, or removed it.
   Result<bool> is_held(const HeldContainer& container, engine::Interrupt* interrupt = nullptr) const;
 
   /// As it was: it has its restart policy, unless somebody has given it another one since, and runs if it did. Does

@@ -27,13 +27,19 @@ struct Bind {
 
   explicit Bind(const std::string& text) {
     const auto first = text.find(':');
-    const auto second = first == std::string::npos ? first : text.find(':', first + 1);
+    if (first == std::string::npos) {  // of the API only: an anonymous volume
+      destination = text;
+      return;
+    }
+    const auto second = text.find(':', first + 1);
     source = text.substr(0, first);
-    if (first != std::string::npos) destination = text.substr(first + 1, second - first - 1);
+    destination = text.substr(first + 1, second - first - 1);
     if (second != std::string::npos) mode = text.substr(second + 1);
   }
-  std::string text() const { return source + ":" + destination + (mode.empty() ? "" : ":" + mode); }
-  bool is_path() const { return source.starts_with('/'); }
+  std::string text() const {
+    return (source.empty() ? "" : source + ":") + destination + (mode.empty() ? "" : ":" + mode);
+  }
+  bool is_of_a_volume() const { return !source.empty() && !source.starts_with('/'); }
 };
 
 class Creation {
@@ -48,7 +54,10 @@ class Creation {
 
   ServiceCreation make() {
     config_["Image"] = names_.image;
-    if (text(config_, "Hostname") == own_name()) config_.erase("Hostname");
+    // Of a null one the Engine takes the image's, and of one that is empty text it makes null after that (moby,
+    // daemon/commit.go, merge, and create.go).
+    if (member(config_, "Entrypoint").is_null()) config_["Entrypoint"] = json::array({""});
+    drop_hostname();
     host_.erase("ContainerIDFile");
     take_binds();
     take_mounts();
@@ -68,6 +77,16 @@ class Creation {
 
  private:
   std::string own_name() const { return service_.id.substr(0, short_id); }
+
+  /// One that the Engine has chosen: by the container's ID, or, in the host's network, as that host is called. With the
+  /// host's UTS namespace it takes none.
+  void drop_hostname() {
+    const std::string name = text(config_, "Hostname");
+    const bool is_the_hosts = text(host_, "NetworkMode") == "host" && name == service_.host.name;
+    const bool has_none = text(host_, "UTSMode") == "host";
+    if (name == own_name() || is_the_hosts || has_none) config_.erase("Hostname");
+    if (has_none) config_.erase("Domainname");
+  }
 
   const ServiceMount* mount_at(const std::string& destination) const {
     const auto found = std::find_if(service_.mounts.begin(), service_.mounts.end(),
@@ -91,7 +110,8 @@ class Creation {
         add_empty(*mount);
         continue;
       }
-      if (mount != nullptr && mount->is_volume() && !bind.is_path()) bind.source = name_there(*mount, options_);
+      if (bind.source.empty()) makes_volumes_ = true;
+      if (mount != nullptr && mount->is_volume() && bind.is_of_a_volume()) bind.source = name_there(*mount, options_);
       binds.push_back(bind.text());
     }
     if (!binds.empty() || !member(host_, "Binds").is_null()) host_["Binds"] = std::move(binds);
@@ -112,14 +132,15 @@ class Creation {
     }
   }
 
-  /// They stay as they are: --tmpfs, and anonymous volumes of -v /DESTINATION or of the image.
+  /// They stay as they are: --tmpfs, and anonymous volumes of -v /DESTINATION or of the image. Where another
+  /// container's (VolumesFrom) takes the place of one of the latter, that is the one.
   void take_tmpfs_and_volumes() {
     for (const auto& [destination, mode] : object_member(host_, "Tmpfs").get_ref<const json::object_t&>())
       taken_.insert(cleaned(destination));
-    bool any = false;
     for (const auto& [destination, empty] : object_member(config_, "Volumes").get_ref<const json::object_t&>())
-      any = taken_.insert(cleaned(destination)).second || any;
-    if (any)
+      if (const auto* mount = mount_at(cleaned(destination)); mount == nullptr || mount->anonymous)
+        makes_volumes_ = taken_.insert(cleaned(destination)).second || makes_volumes_;
+    if (makes_volumes_)
       host_["VolumeDriver"] = names_.driver;
     else if (host_.contains("VolumeDriver"))
       host_["VolumeDriver"] = "";
@@ -167,7 +188,9 @@ class Creation {
   }
 
   void join_networks(ServiceCreation& made) {
-    const std::string mode = text(host_, "NetworkMode");
+    std::string mode = text(host_, "NetworkMode");
+    for (const auto& [name, network] : service_.networks.get_ref<const json::object_t&>())
+      if (!mode.empty() && text(network, "NetworkID").starts_with(mode)) host_["NetworkMode"] = mode = name;
     if (mode == "host" || mode == "none" || mode.starts_with("container:")) return;
     const std::string first = mode.empty() || mode == "default" ? "bridge" : mode;
     json endpoints = json::object();
@@ -184,7 +207,8 @@ class Creation {
   const ServiceOptions& options_;
   const ServiceNames& names_;
   json config_, host_, mounts_;
-  std::set<std::string> taken_;  // destinations
+  std::set<std::string> taken_;  // destinations, by the functions that make() calls in this order
+  bool makes_volumes_ = false;   // the Engine does, and is not told of which driver at each
 };
 
 }  // namespace

@@ -299,7 +299,7 @@ bool is_copy(const ServiceMount& mount, const DestinationFacts::Volume& there) {
 }
 
 bool travels(const ServiceMount& mount, const ServiceOptions& options) {
-  if (options.only.empty()) return true;
+  if (options.only.empty() || mount.at.type == "tmpfs") return true;
   return std::any_of(options.only.begin(), options.only.end(), [&](const std::string& item) {
     return item == mount.at.destination || (mount.is_volume() && item == mount.at.name);
   });

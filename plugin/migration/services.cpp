@@ -35,8 +35,11 @@ json without_log_options(json host_config) {
   return host_config;
 }
 
-/// The part of a `-v SOURCE:DESTINATION[:MODE]` before its first colon.
-std::string source_of_bind(const std::string& bind) { return bind.substr(0, bind.find(':')); }
+/// The part of a `-v SOURCE:DESTINATION[:MODE]` before its first colon; without a colon it has no source.
+std::string source_of_bind(const std::string& bind) {
+  const auto colon = bind.find(':');
+  return colon == std::string::npos ? "" : bind.substr(0, colon);
+}
 
 /// Of the container's mounts as they were asked for. Throws json's exceptions.
 class Wanted {
@@ -102,7 +105,7 @@ void add_tmpfs(const engine::Container& container, ServiceDescription& service) 
   for (const auto& [destination, mode] : object_member(container.host_config, "Tmpfs").items()) {
     ServiceMount& mount = service.mounts.emplace_back();
     mount.at.type = "tmpfs";
-    mount.at.destination = destination;
+    mount.at.destination = cleaned(destination);
     mount.at.mode = mode.get<std::string>();
     mount.at.rw = true;
   }

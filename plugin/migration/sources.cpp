@@ -204,8 +204,9 @@ Result<std::unique_ptr<OpenVolume>> Sources::open_layer(const std::string& name,
     return fail(Code::not_found, "there is no container " + quote(name));
   if (!container) return tl::unexpected(container.error());
   if (container->running && freeze == Freeze::refuse)
-    return fail(Code::busy, "container " + container->name + " runs; stop it, or pass -o freeze=none");
-  if (container->upper.empty())
+    return fail(Code::busy, "container " + container->name + " runs, so its layer may change while it is read");
+  // Others have their own marks for what is gone: fuse-overlayfs, or overlay2 below a user namespace.
+  if (container->upper.empty() || container->store != "overlay2")
     return fail(Code::unsupported, "the Docker Engine does not tell where the layer of container " + container->name +
                                        " is (it keeps layers in " + container->store + ")");
   FERRY_ASSIGN(const fs::path path, visible_path(container->upper));

@@ -109,7 +109,8 @@ migration::ServiceLayer layer_of(const json& message) {
 }
 
 json to_json(const engine::HostFacts& host) {
-  return {{"architecture", host.architecture},
+  return {{"name", host.name},
+          {"architecture", host.architecture},
           {"os", host.os},
           {"store", host.store},
           {"containerd_store", host.containerd_store},
@@ -120,6 +121,7 @@ json to_json(const engine::HostFacts& host) {
 
 engine::HostFacts host_of(const json& message) {
   engine::HostFacts host;
+  host.name = short_string(message.at("name"), 255);
   host.architecture = short_string(message.at("architecture"), 64);
   host.os = short_string(message.at("os"), 64);
   host.store = short_string(message.at("store"), 64);

@@ -22,7 +22,8 @@ struct Inspected {
 enum class TreeKind {
   plain,
   /// The upper directory of an overlay: with its whiteouts and opaque directories, and without what means something to
-  /// that overlay only, such as handles of files beneath it (fs/overlayfs/overlayfs.h, enum ovl_xattr). Names of which
+  /// that overlay only, such as handles of files beneath it (fs/overlayfs/overlayfs.h, enum ovl_xattr; `protattr` is
+  /// what chattr(1) was told, and goes along). Of a mount point the empty directory or file goes along. Names of which
   /// part is beneath it (redirect_dir, metacopy) are Code::unsupported.
   overlay_upper,
 };

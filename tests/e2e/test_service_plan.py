@@ -219,18 +219,20 @@ def containerds_store(a):
     path, saved = a.path("etc/docker/daemon.json"), a.path("root/busybox.tar")
     assert not os.path.exists(path)
     a.docker("save", "-o", "/root/busybox.tar", containers.IMAGE)
-    a.engine("stop")
-    with open(path, "w", encoding="utf-8") as out:
-        json.dump({"features": {"containerd-snapshotter": True}}, out)
-    a.engine("start")
-    a.wait_served()
-    a.docker("load", "-i", "/root/busybox.tar")
-    yield "io.containerd.snapshotter" in a.docker("info", "-f", "{{.DriverStatus}}").stdout
-    a.engine("stop")
-    os.unlink(path)
-    a.engine("start")
-    a.wait_served()
-    os.unlink(saved)
+    try:
+        a.engine("stop")
+        with open(path, "w", encoding="utf-8") as out:
+            json.dump({"features": {"containerd-snapshotter": True}}, out)
+        a.engine("start")
+        a.wait_served()
+        a.docker("load", "-i", "/root/busybox.tar")
+        yield "io.containerd.snapshotter" in a.docker("info", "-f", "{{.DriverStatus}}").stdout
+    finally:
+        a.engine("stop")
+        os.unlink(path)
+        a.engine("start")
+        a.wait_served()
+        os.unlink(saved)
 
 
 @pytest.mark.slow

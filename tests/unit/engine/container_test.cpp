@@ -94,6 +94,7 @@ TEST_P(RecordedService, Listed) {
 TEST_P(RecordedService, HostFacts) {
   const auto facts = decode_host_facts(read("service_info.json"));
   ASSERT_TRUE(facts) << facts.error().message;
+  EXPECT_EQ(facts->name, "a");
   EXPECT_EQ(facts->data_root, "/var/lib/docker");
   EXPECT_EQ(facts->architecture, "x86_64");
   EXPECT_EQ(facts->os, "linux");
@@ -191,7 +192,8 @@ TEST_P(RecordedService, WhatIsSoAlreadyIsASuccess) {
 }
 
 TEST_P(RecordedService, ANameThatIsTakenAndAnImageThatIsNotThereAreTold) {
-  ScriptedEngine engine(routes("1.41", {{"POST /v1.41/containers/create", read("create_taken.http")},
+  ScriptedEngine engine(routes("1.41", {{"GET /v1.41/containers/made/json", answer(200, R"({"Name":"/made"})")},
+                                        {"POST /v1.41/containers/create", read("create_taken.http")},
                                         {"POST /v1.41/containers/made/rename", read("rename_taken.http")}}));
   Client client(engine.path());
   const auto created = Containers(client).create("made", {{"Image", "busybox"}});
@@ -199,6 +201,7 @@ TEST_P(RecordedService, ANameThatIsTakenAndAnImageThatIsNotThereAreTold) {
   EXPECT_EQ(created.error().code, Code::already_exists);
   EXPECT_THAT(created.error().message, HasSubstr("/made"));
   EXPECT_EQ(Containers(client).rename("made", "fresh").error().code, Code::already_exists);
+  EXPECT_TRUE(Containers(client).rename("made", "made")) << "which the Engine refuses";
 
   ScriptedEngine without(routes("1.41", {{"POST /v1.41/containers/create", read("create_without_image.http")}}));
   Client other(without.path());
@@ -219,6 +222,19 @@ TEST(ContainersOfAnEngine, AStopIsWaitedForAsLongAsSaid) {
   EXPECT_TRUE(Containers(client).stop("a", std::chrono::seconds(30)));
   EXPECT_EQ(Containers(client).stop("a", std::chrono::milliseconds(50)).error().code, Code::unavailable);
   EXPECT_THAT(engine.requests(), Contains("POST /v1.41/containers/a/stop\n")) << "its own timeout";
+}
+
+TEST(ContainersOfAnEngine, AConflictOfAnotherKindIsNoNameThatIsTaken) {
+  const std::string conflict = R"({"message":"create data: conflict: volume name must be unique"})";
+  ScriptedEngine engine(routes("1.41", {{"POST /v1.41/containers/create", answer(409, conflict)}}));
+  Client client(engine.path());
+  EXPECT_EQ(Containers(client).create("a", {{"Image", "b"}}).error().code, Code::busy);
+}
+
+TEST(ContainersOfAnEngine, OneThatIsMadeWithoutAnIdIsNoSuccess) {
+  ScriptedEngine engine(routes("1.41", {{"POST /v1.41/containers/create", answer(201, "{}")}}));
+  Client client(engine.path());
+  EXPECT_EQ(Containers(client).create("a", {{"Image", "b"}}).error().code, Code::corrupt);
 }
 
 TEST(ContainersOfAnEngine, ABodyThatIsNotUtf8IsRefused) {

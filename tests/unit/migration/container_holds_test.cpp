@@ -23,6 +23,7 @@ using testing::IsEmpty;
 class ContainerHoldsTest : public testing::Test {
  protected:
   json container_ = json::parse(golden("26.1", "service.json"));  // runs, unless-stopped
+  int starts_ = 0;
   bool is_there_ = true;
   bool starts_by_itself_ = false;
   std::mutex mutex_;
@@ -36,6 +37,7 @@ class ContainerHoldsTest : public testing::Test {
       const bool was = state["Running"];
       state["Running"] = running;
       state["Status"] = running ? "running" : "exited";
+      if (running && !was) state["StartedAt"] = "start " + std::to_string(++starts_);
       return was == running ? answer(304, "") : answer(204, "");
     };
     if (request.starts_with("GET ")) return answer(200, container_.dump());
@@ -62,9 +64,12 @@ class ContainerHoldsTest : public testing::Test {
       if (request.starts_with("POST ")) changes.push_back(request.substr(request.rfind('/', request.find('\n')) + 1));
     return changes;
   }
+  /// But for when it was started.
   json now() {
     const std::lock_guard guard(mutex_);
-    return container_;
+    json container = container_;
+    container["State"].erase("StartedAt");
+    return container;
   }
   bool is_running() { return now()["State"]["Running"]; }
   json policy() { return now()["HostConfig"]["RestartPolicy"]; }
@@ -95,6 +100,7 @@ TEST_F(ContainerHoldsTest, EachStepCanBeRepeated) {
   const json before = now();
   const auto held = *holds_.note("service");
   for (int i = 0; i < 2; ++i) ASSERT_TRUE(holds_.hold(held));
+  EXPECT_TRUE(*holds_.is_held(held));
   for (int i = 0; i < 2; ++i) ASSERT_TRUE(holds_.release(held));
   EXPECT_EQ(now(), before);
 }
@@ -141,6 +147,15 @@ TEST_F(ContainerHoldsTest, WhatSomebodyHasDoneMeanwhileStays) {
   }
   EXPECT_FALSE(*holds_.is_held(held));
   EXPECT_TRUE(holds_.release(held));
+}
+
+TEST_F(ContainerHoldsTest, OneThatHasRunMeanwhileIsNotHeld) {
+  const auto held = *holds_.note("service");
+  ASSERT_TRUE(holds_.hold(held));
+  const engine::Containers user(client_);
+  ASSERT_TRUE(user.start(held.id));
+  ASSERT_TRUE(user.stop(held.id, std::chrono::seconds(5)));
+  EXPECT_FALSE(*holds_.is_held(held)) << "it may have written what is not copied";
 }
 
 TEST_F(ContainerHoldsTest, OneThatComesBackIsNotHeld) {

@@ -1,4 +1,5 @@
 #include <gmock/gmock.h>
+#include <sys/xattr.h>
 
 #include <fstream>
 #include <mutex>
@@ -24,6 +25,7 @@ class LayerSources : public testing::Test {
   LayerSources() {
     std::filesystem::create_directories(layer_);
     std::ofstream(layer_ / "new") << "of the container";
+    EXPECT_EQ(::setxattr((layer_ / "new").c_str(), "trusted.overlay.origin", "x", 1, 0), 0);
     set([](json& container) { container["State"]["Running"] = false; });
   }
   void set(const std::function<void(json&)>& how) {
@@ -69,6 +71,7 @@ TEST_F(LayerSources, ALayerIsReadAndSealed) {
   std::string manifest;
   for (const auto source = (*open)->sender.manifest(); source->next(manifest);) continue;
   EXPECT_THAT(manifest, HasSubstr("new"));
+  EXPECT_THAT(manifest, testing::Not(HasSubstr("trusted.overlay.origin")));
   const auto seal = sources_.seal(**open, false);
   ASSERT_TRUE(seal) << seal.error().message;
   EXPECT_EQ(seal->changed, 0U);
@@ -111,6 +114,10 @@ TEST_F(LayerSources, WhatCannotBeSeenIsSaid) {
   ASSERT_FALSE(other);
   EXPECT_EQ(other.error().code, Code::unsupported);
   EXPECT_THAT(other.error().message, HasSubstr("overlayfs"));
+  set([this](json& container) {
+    container["GraphDriver"] = {{"Name", "fuse-overlayfs"}, {"Data", {{"UpperDir", upper_}}}};
+  });
+  EXPECT_EQ(sources_.open_layer("service", Freeze::none).error().code, Code::unsupported);
 }
 
 }  // namespace

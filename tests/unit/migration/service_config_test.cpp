@@ -78,6 +78,7 @@ TEST_P(RecordedConfig, IsKeptButForItsVolumesDriver) {
   ASSERT_TRUE(made) << made.error().message;
   json wanted = container->config;
   wanted.erase("Hostname");
+  wanted["Entrypoint"] = json::array({""});  // that of busybox is none
   wanted["HostConfig"] = container->host_config;
   wanted["HostConfig"].erase("ContainerIDFile");
   wanted["HostConfig"]["VolumeDriver"] = "ferry:latest";  // of /anonymous
@@ -90,6 +91,26 @@ TEST_F(ServiceConfig, TheHostnameThatTheEngineGaveIsNotKept) {
   EXPECT_FALSE(made().body.contains("Hostname"));
   service_.config["Hostname"] = "db.example";
   EXPECT_EQ(made().body["Hostname"], "db.example");
+}
+
+TEST_F(ServiceConfig, TheHostsNameIsNotKept) {
+  service_.host.name = "a.example";
+  service_.host_config["NetworkMode"] = "host";
+  service_.config["Hostname"] = "a.example";
+  EXPECT_FALSE(made().body.contains("Hostname"));
+  service_.config["Hostname"] = "its.own";
+  EXPECT_EQ(made().body["Hostname"], "its.own");
+  service_.host_config["UTSMode"] = "host";
+  EXPECT_FALSE(made().body.contains("Hostname")) << "the Engine refuses both together";
+}
+
+/// Of none the Engine would take the image's.
+TEST_F(ServiceConfig, AnEntrypointThatWasClearedStaysSo) {
+  EXPECT_EQ(made().body["Entrypoint"], json::array({""}));
+  for (const json& entrypoint : {json::array(), json::array({"/run", "it"})}) {
+    service_.config["Entrypoint"] = entrypoint;
+    EXPECT_EQ(made().body["Entrypoint"], entrypoint);
+  }
 }
 
 TEST_F(ServiceConfig, TheImageIsTheOneThere) {
@@ -107,6 +128,16 @@ TEST_F(ServiceConfig, BindsKeepTheirModes) {
   options_.renames["/srv"] = "no volume";
   EXPECT_THAT(host()["Binds"], ElementsAre("data2:/data:ro,z,nocopy", "/srv:/srv:Z", "plain:/plain/"));
   EXPECT_FALSE(host().contains("Mounts"));
+}
+
+/// The Engine's API has them, `docker run` has not.
+TEST_F(ServiceConfig, ABindWithoutSourceIsAnAnonymousVolume) {
+  service_.host_config["Binds"] = json::array({"/data"});
+  add(mount("volume", std::string(64, 'a'), "/data"), true);
+  const json body = host();
+  EXPECT_THAT(body["Binds"], ElementsAre("/data"));
+  EXPECT_EQ(body["VolumeDriver"], "ferry:latest");
+  EXPECT_FALSE(body.contains("Mounts"));
 }
 
 TEST_F(ServiceConfig, TypedMountsKeepWhatTheyAreButForTheDriver) {
@@ -170,6 +201,30 @@ TEST_F(ServiceConfig, MountsOfOtherContainersBecomeItsOwn) {
                           json{{"Type", "bind"}, {"Source", "/srv"}, {"Target", "/srv"}, {"ReadOnly", true}}));
 }
 
+/// The image, or -v, has a volume where a data container has one of a name.
+TEST_F(ServiceConfig, MountsOfOtherContainersTakeThePlaceOfTheImagesVolumes) {
+  service_.config["Volumes"] = {{"/data", json::object()}};
+  service_.host_config["VolumesFrom"] = json::array({"other"});
+  add(mount("volume", "data", "/data"));
+  const json body = host();
+  EXPECT_EQ(body["Mounts"][0]["Source"], "data");
+  EXPECT_EQ(body["Mounts"].size(), 1U);
+}
+
+/// It is no volume on a disk.
+TEST_F(ServiceConfig, ATmpfsStaysOne) {
+  const json typed = {{"Type", "tmpfs"}, {"Target", "/typed"}, {"TmpfsOptions", {{"SizeBytes", 1000}}}};
+  service_.host_config["Mounts"] = json::array({typed});
+  service_.host_config["Tmpfs"] = {{"/plain/", "size=1m"}};
+  add(mount("tmpfs", "", "/typed"));
+  add(mount("tmpfs", "", "/plain"));
+  options_.only = {"data"};
+  options_.rest_empty = true;
+  const json body = host();
+  EXPECT_EQ(body["Mounts"], json::array({typed}));
+  EXPECT_EQ(body["Tmpfs"], service_.host_config["Tmpfs"]);
+}
+
 TEST_F(ServiceConfig, WhatDoesNotTravelIsAnEmptyVolume) {
   service_.host_config["Binds"] = {"data:/data", "cache:/cache:ro", "/srv:/srv"};
   service_.host_config["Mounts"] = json::array({{{"Type", "volume"}, {"Source", "logs"}, {"Target", "/logs"}}});
@@ -204,6 +259,17 @@ TEST_F(ServiceConfig, NetworksAreJoinedByWhatWasAskedForOnly) {
   const auto older = made();
   EXPECT_EQ(older.body["NetworkingConfig"], json({{"EndpointsConfig", {{"back", back}}}}));
   EXPECT_EQ(older.other_networks, (std::map<std::string, json>{{"front", {{"EndpointConfig", json::object()}}}}));
+}
+
+/// By its ID, which is another one there.
+TEST_F(ServiceConfig, ANetworkIsNamed) {
+  service_.host_config["NetworkMode"] = "1a2b";
+  service_.networks = {{"back", {{"NetworkID", "1a2b3c"}}}, {"front", {{"NetworkID", "2b3c4d"}}}};
+  names_.api = {1, 41};
+  const auto creation = made();
+  EXPECT_EQ(creation.body["HostConfig"]["NetworkMode"], "back");
+  EXPECT_TRUE(creation.body["NetworkingConfig"]["EndpointsConfig"].contains("back"));
+  EXPECT_TRUE(creation.other_networks.contains("front"));
 }
 
 TEST_F(ServiceConfig, TheDefaultNetworkIsTheBridge) {

@@ -35,6 +35,7 @@ ServiceDescription service() {
   service.image_name = "postgres:16";
   service.image = {"sha256:1", "amd64", "", "linux", 7, {"postgres:16"}, {"postgres@sha256:2"}, {"sha256:3"}};
   service.layer = {"overlay2", true, true, {1, 2, 3}, 99};
+  service.host.name = "a.example";
   service.host.architecture = "x86_64";
   service.host.os = "linux";
   service.host.store = "overlay2";
