@@ -155,8 +155,10 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   const migration::ServicePlanner planner(client, catalogue);
   migration::ServicePlans plans({catalogue, *peers, services, planner});
   plans.resume();
+  const migration::ContainerHolds holds(client);
+  migration::ServiceDepartures departures({catalogue, hand_offs, holds, mark, remove});
   driver::VolumeService service({catalogue, mounts, trash, imports, tickets, exports, archive_exports, hand_offs,
-                                 forced, plans, labels, tracker, marker});
+                                 forced, plans, departures, labels, tracker, marker});
   migration::Arrivals arrivals(catalogue, tickets,
                                {[&](const std::string& name, const migration::TicketRequest& asked) {
                                   return service.create_ticket(name, asked);
@@ -172,6 +174,8 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   peer_server.receive(arrivals, links);
   peer_server.hand_over(hand_offs);
   peer_server.tell(forced);
+  departures.start();  // containers are brought back, which mount volumes
+  peer_server.let_depart(departures);
   peer_server.move_services(services, planner);
   peer::Listeners listeners(keys, peer_server, settings.port, host_run, host_run / settings.engine_socket);
   listeners.start();
@@ -180,6 +184,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   client.stop();
   links.stop();
   forced.stop();
+  departures.stop();
   listeners.stop();
   exports.abandon_all();
   archive_exports.abandon_all();

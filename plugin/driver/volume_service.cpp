@@ -117,11 +117,16 @@ Result<> VolumeService::remove_ticket(const volumes::VolumeRecord& record) {
     parts_.trash.wake();
     return {};
   }
+  if (kind == migration::TicketKind::departed_service) {
+    FERRY_TRY(parts_.departures.cancel(name));
+    if (!parts_.catalogue.find(name)) return {};
+  }
   FERRY_TRY(parts_.forced.cancel(name));
   switch (kind) {
     case migration::TicketKind::archive: FERRY_TRY(parts_.archive_exports.cancel(name)); break;
     case migration::TicketKind::exported: FERRY_TRY(parts_.exports.cancel(name)); break;
     case migration::TicketKind::service_plan: parts_.plans.cancel(name); break;
+    case migration::TicketKind::departed_service: break;
     default: FERRY_TRY(parts_.tickets.cancel(name)); break;
   }
   FERRY_TRY(parts_.marker.remove([&] { return parts_.catalogue.remove(name); }));
@@ -199,6 +204,7 @@ nlohmann::json VolumeService::ticket_status(const volumes::VolumeRecord& ticket)
     case migration::TicketKind::hand_off: return parts_.hand_offs.status(ticket);
     case migration::TicketKind::forced_reclaim: return parts_.forced.status(ticket);
     case migration::TicketKind::service_plan: return parts_.plans.status(ticket);
+    case migration::TicketKind::departed_service: return parts_.departures.status(ticket);
   }
   return parts_.tickets.status(ticket);
 }

@@ -9,6 +9,7 @@
 #include "migration/forced_reclaims.h"
 #include "migration/imports.h"
 #include "migration/label_keeper.h"
+#include "migration/service_departures.h"
 #include "migration/service_plans.h"
 #include "migration/tickets.h"
 #include "volumes/catalogue.h"
@@ -33,6 +34,7 @@ class VolumeService : public VolumeDriver {
     migration::HandOffs& hand_offs;
     migration::ForcedReclaims& forced;
     migration::ServicePlans& plans;
+    migration::ServiceDepartures& departures;
     migration::LabelKeeper& labels;
     const engine::Tracker& tracker;
     volumes::MarkerKeeper& marker;

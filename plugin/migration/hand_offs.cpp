@@ -45,9 +45,11 @@ HandOffRequest request_of(const nlohmann::json& json) {
   return request;
 }
 
-/// The ticket by which this host exports what it hands off has the hand-off's ID.
-bool is_export_of(const volumes::VolumeRecord& record, const std::string& id) {
-  return record.kind == volumes::Kind::ticket && record.import.is_object() && record.import.value("export", "") == id;
+/// Another ticket of this host that is a part of the hand-off: by which it exports what it hands off, or which has the
+/// container that goes along.
+bool is_part_of(const volumes::VolumeRecord& record, const std::string& id) {
+  return record.kind == volumes::Kind::ticket && record.import.is_object() &&
+         (record.import.value("export", "") == id || record.import.value("departed", "") == id);
 }
 
 /// How many of them are fenced once they are given.
@@ -100,8 +102,9 @@ void HandOffs::resume(std::function<std::string(const std::string& volume)> hold
       open.started = record->created;
       open.heard = SteadyClock::now();
       const auto id = json["hand_off"].get<std::string>();
+      const bool had_volumes = !open.request.volumes.empty();
       drop_taken(id, open);
-      if (open.request.volumes.empty() || is_all_taken(id)) {
+      if ((had_volumes && open.request.volumes.empty()) || is_all_taken(id)) {
         if (auto removed = parts_.remove(record->name); !removed) spdlog::error("{}", removed.error().message);
         continue;
       }
@@ -119,9 +122,8 @@ Source HandOffs::state_of(const std::string& id) const {
   if (const auto open = find(id)) return open->state;
   bool left = false;
   for (const auto& record : parts_.catalogue.list()) {
-    if (is_export_of(*record, id) && record->import.value("taken", false)) return Source::reclaimed;
-    left =
-        left || was_handed_off_by(*record, id) || (is_export_of(*record, id) && record->import.value("given", false));
+    if (is_part_of(*record, id) && record->import.value("taken", false)) return Source::reclaimed;
+    left = left || was_handed_off_by(*record, id) || (is_part_of(*record, id) && record->import.value("given", false));
   }
   if (left) return Source::left;
   const std::lock_guard guard(mutex_);
@@ -331,9 +333,9 @@ Result<> HandOffs::mark_volumes(const std::string& id, const Open& open) {
 
 /// `how` it ended, "given" or "taken" back: of volumes of the local driver, and of those that are handed off again,
 /// there is no other trace.
-Result<> HandOffs::mark_export(const std::string& id, const char* how) {
+Result<> HandOffs::mark_parts(const std::string& id, const char* how) {
   for (const auto& record : parts_.catalogue.list()) {
-    if (!is_export_of(*record, id) || record->import.value(how, false)) continue;
+    if (!is_part_of(*record, id) || record->import.value(how, false)) continue;
     auto marked = parts_.catalogue.update(record->name, [&](volumes::VolumeRecord& next) { next.import[how] = true; });
     if (!marked && marked.error().code != Code::not_found) return marked;
   }
@@ -345,7 +347,7 @@ Result<> HandOffs::forget(const std::string& id) {
   const Open open = *find(id);
   if (open.state == Source::given) {
     FERRY_TRY(mark_volumes(id, open));
-    FERRY_TRY(mark_export(id, "given"));
+    FERRY_TRY(mark_parts(id, "given"));
   }
   return drop(id, open);
 }
@@ -437,7 +439,7 @@ Result<> HandOffs::take_by_force(const std::string& volume, const std::string& i
     set(id, open);
   }
   const bool is_over = is_all_taken(id);  // whatever there is of the local driver, which nobody can take
-  if (is_over) FERRY_TRY(mark_export(id, "taken"));
+  if (is_over) FERRY_TRY(mark_parts(id, "taken"));
   if (!open || !(is_over || open->request.volumes.empty())) return {};
   return drop(id, *open);  // a destination that asks is told by the records of volumes or export
 }
@@ -454,6 +456,12 @@ Result<> HandOffs::raise_epoch(const std::string& volume, std::uint64_t epoch) {
   return parts_.catalogue.update(volume, [&](volumes::VolumeRecord& record) {
     if (record.state == volumes::State::ready) record.epoch = std::max(record.epoch, epoch);
   });
+}
+
+std::optional<std::chrono::milliseconds> HandOffs::silence(const std::string& id) const {
+  const auto open = find(id);
+  if (!open || open->state != Source::held) return std::nullopt;
+  return std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - open->heard);
 }
 
 void HandOffs::heard(const std::string& volume) {

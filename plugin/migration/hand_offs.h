@@ -63,6 +63,10 @@ class HandOffs {
   /// Of one that is this host's.
   Result<> raise_epoch(const std::string& volume, std::uint64_t epoch);
 
+  hand_off::Source state_of(const std::string& id) const;
+  /// For how long nothing was heard of who has asked for it; none: nothing is held by that ID.
+  std::optional<std::chrono::milliseconds> silence(const std::string& id) const;
+
   /// Whether its volumes are the destination's.
   bool is_given(const std::string& id) const;
   /// Whether they were, and all of them were taken back by force.
@@ -100,7 +104,6 @@ class HandOffs {
   using Request = hand_off::Request;
   using Answer = hand_off::Answer;
 
-  hand_off::Source state_of(const std::string& id) const;
   bool is_all_taken(const std::string& id) const;
   Result<> check(const HandOffRequest& request) const;
   Result<> reserve(const std::string& id, const HandOffRequest& request);
@@ -113,7 +116,7 @@ class HandOffs {
   Result<FenceAnswer> fence_locked(const std::string& name, const FenceRequest& request);
   Result<> give(const std::string& id);
   Result<> mark_volumes(const std::string& id, const Open& open);
-  Result<> mark_export(const std::string& id, const char* how);
+  Result<> mark_parts(const std::string& id, const char* how);
   Result<> forget(const std::string& id);
   Result<> drop(const std::string& id, const Open& open);
   Result<> store(const std::string& id, const Open& open);

@@ -43,12 +43,13 @@ struct HandOffRequest {
     std::string lineage;      ///< that it is known to have; empty: of a local volume
     bool local = false;       ///< it belongs to the `local` driver: it has no epoch, and cannot be held
   };
-  std::vector<Volume> volumes;                 ///< at least one, different sources
+  std::vector<Volume> volumes;                 ///< at least one without a container; different sources
   std::string uuid;                            ///< of the destination's catalogue
   std::string host;                            ///< the destination, for people; at the source
   std::optional<transport::PeerAddress> peer;  ///< where it can be reached, if that is known; at the source
   std::uint16_t port = 0;                      ///< on which it listens; 0: on none
   std::string name{};                          ///< what it calls itself; empty: it does not tell
+  std::string container{};  ///< that goes along; then there may be no volume. Empty: none, see ServiceDepartures
 };
 
 /// That a host has taken a volume over by force from the one that is told so.

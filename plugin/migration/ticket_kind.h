@@ -6,12 +6,13 @@ namespace ferry::migration {
 
 /// What a ticket stands for.
 enum class TicketKind {
-  volumes,         ///< Tickets: volumes that come here
-  exported,        ///< Exports: volumes of this host that go to another one
-  archive,         ///< ArchiveExports
-  hand_off,        ///< HandOffs: volumes of this host that another one has asked for
-  forced_reclaim,  ///< ForcedReclaims
-  service_plan,    ///< ServicePlans
+  volumes,           ///< Tickets: volumes that come here
+  exported,          ///< Exports: volumes of this host that go to another one
+  archive,           ///< ArchiveExports
+  hand_off,          ///< HandOffs: volumes of this host that another one has asked for
+  forced_reclaim,    ///< ForcedReclaims
+  service_plan,      ///< ServicePlans
+  departed_service,  ///< ServiceDepartures
 };
 
 /// Of the record of a ticket: its `import` has a member that no other kind has.

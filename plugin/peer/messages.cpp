@@ -218,6 +218,7 @@ std::string encode(const OpenRequest& request) { return dump(to_json(request)); 
 Result<OpenRequest> decode_open_request(const std::string& text) {
   return decode_with<OpenRequest>(text, "request", [](const json& message) -> Result<OpenRequest> {
     if (!message.contains("container")) return open_request(message);
+    if (message.contains("volume")) throw Mismatch("it has a volume and a container");
     OpenRequest request;
     request.container = message["container"].get<std::string>();
     FERRY_TRY(migration::check_container(request.container));
@@ -289,6 +290,7 @@ std::string encode(const migration::HandOffRequest& request) {
                                   {"epoch", volume.epoch},
                                   {"lineage", volume.lineage},
                                   {"local", volume.local}});
+  if (!request.container.empty()) message["container"] = request.container;
   return dump(message);
 }
 
@@ -308,8 +310,12 @@ Result<migration::HandOffRequest> decode_hand_off_request(const std::string& tex
       FERRY_TRY(volumes::check_name(request.volumes.back().target));
       if (!sources.insert(request.volumes.back().source).second) throw Mismatch("a volume is there twice");
     }
-    if (request.volumes.empty() || request.volumes.size() > most_volumes)
-      throw Mismatch("it has no or too many volumes");
+    if (message.contains("container")) {
+      request.container = message["container"].get<std::string>();
+      FERRY_TRY(migration::check_container(request.container));
+    }
+    const bool is_nothing = request.volumes.empty() && request.container.empty();
+    if (is_nothing || request.volumes.size() > most_volumes) throw Mismatch("it has no or too many volumes");
     return request;
   });
 }

@@ -214,7 +214,7 @@ Result<> Server::allow_reading(const std::string& volume) const {
   return fail(Code::denied, "volume " + quote(volume) + " is not part of the export");
 }
 
-Result<> Server::allow_layer(const std::string& container) const {
+Result<> Server::allow_container(const std::string& container) const {
   FERRY_TRY(allow(Permission::containers));
   return only_ ? fail(Code::denied, "container " + quote(container) + " is not part of the export") : Result<>();
 }
@@ -240,7 +240,7 @@ void Server::open(const httplib::Request& request, const std::string& body, http
       FERRY_ASSIGN(session->volume, sources_.open(wanted.volume, wanted.freeze));
       spdlog::info("{} reads volume {}", who(request), wanted.volume);
     } else {
-      FERRY_TRY(allow_layer(wanted.container));
+      FERRY_TRY(allow_container(wanted.container));
       FERRY_ASSIGN(session->volume, sources_.open_layer(wanted.container, wanted.freeze));
       spdlog::info("{} reads the layer of container {}", who(request), wanted.container);
     }
@@ -310,7 +310,10 @@ void Server::hold(const httplib::Request& request, const std::string& body, http
     FERRY_ASSIGN(migration::HandOffRequest wanted, decode_hand_off_request(body));
     for (const auto& volume : wanted.volumes) FERRY_TRY(allow_reading(volume.source));
     note_who(request, wanted);
-    return hand_offs_->hold(request.matches[1], wanted);
+    if (wanted.container.empty()) return hand_offs_->hold(request.matches[1], wanted);
+    FERRY_TRY(allow_container(wanted.container));
+    if (departures_ == nullptr) return fail(Code::unsupported, "this host moves no services");
+    return departures_->hold(request.matches[1], wanted);
   }();
   if (!held) return refuse(response, held.error());
   answer(response, encode(*held));
@@ -319,7 +322,8 @@ void Server::hold(const httplib::Request& request, const std::string& body, http
 void Server::hand_off(const httplib::Request& request, migration::hand_off::Request wanted,
                       httplib::Response& response) {
   if (auto allowed = allow_hand_off(request.matches[1]); !allowed) return refuse(response, allowed.error());
-  const auto stands = hand_offs_->ask(request.matches[1], wanted);
+  const std::string id = request.matches[1];
+  const auto stands = departures_ != nullptr ? departures_->ask(id, wanted) : hand_offs_->ask(id, wanted);
   if (!stands) return refuse(response, stands.error());
   answer(response, encode(*stands));
 }

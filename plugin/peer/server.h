@@ -12,6 +12,7 @@
 #include "migration/arrivals.h"
 #include "migration/forced_reclaims.h"
 #include "migration/hand_offs.h"
+#include "migration/service_departures.h"
 #include "migration/service_planner.h"
 #include "migration/services.h"
 #include "migration/sources.h"
@@ -58,6 +59,8 @@ class Server {
     services_ = &services;
     planner_ = &planner;
   }
+  /// Hand-offs of volumes may take a container along, by `departures`, which must outlive this object.
+  void let_depart(migration::ServiceDepartures& departures) { departures_ = &departures; }
   /// A host that greets this one hears what `forced`, which must outlive this object, has to tell it.
   void tell(migration::ForcedReclaims& forced) { forced_ = &forced; }
   /// Exports of other hosts begin `arrivals` here, and their links are put into `links`. Both must outlive this object.
@@ -78,7 +81,7 @@ class Server {
   std::string who(const httplib::Request& request) const;
   Result<> allow(Permission permission) const;
   Result<> allow_reading(const std::string& volume) const;
-  Result<> allow_layer(const std::string& container) const;
+  Result<> allow_container(const std::string& container) const;
   void add_export_routes(httplib::Server& routes);
   void add_hand_off_routes(httplib::Server& routes);
   void hold(const httplib::Request& request, const std::string& body, httplib::Response& response);
@@ -116,6 +119,7 @@ class Server {
   TurnedLinks* links_ = nullptr;
   migration::HandOffs* hand_offs_ = nullptr;
   migration::ForcedReclaims* forced_ = nullptr;
+  migration::ServiceDepartures* departures_ = nullptr;
   const migration::Services* services_ = nullptr;
   const migration::ServicePlanner* planner_ = nullptr;
   std::optional<transport::PeerAddress> hand_off_peer_;

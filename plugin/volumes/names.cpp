@@ -23,7 +23,7 @@ Result<> check_name(std::string_view name) {
 }
 
 Result<> check_not_reserved(std::string_view name) {
-  for (const auto prefix : {arrival_prefix, departure_prefix})
+  for (const auto prefix : {arrival_prefix, departure_prefix, service_prefix})
     if (name.starts_with(prefix))
       return fail(Code::invalid_argument, "names that begin with " + std::string(prefix) +
                                               " are those of Ferry's own tickets; use another one");

@@ -16,6 +16,7 @@ Result<> check_name(std::string_view name);
 /// else has such a name.
 inline constexpr std::string_view arrival_prefix = "from-elsewhere-";
 inline constexpr std::string_view departure_prefix = "to-elsewhere-";
+inline constexpr std::string_view service_prefix = "service-elsewhere-";
 
 /// Refuses what users may not give to a volume or ticket, though it is a name.
 Result<> check_not_reserved(std::string_view name);

@@ -61,8 +61,11 @@ class VolumeServiceTest : public testing::Test {
   const migration::Services services_{client_, sources_};
   const migration::ServicePlanner planner_{client_, *catalogue_};
   migration::ServicePlans plans_{{*catalogue_, peers_, services_, planner_}};
+  migration::ContainerHolds holds_{client_};
+  migration::ServiceDepartures departures_{
+      {*catalogue_, hand_offs_, holds_, [] {}, [this](const std::string& name) { return catalogue_->remove(name); }}};
   VolumeService service_{{*catalogue_, mounts_, trash_, imports_, tickets_, exports_, archive_exports_, hand_offs_,
-                          forced_, plans_, labels_, tracker_, marker_}};
+                          forced_, plans_, departures_, labels_, tracker_, marker_}};
 };
 
 TEST_F(VolumeServiceTest, TheLifeOfAPlainVolume) {
@@ -175,7 +178,7 @@ TEST_F(VolumeServiceTest, AQuarantinedVolumeIsListedButNotMounted) {
     migration::Tickets tickets({*catalogue, peers_, imports, mounts_, client_, hand_offs_, 7766, [] {}});
     migration::Exports exports(*catalogue, peers_, sources_, hand_offs_);
     VolumeService service({*catalogue, mounts_, trash_, imports, tickets, exports, archive_exports_, hand_offs_,
-                           forced_, plans_, labels_, tracker_, marker_});
+                           forced_, plans_, departures_, labels_, tracker_, marker_});
     EXPECT_TRUE(service.get("web"));
     EXPECT_EQ(service.list().size(), 1U);
     return service.mount("web", "id");

@@ -17,7 +17,12 @@ namespace ferry::migration {
 /// The host that hands volumes off, with a socket that answers as a Docker Engine does that has at most one container.
 class HandOffSource {
  public:
-  explicit HandOffSource(std::filesystem::path root) : root_(std::move(root)) { open(); }
+  /// What the Engine answers to a request; empty: as ever.
+  using Answer = std::function<std::string(const std::string& request)>;
+  explicit HandOffSource(std::filesystem::path root, Answer answer = {})
+      : root_(std::move(root)), answer_(std::move(answer)) {
+    open();
+  }
 
   /// As another process finds it.
   void restart() {
@@ -69,6 +74,7 @@ class HandOffSource {
  private:
   void answer(engine::testing::Connection& connection, const std::string& request) const {
     if (request.starts_with("GET /_ping")) return connection.send(engine::testing::ping("1.45"));
+    if (const std::string more = answer_ ? answer_(request) : ""; !more.empty()) return connection.send(more);
     if (request.find("/volumes/") != std::string::npos)
       return connection.send(engine::testing::answer(
           200,
@@ -81,6 +87,7 @@ class HandOffSource {
   }
 
   const std::filesystem::path root_;
+  const Answer answer_;
   engine::testing::ScriptedEngine engine_{
       [this](engine::testing::Connection& connection, const std::string& request) { answer(connection, request); }};
 

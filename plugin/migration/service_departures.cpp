@@ -1,0 +1,190 @@
+#include "migration/service_departures.h"
+
+#include <utility>
+
+#include "base/log.h"
+#include "migration/migration_record.h"
+#include "migration/ticket_kind.h"
+#include "volumes/names.h"
+
+namespace ferry::migration {
+
+namespace {
+
+using hand_off::Answer;
+using hand_off::Request;
+using hand_off::Source;
+
+/// Throws nlohmann::json::exception.
+std::string id_of(const volumes::VolumeRecord& ticket) { return ticket.import.at("departed").get<std::string>(); }
+
+bool is_over(Source state) { return state == Source::own || state == Source::released || state == Source::reclaimed; }
+
+}  // namespace
+
+/// Nobody else changes the container of that hand-off meanwhile.
+class ServiceDepartures::Busy {
+ public:
+  Busy(ServiceDepartures& all, std::string id) : all_(all), id_(std::move(id)) {
+    const std::lock_guard guard(all_.mutex_);
+    admitted_ = all_.busy_.insert(id_).second;
+  }
+  ~Busy() {
+    if (!admitted_) return;
+    const std::lock_guard guard(all_.mutex_);
+    all_.busy_.erase(id_);
+  }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+  bool admitted() const { return admitted_; }
+
+ private:
+  ServiceDepartures& all_;
+  const std::string id_;
+  bool admitted_ = false;
+};
+
+std::string ServiceDepartures::ticket_of(const std::string& id) { return std::string(volumes::service_prefix) + id; }
+
+void ServiceDepartures::start() {
+  looking_ = std::make_unique<Periodic>(parts_.look, [this] { look(); });
+}
+
+void ServiceDepartures::stop() {
+  stopping_.trip();
+  looking_.reset();
+}
+
+/// What is durable before anything happens to the container.
+Result<HeldContainer> ServiceDepartures::note(const std::string& id, const HandOffRequest& request) {
+  try {
+    if (const auto known = parts_.catalogue.find(ticket_of(id)))
+      return held_container_of(known->import.at("container"));
+    FERRY_ASSIGN(HeldContainer container, parts_.containers.note(request.container, &stopping_));
+    for (const auto& record : parts_.catalogue.list())
+      if (is_ticket(*record, TicketKind::departed_service) && record->state != volumes::State::done &&
+          record->import.at("container").at("id") == nlohmann::json(container.id))
+        return fail(Code::busy,
+                    "container " + container.name + " is being moved already, or brought back: ticket " + record->name);
+    auto ticket =
+        new_ticket(ticket_of(id), {{"departed", id}, {"container", to_json(container)}, {"to", request.host}}, nullptr);
+    FERRY_TRY(parts_.catalogue.create(std::move(ticket)));
+    parts_.created();
+    return container;
+  } catch (const nlohmann::json::exception& error) {
+    return fail(Code::corrupt, "the record of " + ticket_of(id) + " cannot be read: " + error.what());
+  }
+}
+
+Result<Answer> ServiceDepartures::hold(const std::string& id, const HandOffRequest& request) {
+  const Busy busy(*this, id);
+  if (!busy.admitted()) return fail(Code::unavailable, "container " + request.container + " is being stopped");
+  const Source state = parts_.hand_offs.state_of(id);
+  if (hand_off::step(state, Request::hold).next != Source::held || state == Source::held)
+    return parts_.hand_offs.hold(id, request);
+  FERRY_ASSIGN(const auto container, note(id, request));
+  spdlog::info("container {} is stopped for {}: ticket {}", container.name, request.host, ticket_of(id));
+  FERRY_TRY(parts_.containers.hold(container, &stopping_));
+  return parts_.hand_offs.hold(id, request);
+}
+
+Result<Answer> ServiceDepartures::ask(const std::string& id, Request request) {
+  const auto ticket = parts_.catalogue.find(ticket_of(id));
+  if (ticket && request == Request::commit && parts_.hand_offs.state_of(id) == Source::held) {
+    const auto container = held_container_of(ticket->import["container"]);
+    FERRY_ASSIGN(const bool held, parts_.containers.is_held(container, &stopping_));
+    if (!held) {
+      spdlog::error("ticket {} is given up: container {} was started meanwhile", ticket->name, container.name);
+      return parts_.hand_offs.ask(id, Request::cancel);
+    }
+  }
+  return parts_.hand_offs.ask(id, request);
+}
+
+void ServiceDepartures::look() {
+  for (const auto& record : parts_.catalogue.list()) {
+    if (!is_ticket(*record, TicketKind::departed_service) || record->state == volumes::State::done) continue;
+    try {
+      look_at(*record);
+    } catch (const nlohmann::json::exception& error) {
+      spdlog::error("ticket {} cannot be read: {}", record->name, error.what());
+    }
+  }
+}
+
+void ServiceDepartures::look_at(const volumes::VolumeRecord& ticket) {
+  const std::string id = id_of(ticket);
+  const Busy busy(*this, id);
+  if (!busy.admitted()) return;
+  if (const auto silence = parts_.hand_offs.silence(id); silence && *silence > parts_.longest_silence) {
+    spdlog::warn("ticket {}: nothing was heard of {} for too long; its container is brought back", ticket.name,
+                 ticket.import.value("to", "its destination"));
+    (void)parts_.hand_offs.ask(id, Request::cancel);  // after an error the next look tries again
+  }
+  const Source state = parts_.hand_offs.state_of(id);
+  if (state == Source::left) {
+    auto stored = parts_.catalogue.update(ticket.name,
+                                          [](volumes::VolumeRecord& record) { record.state = volumes::State::done; });
+    if (!stored) spdlog::error("{}", stored.error().message);
+  }
+  if (!is_over(state)) return;
+  const auto back = bring_back(ticket);
+  set_trouble(id, back ? "" : back.error().message);
+}
+
+Result<> ServiceDepartures::bring_back(const volumes::VolumeRecord& ticket) {
+  const auto container = held_container_of(ticket.import.at("container"));
+  FERRY_TRY(parts_.containers.release(container, &stopping_));
+  spdlog::info("container {} is back as it was before ticket {}", container.name, ticket.name);
+  auto removed = parts_.remove(ticket.name);
+  return removed || removed.error().code == Code::not_found ? Result<>() : removed;
+}
+
+void ServiceDepartures::set_trouble(const std::string& id, const std::string& text) {
+  const std::lock_guard guard(mutex_);
+  auto& trouble = trouble_[id];
+  if (!text.empty() && trouble != text) spdlog::error("ticket {}: {}; tried again", ticket_of(id), text);
+  trouble = text;
+  if (text.empty()) trouble_.erase(id);
+}
+
+Result<> ServiceDepartures::cancel(const std::string& name) {
+  const auto ticket = parts_.catalogue.find(name);
+  if (!ticket || ticket->state == volumes::State::done) return {};
+  const std::string id = id_of(*ticket);
+  const Busy busy(*this, id);
+  if (!busy.admitted()) return fail(Code::busy, "ticket " + name + " is at work on its container; try again");
+  FERRY_ASSIGN(const Answer answer, parts_.hand_offs.ask(id, Request::cancel));
+  if (answer == Answer::given || answer == Answer::refused)
+    return fail(Code::busy, "the service of ticket " + name +
+                                " is the other host's already, which has not confirmed yet that it knows; the ticket "
+                                "can be removed once it has");
+  return bring_back(*ticket);
+}
+
+nlohmann::json ServiceDepartures::status(const volumes::VolumeRecord& ticket) const {
+  const std::string id = id_of(ticket);
+  const Source state = parts_.hand_offs.state_of(id);
+  std::string trouble;
+  {
+    const std::lock_guard guard(mutex_);
+    const auto found = trouble_.find(id);
+    if (found != trouble_.end()) trouble = found->second;
+  }
+  const auto container = held_container_of(ticket.import.at("container"));
+  return {
+      {"state", state == Source::left ? "done" : "exporting"},
+      {"migration",
+       {{"id", id},
+        {"role", "hand-off"},
+        {"peer", ticket.import.value("to", "")},
+        {"phase", is_over(state) ? "thaw" : std::string(to_string(state))},
+        {"started", ticket.created},
+        {"error", trouble.empty() ? nlohmann::json(nullptr) : nlohmann::json(trouble)},
+        {"warnings", nlohmann::json::array()}}},
+      {"service",
+       {{"container", container.name}, {"was_running", container.was_running}, {"restart", container.restart_policy}}},
+      {"volumes", nlohmann::json::array()}};
+}
+
+}  // namespace ferry::migration

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "base/periodic.h"
+#include "engine/interrupt.h"
+#include "migration/container_holds.h"
+#include "migration/hand_offs.h"
+#include "volumes/catalogue.h"
+
+namespace ferry::migration {
+
+/// The source's end of moves of whole services: what HandOffs does for volumes, with a container that does not run
+/// meanwhile. A ticket of this host keeps how the container was before, from before it is stopped until it runs again
+/// or its user removes the ticket; what becomes of it follows from the hand-off of that ID, which alone decides:
+///
+///     held, given, left       the container stays stopped
+///     none, or ended          it is brought back to what it was, as often as it takes, and the ticket goes
+///
+/// Whoever asks for a hold has to be heard again within `longest_silence`, else it ends. Thread-safe.
+class ServiceDepartures {
+ public:
+  struct Parts {  ///< all must outlive this object
+    volumes::Catalogue& catalogue;
+    HandOffs& hand_offs;
+    const ContainerHolds& containers;
+    std::function<void()> created;                              ///< a ticket
+    std::function<Result<>(const std::string& ticket)> remove;  ///< from the catalogue
+    std::chrono::milliseconds longest_silence{5000};
+    std::chrono::milliseconds look{1000};  ///< how often it looks what is to be brought back
+  };
+  explicit ServiceDepartures(Parts parts) : parts_(std::move(parts)) {}
+  ~ServiceDepartures() { stop(); }
+
+  static std::string ticket_of(const std::string& id);
+
+  /// Begins to bring containers back. Once, after HandOffs::resume().
+  void start();
+  /// For good: what is under way ends with Code::cancelled, and another process carries on.
+  void stop();
+
+  /// HandOffs::hold with a container, `request.container`, which is stopped first. Code::unavailable: it is still being
+  /// stopped; beside HandOffs' errors those of ContainerHolds::note.
+  Result<hand_off::Answer> hold(const std::string& id, const HandOffRequest& request);
+  /// HandOffs::ask. A container that somebody has started ends the hand-off instead of its commit.
+  Result<hand_off::Answer> ask(const std::string& id, hand_off::Request request);
+  /// Whether there is a container in the hand-off of that ID.
+  bool has(const std::string& id) const { return parts_.catalogue.find(ticket_of(id)) != nullptr; }
+
+  /// Before its ticket is removed by the user: takes the service back, if that is still possible. Code::busy: it is the
+  /// destination's already, which has not confirmed yet; or the container is not back yet.
+  Result<> cancel(const std::string& ticket);
+
+  nlohmann::json status(const volumes::VolumeRecord& ticket) const;  ///< its whole Status
+
+ private:
+  class Busy;
+  Result<HeldContainer> note(const std::string& id, const HandOffRequest& request);
+  void look();
+  void look_at(const volumes::VolumeRecord& ticket);
+  Result<> bring_back(const volumes::VolumeRecord& ticket);
+  void set_trouble(const std::string& id, const std::string& text);
+
+  const Parts parts_;
+  engine::Interrupt stopping_;
+  mutable std::mutex mutex_;
+  std::set<std::string> busy_;                  // protected by mutex_: IDs of which something is under way
+  std::map<std::string, std::string> trouble_;  // protected by mutex_: by ID, why a container is not back yet
+  std::unique_ptr<Periodic> looking_;           // last: it uses the others
+};
+
+}  // namespace ferry::migration

@@ -1,0 +1,236 @@
+#include "migration/service_departures.h"
+
+#include <gmock/gmock.h>
+
+#include <thread>
+
+#include "hand_off_source.h"
+#include "support/temporary_directory.h"
+
+namespace ferry::migration {
+namespace {
+
+using engine::testing::answer;
+using hand_off::Answer;
+using hand_off::Request;
+using nlohmann::json;
+using testing::HasSubstr;
+using volumes::State;
+
+const std::string id(32, 'a');
+const std::string other_id(32, 'b');
+const std::string ticket = ServiceDepartures::ticket_of(id);
+
+/// A host with the volume pg and the container db, which an Engine starts and stops.
+class ServiceDeparturesTest : public testing::Test {
+ protected:
+  ServiceDeparturesTest() {
+    source_.add("pg");
+    open();
+  }
+  ~ServiceDeparturesTest() override { departures_.reset(); }
+
+  void open(bool looks = true) {
+    departures_ = std::make_unique<ServiceDepartures>(
+        ServiceDepartures::Parts{*source_.catalogue, *source_.hand_offs, holds_, [] {},
+                                 [this](const std::string& name) { return source_.catalogue->remove(name); },
+                                 longest_silence_, std::chrono::milliseconds(20)});
+    if (looks) departures_->start();
+  }
+  void restart(bool looks = true) {
+    departures_.reset();
+    source_.restart();
+    open(looks);
+  }
+
+  std::string answer_of(const std::string& request) {
+    const std::lock_guard guard(mutex_);
+    if (request.find("/containers/db/") == std::string::npos && request.find("/containers/1234/") == std::string::npos)
+      return {};
+    if (fails_) return answer(500, R"({"message":"the port is taken"})");
+    if (request.find("/start\n") != std::string::npos) running_ = true;
+    if (request.find("/stop\n") != std::string::npos) running_ = false;
+    if (request.find("/update\n") != std::string::npos)
+      policy_ = json::parse(request.substr(request.find('\n') + 1))["RestartPolicy"]["Name"];
+    if (request.starts_with("POST ")) return answer(204, "");
+    return answer(200, json({{"Id", "1234"},
+                             {"Name", "/db"},
+                             {"State", {{"Running", running_}, {"Status", running_ ? "running" : "exited"}}},
+                             {"HostConfig", {{"RestartPolicy", {{"Name", policy_}}}}}})
+                           .dump());
+  }
+  template <class T>
+  T locked(T& value) {
+    const std::lock_guard guard(mutex_);
+    return value;
+  }
+  template <class T>
+  void set(T& value, T to) {
+    const std::lock_guard guard(mutex_);
+    value = std::move(to);
+  }
+  bool is_as_it_was() { return locked(running_) && locked(policy_) == "always"; }
+  bool is_stopped() { return !locked(running_) && locked(policy_) == "no"; }
+  bool has_ticket() { return source_.catalogue->find(ticket) != nullptr; }
+  static bool wait(const std::function<bool()>& until) {
+    const Deadline deadline = after(std::chrono::seconds(10));
+    while (!until() && SteadyClock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return until();
+  }
+
+  static HandOffRequest request() {
+    HandOffRequest request = HandOffSource::request({"pg"});
+    request.container = "db";
+    return request;
+  }
+  Answer hold() {
+    const auto held = departures_->hold(id, request());
+    EXPECT_TRUE(held) << held.error().message;
+    return held.value_or(Answer::refused);
+  }
+  Answer ask(Request request) {
+    const auto answer = departures_->ask(id, request);
+    EXPECT_TRUE(answer) << answer.error().message;
+    return answer.value_or(Answer::refused);
+  }
+
+  test::TemporaryDirectory directory_;
+  std::mutex mutex_;
+  bool running_ = true, fails_ = false;
+  std::string policy_ = "always";
+  std::chrono::milliseconds longest_silence_ = std::chrono::minutes(1);
+  HandOffSource source_{directory_.path(), [this](const std::string& request) { return answer_of(request); }};
+  ContainerHolds holds_{source_.client};
+  std::unique_ptr<ServiceDepartures> departures_;
+};
+
+TEST_F(ServiceDeparturesTest, AServiceIsHandedOff) {
+  EXPECT_EQ(hold(), Answer::held);
+  EXPECT_TRUE(is_stopped() && has_ticket());
+  EXPECT_EQ(hold(), Answer::held) << "again";
+  EXPECT_EQ(ask(Request::commit), Answer::given);
+  EXPECT_EQ(ask(Request::acknowledge), Answer::given);
+  EXPECT_TRUE(wait([&] { return source_.catalogue->find(ticket)->state == State::done; }));
+  EXPECT_TRUE(is_stopped());
+  const json status = departures_->status(*source_.catalogue->find(ticket));
+  EXPECT_EQ(status["state"], "done");
+  EXPECT_EQ(status["service"]["container"], "db");
+  EXPECT_EQ(status["service"]["restart"]["Name"], "always");
+  restart();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_TRUE(is_stopped() && has_ticket()) << "for good";
+}
+
+TEST_F(ServiceDeparturesTest, OneThatIsReleasedIsBroughtBack) {
+  EXPECT_EQ(hold(), Answer::held);
+  EXPECT_EQ(ask(Request::release), Answer::gone);
+  EXPECT_TRUE(wait([&] { return is_as_it_was() && !has_ticket(); }));
+  EXPECT_TRUE(source_.owns("pg"));
+  EXPECT_EQ(hold(), Answer::gone) << "one that comes late begins nothing";
+  EXPECT_TRUE(is_as_it_was());
+}
+
+TEST_F(ServiceDeparturesTest, OneOfWhichNothingIsHeardIsBroughtBack) {
+  departures_.reset();
+  longest_silence_ = std::chrono::milliseconds(200);
+  open();
+  EXPECT_EQ(hold(), Answer::held);
+  for (int i = 0; i < 20; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    EXPECT_EQ(hold(), Answer::held) << "it was heard of";
+  }
+  EXPECT_TRUE(wait([&] { return is_as_it_was() && !has_ticket(); }));
+  EXPECT_EQ(ask(Request::commit), Answer::gone);
+}
+
+/// A crash right before or after the stop, of which only the record tells.
+TEST_F(ServiceDeparturesTest, OneThatWasNotHeldWhenTheProcessDiedIsBroughtBack) {
+  EXPECT_EQ(hold(), Answer::held);
+  ASSERT_TRUE(source_.catalogue->remove(HandOffs::ticket_of(id))) << "as if it had not come that far";
+  restart();
+  EXPECT_TRUE(wait([&] { return is_as_it_was() && !has_ticket(); }));
+}
+
+TEST_F(ServiceDeparturesTest, ARestartHoldsOn) {
+  EXPECT_EQ(hold(), Answer::held);
+  restart();
+  EXPECT_TRUE(is_stopped());
+  EXPECT_EQ(ask(Request::commit), Answer::given);
+  restart();
+  EXPECT_TRUE(is_stopped());
+  EXPECT_EQ(ask(Request::acknowledge), Answer::given);
+  EXPECT_TRUE(wait([&] { return source_.catalogue->find(ticket)->state == State::done; }));
+}
+
+/// What becomes of volumes is noted at the volumes, but for those of the local driver.
+TEST_F(ServiceDeparturesTest, WithoutVolumesItIsGoneForGoodAllTheSame) {
+  HandOffRequest alone = request();
+  alone.volumes.clear();
+  ASSERT_TRUE(departures_->hold(id, alone));
+  restart();
+  EXPECT_TRUE(is_stopped() && has_ticket());
+  EXPECT_EQ(ask(Request::commit), Answer::given);
+  EXPECT_EQ(ask(Request::acknowledge), Answer::given);
+  restart();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_TRUE(is_stopped() && has_ticket());
+  EXPECT_EQ(ask(Request::acknowledge), Answer::given) << "a destination that asks once more";
+}
+
+TEST_F(ServiceDeparturesTest, OneThatSomebodyHasStartedIsNotGiven) {
+  EXPECT_EQ(hold(), Answer::held);
+  set(running_, true);
+  EXPECT_EQ(ask(Request::commit), Answer::gone);
+  EXPECT_TRUE(wait([&] { return is_as_it_was() && !has_ticket(); }));
+  EXPECT_TRUE(source_.owns("pg"));
+}
+
+TEST_F(ServiceDeparturesTest, WhatDoesNotComeBackIsTriedAgainAndTold) {
+  EXPECT_EQ(hold(), Answer::held);
+  set(fails_, true);
+  EXPECT_EQ(ask(Request::release), Answer::gone);
+  const auto error = [&] { return departures_->status(*source_.catalogue->find(ticket))["migration"]["error"].dump(); };
+  EXPECT_TRUE(wait([&] { return error().find("the port is taken") != std::string::npos; })) << error();
+  EXPECT_TRUE(has_ticket());
+  const auto second = departures_->hold(other_id, request());
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error().message, HasSubstr("the port is taken")) << "of the Engine, which is asked first";
+  set(fails_, false);
+  EXPECT_TRUE(wait([&] { return is_as_it_was() && !has_ticket(); }));
+}
+
+TEST_F(ServiceDeparturesTest, OneAtATime) {
+  EXPECT_EQ(hold(), Answer::held);
+  const auto second = departures_->hold(other_id, request());
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Code::busy);
+  EXPECT_THAT(second.error().message, HasSubstr(ticket));
+  EXPECT_TRUE(is_stopped());
+}
+
+TEST_F(ServiceDeparturesTest, ItsUserTakesItBack) {
+  EXPECT_EQ(hold(), Answer::held);
+  ASSERT_TRUE(departures_->cancel(ticket));
+  EXPECT_TRUE(is_as_it_was() && !has_ticket());
+  EXPECT_EQ(ask(Request::commit), Answer::gone);
+}
+
+TEST_F(ServiceDeparturesTest, ItsUserCannotTakeBackWhatIsGiven) {
+  EXPECT_EQ(hold(), Answer::held);
+  EXPECT_EQ(ask(Request::commit), Answer::given);
+  const auto cancelled = departures_->cancel(ticket);
+  ASSERT_FALSE(cancelled);
+  EXPECT_EQ(cancelled.error().code, Code::busy);
+  EXPECT_TRUE(is_stopped());
+}
+
+TEST_F(ServiceDeparturesTest, AHoldThatFailsBringsItBack) {
+  source_.has_container = true;  // another one, which has the volume
+  const auto held = departures_->hold(id, request());
+  ASSERT_FALSE(held);
+  EXPECT_THAT(held.error().message, HasSubstr("web"));
+  EXPECT_TRUE(wait([&] { return is_as_it_was() && !has_ticket(); }));
+}
+
+}  // namespace
+}  // namespace ferry::migration
