@@ -9,6 +9,11 @@
 /// For what decodes the Engine's JSON: absent members and `null` are empty, and json's exceptions are Code::corrupt.
 namespace ferry::engine {
 
+/// `what` has members of other types than the Engine's API says.
+inline tl::unexpected<Error> not_understood(std::string_view what, const nlohmann::json::exception& error) {
+  return fail(Code::corrupt, std::string(what) + " cannot be understood: " + error.what());
+}
+
 /// Parses `body` and reads it, which may throw json's exceptions. `what` the body is, for the error.
 template <class Read>
 auto decode_json(std::string_view what, std::string_view body, Read&& read)
@@ -19,7 +24,7 @@ auto decode_json(std::string_view what, std::string_view body, Read&& read)
     return fail(Code::corrupt,
                 "the Engine's " + std::string(what) + " is no JSON from byte " + std::to_string(error.byte) + " on");
   } catch (const nlohmann::json::exception& error) {
-    return fail(Code::corrupt, "the Engine's " + std::string(what) + " cannot be understood: " + error.what());
+    return not_understood("the Engine's " + std::string(what), error);
   }
 }
 

@@ -38,10 +38,6 @@ std::chrono::milliseconds longest_stop(const engine::Container& container) {
 
 bool runs(const engine::Container& container) { return container.running || container.restarting || container.paused; }
 
-tl::unexpected<Error> not_understood(const json::exception& error) {
-  return fail(Code::corrupt, std::string("the Engine's container cannot be understood: ") + error.what());
-}
-
 }  // namespace
 
 json to_json(const HeldContainer& container) {
@@ -72,7 +68,7 @@ Result<HeldContainer> ContainerHolds::note(const std::string& name, engine::Inte
                   "container " + found->name + " is " + found->status + "; wait until it runs, or stop or unpause it");
     return HeldContainer{found->id, found->name, policy_of(*found), found->running, found->started};
   } catch (const json::exception& error) {
-    return not_understood(error);
+    return engine::not_understood("the Engine's container", error);
   }
 }
 
@@ -82,7 +78,7 @@ Result<> ContainerHolds::hold(const HeldContainer& container, engine::Interrupt*
     if (!is_off(policy_of(now))) FERRY_TRY(containers_.set_restart_policy(container.id, {{"Name", "no"}}, interrupt));
     if (runs(now)) FERRY_TRY(containers_.stop(container.id, longest_stop(now), interrupt));
   } catch (const json::exception& error) {
-    return not_understood(error);
+    return engine::not_understood("the Engine's container", error);
   }
   FERRY_ASSIGN(const bool held, is_held(container, interrupt));
   return held ? Result<>() : fail(Code::busy, "container " + container.name + " was started again meanwhile");
@@ -95,7 +91,7 @@ Result<bool> ContainerHolds::is_held(const HeldContainer& container, engine::Int
   try {
     return !runs(*now) && is_off(policy_of(*now)) && now->started == container.started;
   } catch (const json::exception& error) {
-    return not_understood(error);
+    return engine::not_understood("the Engine's container", error);
   }
 }
 
@@ -110,7 +106,7 @@ Result<> ContainerHolds::release(const HeldContainer& container, engine::Interru
     if (!is_off(container.restart_policy) && is_off(policy_of(*now)))
       FERRY_TRY(containers_.set_restart_policy(container.id, container.restart_policy, interrupt));
   } catch (const json::exception& error) {
-    return not_understood(error);
+    return engine::not_understood("the Engine's container", error);
   }
   return container.was_running && !runs(*now) ? containers_.start(container.id, interrupt) : Result<>();
 }

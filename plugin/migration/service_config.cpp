@@ -218,7 +218,7 @@ Result<ServiceCreation> creation_of(const ServiceDescription& service, const Ser
   try {
     return Creation(service, options, names).make();
   } catch (const json::exception& error) {
-    return fail(Code::corrupt, std::string("the container's configuration cannot be understood: ") + error.what());
+    return engine::not_understood("the container's configuration", error);
   }
 }
 

@@ -315,7 +315,7 @@ Result<std::vector<Obstacle>> find_obstacles(const ServiceDescription& service, 
   try {
     return Finder(service, options, there).find();
   } catch (const json::exception& error) {
-    return fail(Code::corrupt, std::string("the container's configuration cannot be understood: ") + error.what());
+    return engine::not_understood("the container's configuration", error);
   }
 }
 

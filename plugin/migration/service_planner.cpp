@@ -243,7 +243,7 @@ Result<nlohmann::json> ServicePlanner::plan(const ServiceDescription& service, c
     FERRY_ASSIGN(const auto obstacles, find_obstacles(service, options, there));
     return plan_of(service, options, there, obstacles);
   } catch (const json::exception& error) {
-    return fail(Code::corrupt, std::string("the container's configuration cannot be understood: ") + error.what());
+    return engine::not_understood("the container's configuration", error);
   }
 }
 

@@ -155,7 +155,7 @@ Result<ServiceDescription> Services::describe(const std::string& name, ServiceDe
     }
     add_tmpfs(container, service);
   } catch (const json::exception& error) {
-    return fail(Code::corrupt, std::string("the Engine's container cannot be understood: ") + error.what());
+    return engine::not_understood("the Engine's container", error);
   }
   FERRY_ASSIGN(const auto all, containers_.list(interrupt));
   add_others(container, all, service);
@@ -196,7 +196,7 @@ Result<> Services::find_dependents(const engine::Container& container, const std
           service.obstacles.push_back(
               {"container " + shown(listed) + " is linked to this one", "remove it, or use a network of both instead"});
     } catch (const json::exception& error) {
-      return fail(Code::corrupt, std::string("the Engine's container cannot be understood: ") + error.what());
+      return engine::not_understood("the Engine's container", error);
     }
   }
   return {};
