@@ -44,13 +44,10 @@ void ServicePlanJob::start() {
 }
 
 void ServicePlanJob::stop_soon() {
-  {
-    const std::lock_guard guard(mutex_);  // pause() looks at it with this lock held
-    cancelled_ = true;
-  }
+  cancelled_ = true;
   peer_->abort();
   interrupt_.trip();
-  changed_.notify_all();
+  trouble_.wake();
 }
 
 void ServicePlanJob::abandon() {
@@ -85,11 +82,9 @@ Result<nlohmann::json> ServicePlanJob::make() {
 
 /// False if it is to end.
 bool ServicePlanJob::pause(std::chrono::milliseconds duration, const Error& why) {
-  std::unique_lock lock(mutex_);
-  auto& error = status_["migration"]["error"];
-  if (error != nlohmann::json(why.message)) spdlog::warn("ticket {} waits: {}", name_, why.message);
-  error = why.message;
-  return !changed_.wait_for(lock, duration, [this] { return cancelled_.load(); });
+  if (trouble_.set(why.message)) spdlog::warn("ticket {} waits: {}", name_, why.message);
+  trouble_.wait(duration, [this] { return cancelled_.load(); });
+  return !cancelled_;
 }
 
 void ServicePlanJob::end(const Result<nlohmann::json>& plan) {
@@ -110,12 +105,15 @@ void ServicePlanJob::end(const Result<nlohmann::json>& plan) {
   });
   if (!stored) spdlog::error("the outcome of ticket {} could not be stored: {}", name_, stored.error().message);
   const std::lock_guard guard(mutex_);
+  trouble_.clear();
   status_ = std::move(status);
 }
 
 nlohmann::json ServicePlanJob::status() const {
   const std::lock_guard guard(mutex_);
-  return status_;
+  auto status = status_;
+  if (const std::string trouble = trouble_.text(); !trouble.empty()) status["migration"]["error"] = trouble;
+  return status;
 }
 
 }  // namespace ferry::migration

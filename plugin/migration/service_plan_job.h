@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -10,6 +9,7 @@
 #include <thread>
 
 #include "migration/service_plans.h"
+#include "migration/trouble.h"
 
 namespace ferry::migration {
 
@@ -46,8 +46,8 @@ class ServicePlanJob {
   const std::shared_ptr<Peer> peer_;
   engine::Interrupt interrupt_;
   std::atomic<bool> cancelled_{false};
+  Trouble trouble_;
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
   nlohmann::json status_;  // protected by mutex_
   std::mutex thread_mutex_;
   std::thread thread_;  // protected by thread_mutex_
