@@ -80,8 +80,10 @@ class Client {
 
   const std::filesystem::path& socket() const { return socket_; }
 
+  /// What the Engine is spoken to.
+  Result<ApiVersion> version(Interrupt* interrupt = nullptr);
+
  private:
-  Result<ApiVersion> version(Interrupt* interrupt);
   Result<ApiVersion> negotiate(Interrupt* interrupt);
   Result<ApiVersion> renegotiate(ApiVersion refused, Interrupt* interrupt);
   void set_version(std::optional<ApiVersion> version);

@@ -111,9 +111,15 @@ Result<> Containers::set_restart_policy(const std::string& id, const nlohmann::j
   return {};
 }
 
-Result<> Containers::remove(const std::string& id, Interrupt* interrupt) const {
+Result<> Containers::join(const std::string& network, const nlohmann::json& body, Interrupt* interrupt) const {
+  FERRY_ASSIGN(const auto target, target_of("networks", network));
+  FERRY_TRY(client_.post(target + "/connect", body, change_time, interrupt));
+  return {};
+}
+
+Result<> Containers::remove(const std::string& id, Anonymous anonymous, Interrupt* interrupt) const {
   FERRY_ASSIGN(const auto target, target_of("containers", id));
-  auto removed = client_.remove(target, change_time, interrupt);
+  auto removed = client_.remove(target + (anonymous == Anonymous::go ? "?v=1" : ""), change_time, interrupt);
   return removed || removed.error().code == Code::not_found ? Result<>() : removed;
 }
 

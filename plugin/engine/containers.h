@@ -52,8 +52,11 @@ class Containers {
   /// `policy`: as in Container::host_config.
   Result<> set_restart_policy(const std::string& id, const nlohmann::json& policy,
                               Interrupt* interrupt = nullptr) const;
-  /// One that does not run; its volumes stay. Does nothing if there is none.
-  Result<> remove(const std::string& id, Interrupt* interrupt = nullptr) const;
+  /// Joins a network, before the first start or later. `body`: of POST /networks/NAME/connect.
+  Result<> join(const std::string& network, const nlohmann::json& body, Interrupt* interrupt = nullptr) const;
+  /// One that does not run. Does nothing if there is none. Its volumes stay, but for anonymous ones with Anonymous::go.
+  enum class Anonymous { stay, go };
+  Result<> remove(const std::string& id, Anonymous anonymous = Anonymous::stay, Interrupt* interrupt = nullptr) const;
 
  private:
   Client& client_;

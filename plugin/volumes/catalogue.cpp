@@ -283,6 +283,25 @@ Result<> Catalogue::restart_import(const std::string& name, const std::function<
   return {};
 }
 
+// Data goes before the record says that there is none: a ready record without data, beside staging, becomes one that
+// has it (finish_commit), and an importing one must not have any.
+Result<> Catalogue::empty_for_import(const std::string& name, const std::function<void(VolumeRecord&)>& change) {
+  const auto guard = names_.lock(name);
+  const Snapshot current = find(name);
+  if (!current || current->kind != Kind::volume) return fail(Code::not_found, "no such volume: " + name);
+  if (current->state != State::ready)
+    return fail(Code::busy, "volume " + name + " is " + std::string(to_string(current->state)));
+  FERRY_TRY(remove_tree(layout_.journal(name)));
+  FERRY_TRY(make_directories(layout_.staging(name), 0755));
+  if (has_directory(layout_.data(name)))
+    FERRY_TRY(rename_durably(layout_.data(name), layout_.trash() / ("0-" + random_hex(8))));
+  VolumeRecord next = *current;
+  change(next);
+  FERRY_TRY(store(next));
+  publish(std::move(next));
+  return {};
+}
+
 Result<> Catalogue::prepare_update(const std::string& name) {
   const auto guard = names_.lock(name);
   if (!has_directory(layout_.data(name))) return fail(Code::not_found, "volume " + name + " has no data");

@@ -65,6 +65,11 @@ class Catalogue {
   /// what is left over after it was applied.
   Result<> drop_update(const std::string& name);
 
+  /// Makes a ready volume of which nothing has any value one that is imported: its data goes to the trash, and it gets
+  /// an empty staging directory. Applies `change`, which must set the state importing. A crash leaves a volume that is
+  /// ready, and empty perhaps. Code::not_found; busy: it is not ready.
+  Result<> empty_for_import(const std::string& name, const std::function<void(VolumeRecord&)>& change);
+
   /// Deletes staging and journal of an import that has failed, until `*stop` is set (Code::cancelled; open() then
   /// leaves the rest to the trash). First of all staging loses its name, so that nothing can take a part of it for the
   /// whole.

@@ -25,6 +25,39 @@ TEST_F(CatalogueTest, AnOrphanThatCannotBeAdoptedDurablyStaysOne) {
   EXPECT_TRUE(catalogue_->adopt(record_of("two", State::importing), *id));
 }
 
+TEST_F(CatalogueTest, OneThatIsReadyIsEmptiedForAnImport) {
+  open();
+  ASSERT_TRUE(catalogue_->create(record_of("one", State::ready)));
+  write(layout_.data("one") / "file", "content");
+  write(layout_.journal("one"), "x");
+  ASSERT_TRUE(catalogue_->empty_for_import("one", [](VolumeRecord& record) { record.state = State::importing; }));
+  open();
+  EXPECT_EQ(state("one"), State::importing);
+  EXPECT_FALSE(fs::exists(layout_.data("one")));
+  EXPECT_TRUE(fs::is_empty(layout_.staging("one")));
+  EXPECT_FALSE(fs::exists(layout_.journal("one")));
+  const auto again = catalogue_->empty_for_import("one", [](VolumeRecord&) {});
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, Code::busy);
+}
+
+TEST_F(CatalogueTest, OneThatCannotBeEmptiedIsReadyAllTheSame) {
+  for (const char* call : {"rename", "fsync"}) {
+    open();
+    if (!catalogue_->find("one")) {
+      ASSERT_TRUE(catalogue_->create(record_of("one", State::ready)));
+    }
+    {
+      const test::InterceptedCalls intercepted([&](const test::Call& done) { return done.name == call ? ENOSPC : 0; });
+      EXPECT_FALSE(catalogue_->empty_for_import("one", [](VolumeRecord& record) { record.state = State::importing; }));
+    }
+    open();  // also after a crash in between
+    EXPECT_EQ(state("one"), State::ready);
+    EXPECT_TRUE(fs::is_directory(layout_.data("one")));
+  }
+  EXPECT_TRUE(catalogue_->empty_for_import("one", [](VolumeRecord& record) { record.state = State::importing; }));
+}
+
 TEST_F(CatalogueTest, CommitMakesStagingTheData) {
   open();
   ASSERT_TRUE(catalogue_->create(record_of("one", State::importing)));
