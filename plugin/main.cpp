@@ -140,10 +140,19 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
       peer::ExportEnds{sources, catalogue.uuid(), links, hand_offs, settings.allow.contains(peer::Permission::freeze)});
   const migration::ArchiveStore archives(host_ssh, archives_directory());
   migration::Imports imports(catalogue, *peers, archives);
-  migration::Tickets tickets({catalogue, *peers, imports, mounts, client, hand_offs, settings.port, [&] {
+  migration::Tickets tickets({catalogue,
+                              *peers,
+                              imports,
+                              mounts,
+                              client,
+                              hand_offs,
+                              settings.port,
+                              [&] {
                                 labels.wake();
                                 trash.wake();
-                              }});
+                              },
+                              {},
+                              &sources});
   hand_offs.resume([&](const std::string& volume) { return tickets.holder(volume); });
   tickets.resume();  // before a volume that one of them holds can be mounted
   migration::Exports exports(catalogue, *peers, sources, hand_offs);
@@ -157,8 +166,9 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   plans.resume();
   const migration::ContainerHolds holds(client);
   migration::ServiceDepartures departures({catalogue, hand_offs, holds, mark, remove});
+  migration::ServiceArrivals arriving({catalogue, *peers, client, planner, tickets});
   driver::VolumeService service({catalogue, mounts, trash, imports, tickets, exports, archive_exports, hand_offs,
-                                 forced, plans, departures, labels, tracker, marker});
+                                 forced, plans, departures, arriving, labels, tracker, marker});
   migration::Arrivals arrivals(catalogue, tickets,
                                {[&](const std::string& name, const migration::TicketRequest& asked) {
                                   return service.create_ticket(name, asked);
@@ -175,6 +185,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   peer_server.hand_over(hand_offs);
   peer_server.tell(forced);
   departures.start();  // containers are brought back, which mount volumes
+  arriving.resume();   // as do those that are made
   peer_server.let_depart(departures);
   peer_server.move_services(services, planner);
   peer::Listeners listeners(keys, peer_server, settings.port, host_run, host_run / settings.engine_socket);
@@ -189,6 +200,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   exports.abandon_all();
   archive_exports.abandon_all();
   plans.abandon_all();
+  arriving.abandon_all();
   imports.abandon_all();
   tickets.abandon_all();
   rpc.stop();

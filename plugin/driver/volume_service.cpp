@@ -59,6 +59,7 @@ Result<> VolumeService::begin(const std::string& name, const migration::CreateRe
   if (request.archive_import) return parts_.imports.begin_from_archive(name, request);
   if (request.archive_export) return parts_.archive_exports.begin(name, *request.archive_export);
   if (request.plan) return parts_.plans.begin(name, *request.plan);
+  if (request.service) return parts_.arriving.begin(name, *request.service);
   if (request.import) return parts_.imports.begin(name, request);
   if (request.ticket) return parts_.tickets.begin(name, *request.ticket);
   if (request.exported) return parts_.exports.begin(name, *request.exported);
@@ -110,9 +111,17 @@ Result<> VolumeService::remove(const std::string& name) {
 /// Its new volumes go before it does: see MarkerKeeper::remove.
 Result<> VolumeService::remove_ticket(const volumes::VolumeRecord& record) {
   const std::string& name = record.name;
-  const auto kind = migration::kind_of(record);
+  auto kind = migration::kind_of(record);
+  if (kind == migration::TicketKind::arriving_service) {
+    FERRY_TRY(parts_.arriving.cancel(name));
+    FERRY_ASSIGN(const auto now, find(name));
+    kind = migration::kind_of(*now);  // it may have become one of volumes at the last moment
+  }
   if (kind == migration::TicketKind::hand_off) {
     parts_.tickets.confirm_hand_off(name);
+    const std::string service = migration::ServiceDepartures::ticket_of(name.substr(volumes::departure_prefix.size()));
+    // Of a service that is still held its ticket says that this was its user's will.
+    if (parts_.catalogue.find(service) && !parts_.hand_offs.given(name)) FERRY_TRY(parts_.departures.cancel(service));
     if (parts_.catalogue.find(name)) FERRY_TRY(parts_.hand_offs.cancel(name));
     parts_.trash.wake();
     return {};
@@ -126,6 +135,7 @@ Result<> VolumeService::remove_ticket(const volumes::VolumeRecord& record) {
     case migration::TicketKind::archive: FERRY_TRY(parts_.archive_exports.cancel(name)); break;
     case migration::TicketKind::exported: FERRY_TRY(parts_.exports.cancel(name)); break;
     case migration::TicketKind::service_plan: parts_.plans.cancel(name); break;
+    case migration::TicketKind::arriving_service:
     case migration::TicketKind::departed_service: break;
     default: FERRY_TRY(parts_.tickets.cancel(name)); break;
   }
@@ -204,6 +214,7 @@ nlohmann::json VolumeService::ticket_status(const volumes::VolumeRecord& ticket)
     case migration::TicketKind::hand_off: return parts_.hand_offs.status(ticket);
     case migration::TicketKind::forced_reclaim: return parts_.forced.status(ticket);
     case migration::TicketKind::service_plan: return parts_.plans.status(ticket);
+    case migration::TicketKind::arriving_service: return parts_.arriving.status(ticket);
     case migration::TicketKind::departed_service: return parts_.departures.status(ticket);
   }
   return parts_.tickets.status(ticket);

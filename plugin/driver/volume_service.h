@@ -9,6 +9,7 @@
 #include "migration/forced_reclaims.h"
 #include "migration/imports.h"
 #include "migration/label_keeper.h"
+#include "migration/service_arrivals.h"
 #include "migration/service_departures.h"
 #include "migration/service_plans.h"
 #include "migration/tickets.h"
@@ -35,6 +36,7 @@ class VolumeService : public VolumeDriver {
     migration::ForcedReclaims& forced;
     migration::ServicePlans& plans;
     migration::ServiceDepartures& departures;
+    migration::ServiceArrivals& arriving;
     migration::LabelKeeper& labels;
     const engine::Tracker& tracker;
     volumes::MarkerKeeper& marker;

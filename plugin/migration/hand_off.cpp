@@ -13,7 +13,7 @@ constexpr std::size_t at(Enum value) {
 }
 
 constexpr std::size_t sources = at(Source::reclaimed) + 1;
-constexpr std::size_t requests = at(Request::reclaim) + 1;
+constexpr std::size_t requests = at(Request::beat) + 1;
 constexpr std::size_t destinations = at(Destination::fenced) + 1;
 constexpr std::size_t events = at(Event::force) + 1;
 
@@ -24,13 +24,13 @@ constexpr std::array<std::array<SourceStep, requests>, sources> source_table = [
   constexpr SourceStep holds{held, Answer::held}, gives{given, Answer::given}, has_left{left, Answer::given},
       took_back{reclaimed, Answer::reclaimed};
   return std::array<std::array<SourceStep, requests>, sources>{{
-      // hold             commit            release           acknowledge       cancel            reclaim
-      {{holds,            {own, gone},      {released, gone}, {own, gone},      {released, gone}, {own, refused}}},       // own
-      {{{released, gone}, {released, gone}, {released, gone}, {released, gone}, {released, gone}, {released, refused}}},  // released
-      {{holds,            gives,            {released, gone}, holds,            {released, gone}, {held, refused}}},      // held
-      {{gives,            gives,            gives,            has_left,         {given, refused}, took_back}},            // given
-      {{has_left,         has_left,         has_left,         has_left,         has_left,         took_back}},            // left
-      {{took_back,        took_back,        took_back,        took_back,        took_back,        took_back}},            // reclaimed
+      // hold             commit            release           acknowledge       cancel            reclaim              beat
+      {{holds,            {own, gone},      {released, gone}, {own, gone},      {released, gone}, {own, refused},      {own, gone}}},       // own
+      {{{released, gone}, {released, gone}, {released, gone}, {released, gone}, {released, gone}, {released, refused}, {released, gone}}},  // released
+      {{holds,            gives,            {released, gone}, holds,            {released, gone}, {held, refused},     holds}},             // held
+      {{gives,            gives,            gives,            has_left,         {given, refused}, took_back,           gives}},             // given
+      {{has_left,         has_left,         has_left,         has_left,         has_left,         took_back,           has_left}},          // left
+      {{took_back,        took_back,        took_back,        took_back,        took_back,        took_back,           took_back}},         // reclaimed
   }};
 }();
 

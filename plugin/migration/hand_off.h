@@ -21,8 +21,9 @@ enum class Source {
   reclaimed,  ///< taken back by force: the destination has to be told
 };
 
-/// What the destination asks for; and, of the source's user, `cancel` and `reclaim`.
-enum class Request { hold, commit, release, acknowledge, cancel, reclaim };
+/// What the destination asks for; and, of the source's user, `cancel` and `reclaim`. `beat` changes nothing: the source
+/// hears that it is still wanted, and says how it stands.
+enum class Request { hold, commit, release, acknowledge, cancel, reclaim, beat };
 
 /// What the source answers: how the hand-off stands then. `refused`: not now, and nothing has changed.
 enum class Answer { held, given, gone, reclaimed, refused };

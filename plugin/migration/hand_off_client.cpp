@@ -40,15 +40,34 @@ HandOffClient::HandOffClient(Subject subject, std::shared_ptr<Peer> source, hand
       stands_(stands) {}
 
 Result<Answer> HandOffClient::ask(Peer& source, Request request, std::chrono::milliseconds timeout) const {
-  return source.hand_off(subject_.id, request, subject_.request, timeout);
+  return source.hand_off(id(), request, subject_.request, timeout);
+}
+
+std::string HandOffClient::id() const {
+  const std::lock_guard guard(mutex_);
+  return subject_.id;
+}
+
+void HandOffClient::begin_again(const std::string& id) {
+  const std::lock_guard guard(mutex_);
+  subject_.request.after = std::exchange(subject_.id, id);
+  stands_ = hand_off::Destination::asking;
+}
+
+void HandOffClient::ask_once(std::chrono::milliseconds timeout) {
+  const auto asks = hand_off::asks(stands_);
+  if (!asks.any) return;
+  if (const auto answer = ask(*source_, asks.request, timeout)) advance(*answer);
 }
 
 void HandOffClient::advance(Answer answer) {
+  if (answer == Answer::reclaimed) reclaimed_ = true;
   if (const auto event = event_of(answer)) advance(*event);
 }
 
 Result<> HandOffClient::ask_until_answered() {
   const auto before = stands_.load();
+  if (!hand_off::asks(before).any) return {};
   const auto by_force = hand_off::step(before, Event::force);
   const auto is_forced = [&] { return forced_ && by_force != before; };
   while (stands_ == before) {
@@ -97,8 +116,7 @@ Result<bool> HandOffClient::withdraw(Peer& source) {
 }
 
 void HandOffClient::drop() {
-  if (subject_.id.empty() || (stands_ != hand_off::Destination::asking && stands_ != hand_off::Destination::receiving))
-    return;
+  if (id().empty() || (stands_ != hand_off::Destination::asking && stands_ != hand_off::Destination::receiving)) return;
   advance(Event::cancel);
   if (auto told = ask(*source_, Request::release, withdraw_time); !told)
     spdlog::warn("ticket {}: the source still holds its volumes: {}", subject_.ticket, told.error().message);

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "base/result.h"
@@ -29,7 +30,13 @@ class HandOffClient {
                 const std::atomic<bool>& cancelled, Trouble& trouble);
 
   hand_off::Destination stands() const { return stands_; }
+  std::string id() const;
+  /// Whether it is over, or fenced, because the source has taken everything back by force.
+  bool was_reclaimed() const { return reclaimed_; }
   const HandOffRequest& request() const { return subject_.request; }
+
+  /// What the source has ended is asked for once more, as a hand-off of another ID. Not while something is asked.
+  void begin_again(const std::string& id);
 
   /// All content is here, durably.
   void complete() { advance(hand_off::Event::complete); }
@@ -37,6 +44,9 @@ class HandOffClient {
   /// Asks what there is to ask where it stands, until the answer makes it stand elsewhere. Code::cancelled: it was
   /// cancelled; other errors are the source's refusal to hold anything.
   Result<> ask_until_answered();
+
+  /// Asks what there is to ask where it stands, once: an answer within the time may make it stand elsewhere.
+  void ask_once(std::chrono::milliseconds timeout);
 
   /// The source's word is not waited for any more, where that can be.
   void take_by_force();
@@ -55,12 +65,14 @@ class HandOffClient {
   void advance(hand_off::Answer answer);
   bool has_fenceable() const;
 
-  const Subject subject_;
+  Subject subject_;           // constant but for begin_again()
+  mutable std::mutex mutex_;  // of its ID
   const std::shared_ptr<Peer> source_;
   const std::atomic<bool>& cancelled_;
   Trouble& trouble_;
   std::atomic<hand_off::Destination> stands_;
   std::atomic<bool> forced_{false};
+  std::atomic<bool> reclaimed_{false};
 };
 
 }  // namespace ferry::migration

@@ -29,7 +29,10 @@ nlohmann::json to_json(const HandOffRequest& request) {
                        {"epoch", volume.epoch},
                        {"lineage", volume.lineage},
                        {"local", volume.local}});
-  return {{"volumes", volumes}, {"to", request.host}, {"uuid", request.uuid}, {"peer", peer_to_json(request.peer)}};
+  nlohmann::json json = {
+      {"volumes", volumes}, {"to", request.host}, {"uuid", request.uuid}, {"peer", peer_to_json(request.peer)}};
+  if (!request.container.empty()) json["container"] = request.container;
+  return json;
 }
 
 /// Throws nlohmann::json::exception.
@@ -37,6 +40,7 @@ HandOffRequest request_of(const nlohmann::json& json) {
   HandOffRequest request;
   request.host = json.at("to").get<std::string>();
   request.uuid = json.at("uuid").get<std::string>();
+  request.container = json.value("container", "");
   if (!json.at("peer").is_null()) request.peer = peer_of(json["peer"]);
   for (const auto& volume : json.at("volumes"))
     request.volumes.push_back({volume.at("source").get<std::string>(), volume.at("target").get<std::string>(),
@@ -158,6 +162,18 @@ Result<> HandOffs::check(const HandOffRequest& request) const {
   return check_unheld(request);
 }
 
+Result<> HandOffs::check_service(const HandOffRequest& request) const {
+  FERRY_TRY(check(request));
+  FERRY_ASSIGN(const auto mounts, parts_.client.container_mounts());
+  for (const auto& volume : request.volumes)
+    for (const auto& mount : mounts)
+      if (mount.volume == volume.source && mount.running && mount.container_id != request.container &&
+          mount.container != request.container)
+        return fail(Code::busy, "volume " + volume.source + " is mounted by the running container " + mount.container +
+                                    ", too; stop that");
+  return {};
+}
+
 /// As check() has found them.
 Result<> HandOffs::check_versions(const HandOffRequest& request) const {
   for (const auto& volume : request.volumes) {
@@ -177,8 +193,8 @@ Result<> HandOffs::check_unmounted(const HandOffRequest& request) const {
     std::string busy;
     for (const auto& volume : request.volumes) {
       if (const auto* mount = engine::running_mount(mounts, volume.source))
-        busy = "volume " + volume.source + " is mounted by the running container " + mount->container +
-               "; stop it, or leave out move=true for a copy";
+        busy = "volume " + volume.source + " is mounted by the running container " + mount->container + "; stop it" +
+               (request.container.empty() ? ", or leave out move=true for a copy" : "");
       else if (!volume.local && !parts_.mounts.mountpoint(volume.source).empty())
         busy = "volume " + volume.source + " is mounted";
     }
@@ -503,7 +519,7 @@ std::optional<HandOffRequest> HandOffs::given(const std::string& ticket) const {
 Result<> HandOffs::cancel(const std::string& ticket) {
   const std::string id = ticket.substr(volumes::departure_prefix.size());
   // What is not fenced is not missed by anybody, should the destination never come back.
-  if (const auto open = given(ticket); open && count_fenced(*open) == 0) {
+  if (const auto open = given(ticket); open && count_fenced(*open) == 0 && open->container.empty()) {
     const std::lock_guard one_at_a_time(changing_);
     return forget(id);
   }

@@ -375,12 +375,14 @@ Result<CreateRequest> parse_service(const volumes::StringMap& options) {
         "to send it");
   for (const auto& [key, value] : options) {
     if (key == "move") return refuse("option move: a service is always handed off; leave it out");
-    for (const char* other : {"mode", "freeze", "limit", "compress", "replace"})
+    for (const char* other : {"mode", "freeze", "replace"})
       if (key == other)
         return refuse("option " + key +
                       " does not go with option container, beside which there can be from or to, as, volume, rest, "
-                      "rename, binds, shared, layer, start and dry-run");
+                      "rename, binds, shared, layer, start, limit, compress and dry-run");
   }
+  Terms terms;
+  FERRY_TRY(parse_terms(options, &terms));
   const std::string way = plan.exports ? "to" : "from";
   FERRY_ASSIGN(plan.peer, parse_peer(way, options.at(way)));
   ServiceOptions& service = plan.options;
@@ -414,10 +416,16 @@ Result<CreateRequest> parse_service(const volumes::StringMap& options) {
     FERRY_ASSIGN(const bool only_plans, parse_flag("dry-run", dry_run->second));
     if (only_plans) return request;
   }
-  return fail(
-      Code::unsupported,
-      "option container: this version of Ferry does not move services yet; with dry-run=true it says what would "
-      "move, and what stands in the way");
+  const auto not_yet = [](const std::string& what) {
+    return fail(Code::unsupported, "option container: " + what + "; with dry-run=true it says what would move");
+  };
+  if (plan.exports)
+    return not_yet("this version of Ferry does not send services; bring it with from=HOST[:PORT] at its destination");
+  if (service.copy_shared)
+    return not_yet("this version of Ferry moves no service whose volumes others use, so shared=copy is not in it");
+  request.service = ServiceMoveRequest{plan.peer, service, terms};
+  request.plan.reset();
+  return request;
 }
 
 }  // namespace

@@ -66,6 +66,13 @@ struct TicketRequest {
   bool hands_off() const { return move && !dry_run; }
 };
 
+/// A ticket that brings a whole service of a peer.
+struct ServiceMoveRequest {
+  transport::PeerAddress peer;
+  ServiceOptions options;
+  Terms terms;
+};
+
 /// A volume that was handed off and is to come back.
 struct ReclaimRequest {
   std::string volume;
@@ -84,13 +91,15 @@ struct CreateRequest {
   std::optional<ArchiveImportRequest> archive_import;
   std::optional<ArchiveExportRequest> archive_export;  ///< a ticket
   std::optional<TicketRequest> ticket;
-  std::optional<TicketRequest> exported;   ///< a ticket, too
-  std::optional<ReclaimRequest> reclaim;   ///< a ticket, too
-  std::optional<ServicePlanRequest> plan;  ///< a ticket, too
-  std::string retry;                       ///< a volume of which the import failed; empty: none
+  std::optional<TicketRequest> exported;      ///< a ticket, too
+  std::optional<ReclaimRequest> reclaim;      ///< a ticket, too
+  std::optional<ServicePlanRequest> plan;     ///< a ticket, too
+  std::optional<ServiceMoveRequest> service;  ///< a ticket, too
+  std::string retry;                          ///< a volume of which the import failed; empty: none
 
   bool is_plain() const {
-    return !import && !archive_import && !archive_export && !ticket && !exported && !reclaim && !plan && retry.empty();
+    return !import && !archive_import && !archive_export && !ticket && !exported && !reclaim && !plan && !service &&
+           retry.empty();
   }
 };
 

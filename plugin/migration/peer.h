@@ -50,6 +50,7 @@ struct HandOffRequest {
   std::uint16_t port = 0;                      ///< on which it listens; 0: on none
   std::string name{};                          ///< what it calls itself; empty: it does not tell
   std::string container{};  ///< that goes along; then there may be no volume. Empty: none, see ServiceDepartures
+  std::string after{};      ///< ID of the one before, which the source has ended without being asked to; empty: none
 };
 
 /// That a host has taken a volume over by force from the one that is told so.

@@ -56,6 +56,7 @@ struct ServiceLayer {
 enum class ServiceDetail {
   quick,  ///< what the Engine has at hand
   full,   ///< with what its layer and its volumes are and hold, for which minutes may pass
+  whole,  ///< to make it elsewhere: with the values of its environment and of its log options, which may be secrets
 };
 
 /// What a host says of one of its services.
@@ -63,11 +64,12 @@ struct ServiceDescription {
   std::string container;  ///< its name
   std::string id;         ///< 64 hex digits
   std::string status;     ///< see engine::Container
-  /// As that host's Engine has them, but without the values of the environment and of the log driver's options;
-  /// objects.
+  /// As that host's Engine has them, but for the values of the environment and of the log driver's options unless
+  /// `has_values`; objects.
   nlohmann::json config = nlohmann::json::object();
   nlohmann::json host_config = nlohmann::json::object();
   nlohmann::json networks = nlohmann::json::object();
+  bool has_values = false;
   std::vector<ServiceMount> mounts;
   std::string image_name;  ///< as it was named when the container was made
   engine::Image image;

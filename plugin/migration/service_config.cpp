@@ -52,6 +52,9 @@ class Creation {
         host_(service.host_config),
         mounts_(json::array()) {}
 
+  /// Whether it would mount what is not among the service's mounts.
+  bool disagrees() const { return disagrees_; }
+
   ServiceCreation make() {
     config_["Image"] = names_.image;
     // Of a null one the Engine takes the image's, and of one that is empty text it makes null after that (moby,
@@ -106,6 +109,10 @@ class Creation {
     for (const auto& one : list(member(host_, "Binds"))) {
       Bind bind(one.get<std::string>());
       const ServiceMount* const mount = take(bind.destination);
+      // Who describes the service is another host: nothing is mounted that was not looked at.
+      if (mount == nullptr || mount->is_volume() != !bind.source.starts_with('/') ||
+          mount->anonymous != bind.source.empty())
+        disagrees_ = true;
       if (mount != nullptr && !travels(*mount, options_)) {
         add_empty(*mount);
         continue;
@@ -120,6 +127,8 @@ class Creation {
   void take_mounts() {
     for (json one : list(member(host_, "Mounts"))) {
       const ServiceMount* const mount = take(text(one, "Target"));
+      if (mount == nullptr ? text(one, "Type") != "tmpfs" : mount->at.type != text(one, "Type")) disagrees_ = true;
+      if (mount != nullptr && mount->is_volume() && mount->anonymous != text(one, "Source").empty()) disagrees_ = true;
       if (mount != nullptr && !travels(*mount, options_)) {
         add_empty(*mount);
         continue;
@@ -208,15 +217,22 @@ class Creation {
   const ServiceNames& names_;
   json config_, host_, mounts_;
   std::set<std::string> taken_;  // destinations, by the functions that make() calls in this order
-  bool makes_volumes_ = false;   // the Engine does, and is not told of which driver at each
+  bool disagrees_ = false;
+  bool makes_volumes_ = false;  // the Engine does, and is not told of which driver at each
 };
 
 }  // namespace
 
 Result<ServiceCreation> creation_of(const ServiceDescription& service, const ServiceOptions& options,
                                     const ServiceNames& names) {
+  if (!service.has_values)
+    return fail(Code::corrupt, "the container is described without the values of its environment");
   try {
-    return Creation(service, options, names).make();
+    Creation creation(service, options, names);
+    auto made = creation.make();
+    if (creation.disagrees())
+      return fail(Code::corrupt, "the container's configuration mounts what is not among its mounts");
+    return made;
   } catch (const json::exception& error) {
     return engine::not_understood("the container's configuration", error);
   }

@@ -25,7 +25,7 @@ struct ServiceCreation {
 };
 
 /// The create request that makes the container anew, so that GET …/json of both differs only in IDs, times, addresses,
-/// drivers and anonymous names (moby's api/swagger.yaml). `service` needs the values of its environment.
+/// drivers and anonymous names (moby's api/swagger.yaml). `service` has to be ServiceDetail::whole.
 ///
 /// Volumes that travel have to be there under their names, anonymous ones are made by the Engine with Ferry's driver
 /// and no name, so that `docker rm -v` removes them (moby, daemon/mounts.go, removeMountPoints). What does not travel

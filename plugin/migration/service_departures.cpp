@@ -1,5 +1,6 @@
 #include "migration/service_departures.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -14,6 +15,8 @@ namespace {
 using hand_off::Answer;
 using hand_off::Request;
 using hand_off::Source;
+
+constexpr std::size_t most_unwanted = 1000;
 
 /// Throws nlohmann::json::exception.
 std::string id_of(const volumes::VolumeRecord& ticket) { return ticket.import.at("departed").get<std::string>(); }
@@ -63,9 +66,13 @@ Result<HeldContainer> ServiceDepartures::note(const std::string& id, const HandO
     FERRY_ASSIGN(HeldContainer container, parts_.containers.note(request.container, &stopping_));
     for (const auto& record : parts_.catalogue.list())
       if (is_ticket(*record, TicketKind::departed_service) && record->state != volumes::State::done &&
-          record->import.at("container").at("id") == nlohmann::json(container.id))
-        return fail(Code::busy,
-                    "container " + container.name + " is being moved already, or brought back: ticket " + record->name);
+          record->import.at("container").at("id") == nlohmann::json(container.id)) {
+        const bool comes_back = is_over(parts_.hand_offs.state_of(id_of(*record)));
+        return fail(comes_back ? Code::unavailable : Code::busy,
+                    "container " + container.name +
+                        (comes_back ? " is being brought back" : " is being moved already") + ": ticket " +
+                        record->name);
+      }
     auto ticket =
         new_ticket(ticket_of(id), {{"departed", id}, {"container", to_json(container)}, {"to", request.host}}, nullptr);
     FERRY_TRY(parts_.catalogue.create(std::move(ticket)));
@@ -82,6 +89,10 @@ Result<Answer> ServiceDepartures::hold(const std::string& id, const HandOffReque
   const Source state = parts_.hand_offs.state_of(id);
   if (hand_off::step(state, Request::hold).next != Source::held || state == Source::held)
     return parts_.hand_offs.hold(id, request);
+  if (is_unwanted(request.after))
+    return fail(Code::denied, "the move of container " + request.container +
+                                  " was cancelled at its source, or somebody has started the container there");
+  if (!has(id)) FERRY_TRY(parts_.hand_offs.check_service(request));
   FERRY_ASSIGN(const auto container, note(id, request));
   spdlog::info("container {} is stopped for {}: ticket {}", container.name, request.host, ticket_of(id));
   FERRY_TRY(parts_.containers.hold(container, &stopping_));
@@ -95,6 +106,7 @@ Result<Answer> ServiceDepartures::ask(const std::string& id, Request request) {
     FERRY_ASSIGN(const bool held, parts_.containers.is_held(container, &stopping_));
     if (!held) {
       spdlog::error("ticket {} is given up: container {} was started meanwhile", ticket->name, container.name);
+      note_unwanted(id);
       return parts_.hand_offs.ask(id, Request::cancel);
     }
   }
@@ -140,6 +152,18 @@ Result<> ServiceDepartures::bring_back(const volumes::VolumeRecord& ticket) {
   return removed || removed.error().code == Code::not_found ? Result<>() : removed;
 }
 
+/// What this host's user, or whoever started the container, wants to run here must not be stopped again at once.
+void ServiceDepartures::note_unwanted(const std::string& id) {
+  const std::lock_guard guard(mutex_);
+  unwanted_.push_back(id);
+  if (unwanted_.size() > most_unwanted) unwanted_.pop_front();
+}
+
+bool ServiceDepartures::is_unwanted(const std::string& id) const {
+  const std::lock_guard guard(mutex_);
+  return std::find(unwanted_.begin(), unwanted_.end(), id) != unwanted_.end();
+}
+
 void ServiceDepartures::set_trouble(const std::string& id, const std::string& text) {
   const std::lock_guard guard(mutex_);
   auto& trouble = trouble_[id];
@@ -154,6 +178,7 @@ Result<> ServiceDepartures::cancel(const std::string& name) {
   const std::string id = id_of(*ticket);
   const Busy busy(*this, id);
   if (!busy.admitted()) return fail(Code::busy, "ticket " + name + " is at work on its container; try again");
+  note_unwanted(id);
   FERRY_ASSIGN(const Answer answer, parts_.hand_offs.ask(id, Request::cancel));
   if (answer == Answer::given || answer == Answer::refused)
     return fail(Code::busy, "the service of ticket " + name +

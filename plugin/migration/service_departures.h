@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -48,7 +49,8 @@ class ServiceDepartures {
   void stop();
 
   /// HandOffs::hold with a container, `request.container`, which is stopped first. Code::unavailable: it is still being
-  /// stopped; beside HandOffs' errors those of ContainerHolds::note.
+  /// stopped; Code::denied: it comes after one that this host's user has ended; beside HandOffs' errors those of
+  /// ContainerHolds::note.
   Result<hand_off::Answer> hold(const std::string& id, const HandOffRequest& request);
   /// HandOffs::ask. A container that somebody has started ends the hand-off instead of its commit.
   Result<hand_off::Answer> ask(const std::string& id, hand_off::Request request);
@@ -67,12 +69,15 @@ class ServiceDepartures {
   void look();
   void look_at(const volumes::VolumeRecord& ticket);
   Result<> bring_back(const volumes::VolumeRecord& ticket);
+  void note_unwanted(const std::string& id);
+  bool is_unwanted(const std::string& id) const;
   void set_trouble(const std::string& id, const std::string& text);
 
   const Parts parts_;
   engine::Interrupt stopping_;
   mutable std::mutex mutex_;
-  std::set<std::string> busy_;                  // protected by mutex_: IDs of which something is under way
+  std::set<std::string> busy_;        // protected by mutex_: IDs of which something is under way
+  std::deque<std::string> unwanted_;  // protected by mutex_: IDs that this host's user has ended, the last ones
   std::map<std::string, std::string> trouble_;  // protected by mutex_: by ID, why a container is not back yet
   std::unique_ptr<Periodic> looking_;           // last: it uses the others
 };

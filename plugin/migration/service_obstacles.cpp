@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "engine/members.h"
+#include "volumes/names.h"
 
 namespace ferry::migration {
 
@@ -210,10 +211,12 @@ class Finder {
     const std::string name = name_there(mount, options_);
     const auto found = there_.volumes.find(name);
     if (found == there_.volumes.end()) return;
-    if (!is_copy(mount, found->second))
-      block("the destination has another volume " + name + " already (driver " + printable(found->second.driver, 60) +
-                ")",
-            "remove it, or give this one another name with rename=" + printable(mount.at.name, 100) + ":NAME");
+    // Onto a copy: the Engine would fill it from the image if it is empty, and cannot mount one that was handed off.
+    block(is_copy(mount, found->second) ? "the destination has a copy of volume " + name +
+                                              " already, and this version of Ferry moves services to new volumes only"
+                                        : "the destination has another volume " + name + " already (driver " +
+                                              printable(found->second.driver, 60) + ")",
+          "remove it there, or give this one another name with rename=" + printable(mount.at.name, 100) + ":NAME");
   }
 
   /// What option volume names, and the container does not have.
@@ -270,7 +273,8 @@ class Finder {
     if (there_.image == DestinationFacts::ImageThere::other)
       block("the destination has another image " + name, "tag one of the two anew");
     if (there_.image == DestinationFacts::ImageThere::no)
-      say("the destination does not have the image " + name + " yet");
+      block("the destination does not have the image " + name,
+            "pull it there, or load it: docker save " + name + " | ssh HOST docker load");
   }
 
   void check_room() {
@@ -317,6 +321,34 @@ Result<std::vector<Obstacle>> find_obstacles(const ServiceDescription& service, 
   } catch (const json::exception& error) {
     return engine::not_understood("the container's configuration", error);
   }
+}
+
+Result<> check_names(const ServiceDescription& service, const ServiceOptions& options, const std::string& ticket) {
+  for (const auto& mount : service.mounts) {
+    if (!mount.is_volume() || !travels(mount, options)) continue;
+    FERRY_TRY(volumes::check_name(mount.at.name));
+    if (mount.anonymous) {
+      if (!volumes::is_anonymous(mount.at.name))
+        return fail(Code::corrupt, "the source says that volume " + mount.at.name +
+                                       " is anonymous, which no Docker Engine calls one that is");
+      continue;
+    }
+    const std::string name = name_there(mount, options);
+    FERRY_TRY(volumes::check_name(name));
+    FERRY_TRY(volumes::check_not_reserved(name));
+    if (name == ticket)
+      return fail(Code::already_exists, "the service has a volume " + name + "; give the ticket another name");
+  }
+  return {};
+}
+
+Result<> refuse_blocked(const std::vector<Obstacle>& obstacles) {
+  const auto blocking = std::count_if(obstacles.begin(), obstacles.end(), [](const auto& one) { return one.blocks; });
+  if (blocking == 0) return {};
+  const auto first = std::find_if(obstacles.begin(), obstacles.end(), [](const auto& one) { return one.blocks; });
+  std::string why = first->what + (first->remedy.empty() ? "" : "; " + first->remedy);
+  if (blocking > 1) why += " (and " + std::to_string(blocking - 1) + " more, which dry-run=true lists)";
+  return fail(Code::busy, why);
 }
 
 }  // namespace ferry::migration

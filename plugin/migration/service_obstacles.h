@@ -42,4 +42,10 @@ std::string name_there(const ServiceMount& mount, const ServiceOptions& options)
 Result<std::vector<Obstacle>> find_obstacles(const ServiceDescription& service, const ServiceOptions& options,
                                              const DestinationFacts& there);
 
+/// Whether the names that its volumes are to have there can be those of volumes, and are not that of `ticket`.
+Result<> check_names(const ServiceDescription& service, const ServiceOptions& options, const std::string& ticket);
+
+/// The first one that blocks, as an error of Code::busy, and how many more there are.
+Result<> refuse_blocked(const std::vector<Obstacle>& obstacles);
+
 }  // namespace ferry::migration

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "engine/members.h"
 #include "migration/imports.h"
+#include "migration/ticket_commit.h"
 #include "volumes/names.h"
 
 namespace ferry::migration {
@@ -239,7 +240,7 @@ nlohmann::json plan_of(const ServiceDescription& service, const ServiceOptions& 
 Result<nlohmann::json> ServicePlanner::plan(const ServiceDescription& service, const ServiceOptions& options,
                                             engine::Interrupt* interrupt) const {
   try {
-    FERRY_ASSIGN(const DestinationFacts there, find_facts(service, options, interrupt));
+    FERRY_ASSIGN(const DestinationFacts there, find_facts(service, options, "", interrupt));
     FERRY_ASSIGN(const auto obstacles, find_obstacles(service, options, there));
     return plan_of(service, options, there, obstacles);
   } catch (const json::exception& error) {
@@ -247,13 +248,24 @@ Result<nlohmann::json> ServicePlanner::plan(const ServiceDescription& service, c
   }
 }
 
+Result<std::vector<Obstacle>> ServicePlanner::obstacles(const ServiceDescription& service,
+                                                        const ServiceOptions& options, const std::string& ticket,
+                                                        engine::Interrupt* interrupt) const {
+  try {
+    FERRY_ASSIGN(const DestinationFacts there, find_facts(service, options, ticket, interrupt));
+    return find_obstacles(service, options, there);
+  } catch (const json::exception& error) {
+    return engine::not_understood("the container's configuration", error);
+  }
+}
+
 /// Throws json's exceptions.
 Result<DestinationFacts> ServicePlanner::find_facts(const ServiceDescription& service, const ServiceOptions& options,
-                                                    engine::Interrupt* interrupt) const {
+                                                    const std::string& ticket, engine::Interrupt* interrupt) const {
   DestinationFacts facts;
   FERRY_ASSIGN(facts.host, containers_.facts(interrupt));
   FERRY_ASSIGN(facts.containers, containers_.list(interrupt));
-  FERRY_TRY(find_volumes(service, options, facts));
+  FERRY_TRY(find_volumes(service, options, ticket, facts));
   const std::string mode = text(service.host_config, "NetworkMode");
   if (mode != "host" && mode != "none")
     for (const auto& [name, endpoint] : service.networks.get_ref<const json::object_t&>()) {
@@ -261,18 +273,21 @@ Result<DestinationFacts> ServicePlanner::find_facts(const ServiceDescription& se
       if (!there) facts.networks_missing.insert(name);
     }
   facts.listening = find_listening();
-  FERRY_ASSIGN(facts.image, find_image(service, interrupt));
+  FERRY_ASSIGN(const FoundImage image, find_image(service, interrupt));
+  facts.image = image.there;
   FERRY_ASSIGN(facts.free_bytes, free_bytes(catalogue_.layout().volumes()));
   return facts;
 }
 
 Result<> ServicePlanner::find_volumes(const ServiceDescription& service, const ServiceOptions& options,
-                                      DestinationFacts& facts) const {
+                                      const std::string& ticket, DestinationFacts& facts) const {
   for (const auto& mount : service.mounts) {
     if (!mount.is_volume() || mount.anonymous || !travels(mount, options)) continue;
     const std::string name = migration::name_there(mount, options);
     if (!volumes::check_name(name)) continue;  // of another driver
     if (const auto record = catalogue_.find(name)) {
+      if (!ticket.empty() && record->import.is_object() && record->import.value(TicketCommit::made_for, "") == ticket)
+        continue;
       facts.volumes[name] = {"ferry", record->lineage};
       continue;
     }
@@ -283,7 +298,9 @@ Result<> ServicePlanner::find_volumes(const ServiceDescription& service, const S
   return {};
 }
 
-Result<ImageThere> ServicePlanner::find_image(const ServiceDescription& service, engine::Interrupt* interrupt) const {
+/// Where its name means it, that is how the container names it there, too.
+Result<ServicePlanner::FoundImage> ServicePlanner::find_image(const ServiceDescription& service,
+                                                              engine::Interrupt* interrupt) const {
   const auto ask = [&](const std::string& name) -> Result<std::optional<engine::Image>> {
     if (name.empty()) return std::optional<engine::Image>();
     auto image = containers_.image(name, interrupt);
@@ -292,16 +309,25 @@ Result<ImageThere> ServicePlanner::find_image(const ServiceDescription& service,
       return std::optional<engine::Image>();
     return tl::unexpected(image.error());
   };
+  FERRY_ASSIGN(const auto named, ask(service.image_name));
+  if (named &&
+      (named->id == service.image.id || shares_digest(*named, service.image) || has_same_layers(*named, service.image)))
+    return FoundImage{ImageThere::same, service.image_name};
   FERRY_ASSIGN(const auto same, ask(service.image.id));
-  if (same) return ImageThere::same;
+  if (same) return FoundImage{ImageThere::same, service.image.id};
   for (const auto& digest : service.image.digests) {
     FERRY_ASSIGN(const auto found, ask(digest));
-    if (found) return ImageThere::same;
+    if (found) return FoundImage{ImageThere::same, digest};
   }
-  FERRY_ASSIGN(const auto named, ask(service.image_name));
-  if (!named) return ImageThere::no;
-  const bool is_same = shares_digest(*named, service.image) || has_same_layers(*named, service.image);
-  return is_same ? ImageThere::same : ImageThere::other;
+  return FoundImage{named ? ImageThere::other : ImageThere::no, ""};
+}
+
+Result<std::string> ServicePlanner::image_for(const ServiceDescription& service, engine::Interrupt* interrupt) const {
+  FERRY_ASSIGN(const FoundImage found, find_image(service, interrupt));
+  if (found.there == ImageThere::same) return found.reference;
+  return fail(Code::not_found, "the image " + quote(service.image_name) +
+                                   (found.there == ImageThere::other ? " is another one here" : " is not here") +
+                                   "; pull or load it here first");
 }
 
 std::vector<engine::PublishedPort> ServicePlanner::find_listening() const {

@@ -34,13 +34,25 @@ class ServicePlanner {
   Result<nlohmann::json> plan(const ServiceDescription& service, const ServiceOptions& options,
                               engine::Interrupt* interrupt = nullptr) const;
 
+  /// What stands in the way of it here, and what will be otherwise; see find_obstacles(). What was made for `ticket`
+  /// does not.
+  Result<std::vector<Obstacle>> obstacles(const ServiceDescription& service, const ServiceOptions& options,
+                                          const std::string& ticket, engine::Interrupt* interrupt = nullptr) const;
+
+  /// The image of the service here, by which a container can be made of it: its name if that means it, else an ID or
+  /// digest. Code::not_found: it is not here, or another one has its name.
+  Result<std::string> image_for(const ServiceDescription& service, engine::Interrupt* interrupt = nullptr) const;
+
  private:
+  struct FoundImage {
+    DestinationFacts::ImageThere there = DestinationFacts::ImageThere::no;
+    std::string reference;
+  };
   Result<DestinationFacts> find_facts(const ServiceDescription& service, const ServiceOptions& options,
-                                      engine::Interrupt* interrupt) const;
-  Result<> find_volumes(const ServiceDescription& service, const ServiceOptions& options,
+                                      const std::string& ticket, engine::Interrupt* interrupt) const;
+  Result<> find_volumes(const ServiceDescription& service, const ServiceOptions& options, const std::string& ticket,
                         DestinationFacts& facts) const;
-  Result<DestinationFacts::ImageThere> find_image(const ServiceDescription& service,
-                                                  engine::Interrupt* interrupt) const;
+  Result<FoundImage> find_image(const ServiceDescription& service, engine::Interrupt* interrupt) const;
   std::vector<engine::PublishedPort> find_listening() const;
 
   engine::Client& client_;

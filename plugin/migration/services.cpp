@@ -138,8 +138,9 @@ Result<ServiceDescription> Services::describe(const std::string& name, ServiceDe
   service.networks = container.networks;
   service.image_name = container.image;
   try {
-    service.config = without_values(container.config);
-    service.host_config = without_log_options(container.host_config);
+    service.has_values = detail == ServiceDetail::whole;
+    service.config = service.has_values ? container.config : without_values(container.config);
+    service.host_config = service.has_values ? container.host_config : without_log_options(container.host_config);
     const Wanted wanted(container.host_config);
     for (const auto& at : container.mounts) {
       ServiceMount& mount = service.mounts.emplace_back();
@@ -150,7 +151,7 @@ Result<ServiceDescription> Services::describe(const std::string& name, ServiceDe
         mount.trouble =
             "of volume " + at.name + " only " + quote(part) + " is mounted (volume-subpath), which Ferry does not move";
       if (interrupt != nullptr && interrupt->tripped()) return fail(Code::cancelled, "cancelled");
-      if (mount.is_volume() && mount.trouble.empty() && detail == ServiceDetail::full)
+      if (mount.is_volume() && mount.trouble.empty() && detail != ServiceDetail::quick)
         FERRY_TRY(describe_volume(mount));
     }
     add_tmpfs(container, service);
@@ -171,10 +172,8 @@ Result<ServiceDescription> Services::describe(const std::string& name, ServiceDe
   service.layer.store = container.store;
   service.layer.readable = !container.upper.empty() && sources_.sees(container.upper);
   service.layer.bytes = container.layer_bytes.value_or(0);
-  if (detail == ServiceDetail::full) {
-    FERRY_TRY(count_layer(service, interrupt));
-    FERRY_TRY(find_dependents(container, all, service, interrupt));
-  }
+  if (detail == ServiceDetail::full) FERRY_TRY(count_layer(service, interrupt));
+  if (detail != ServiceDetail::quick) FERRY_TRY(find_dependents(container, all, service, interrupt));
   return service;
 }
 

@@ -116,8 +116,7 @@ Result<Sources::Located> Sources::locate_local(const std::string& volume) const 
   return located;
 }
 
-/// Where this process sees a path below the Engine's data root.
-Result<fs::path> Sources::visible_path(const std::string& mountpoint) const {
+Result<fs::path> Sources::visible_path(const std::string& path) const {
   FERRY_ASSIGN(const std::string root, client_.data_root());
   const auto id = volumes::plugin_id(propagated_.string());
   if (!id || !fs::exists(data_ / "plugins" / *id))
@@ -125,9 +124,9 @@ Result<fs::path> Sources::visible_path(const std::string& mountpoint) const {
         Code::unsupported,
         "what is in the Engine's data root " + root +
             " cannot be read: it is not the plugin's mount `data`; see `docker plugin set ferry data.source=…`");
-  const auto relative = fs::path(mountpoint).lexically_relative(root);
+  const auto relative = fs::path(path).lexically_relative(root);
   if (relative.empty() || *relative.begin() == "..")
-    return fail(Code::unsupported, mountpoint + " is not below the Engine's data root " + root);
+    return fail(Code::unsupported, path + " is not below the Engine's data root " + root);
   return data_ / relative;
 }
 

@@ -53,6 +53,8 @@ class Sources {
 
   /// Whether there is an Engine's socket.
   Result<bool> has_engine() const;
+  /// Where this process sees a path of the host below the Engine's data root. Code::unsupported: nowhere.
+  Result<std::filesystem::path> visible_path(const std::string& path) const;
   /// Whether this process can read what is at that path of the host.
   bool sees(const std::string& path) const;
 
@@ -68,7 +70,6 @@ class Sources {
   Result<Located> locate(const std::string& volume) const;
   Result<Located> locate_local(const std::string& volume) const;
   void describe_registration(const volumes::VolumeRecord& record, VolumeDescription& description) const;
-  Result<std::filesystem::path> visible_path(const std::string& mountpoint) const;
   Result<bool> has_writer(const std::string& volume, Freeze freeze) const;
   Result<std::string> find_writer(const std::string& volume, Deadline deadline) const;
   Result<> add_writers(const OpenVolume& volume, sync::Seal& seal) const;

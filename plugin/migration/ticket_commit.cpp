@@ -1,6 +1,7 @@
 #include "migration/ticket_commit.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/files.h"
 #include "base/time.h"
@@ -21,13 +22,24 @@ Result<> TicketCommit::prepare(const TicketVolume& volume) {
     if (const auto record = catalogue_.find(volume.target)) FERRY_TRY(check_ours(*record, volume));
     return catalogue_.prepare_update(volume.target);
   }
-  if (const auto record = catalogue_.find(volume.target)) {
-    if (record->import.is_object() && record->import.value("ticket", "") == ticket_) return {};
-    return fail(Code::already_exists, "there is another volume of that name here now");
-  }
   volumes::VolumeRecord record;
   record.name = volume.target;
   record.created = now_rfc3339();
+  if (const auto there = catalogue_.find(volume.target)) {
+    const auto is_for_it = [&](const char* member) {
+      return there->import.is_object() && there->import.value(member, "") == ticket_;
+    };
+    if (is_for_it("ticket")) return {};
+    if (is_for_it(made_for))  // so that a container could be made with it, which has filled it from its image
+      return catalogue_.empty_for_import(volume.target,
+                                         [&](volumes::VolumeRecord& next) { be_imported(next, volume); });
+    return fail(Code::already_exists, "there is another volume of that name here now");
+  }
+  be_imported(record, volume);
+  return create_(std::move(record));
+}
+
+void TicketCommit::be_imported(volumes::VolumeRecord& record, const TicketVolume& volume) const {
   record.mode = volume.source.mode;
   record.state = volumes::State::importing;
   record.lineage = volume.source.lineage;
@@ -37,7 +49,6 @@ Result<> TicketCommit::prepare(const TicketVolume& volume) {
   record.labels = volume.source.labels;
   record.labels_pending = true;
   record.import = import_of(plan_, volume, ticket_);
-  return create_(std::move(record));
 }
 
 Result<std::vector<bool>> TicketCommit::planned() const {
@@ -47,6 +58,37 @@ Result<std::vector<bool>> TicketCommit::planned() const {
     all.push_back(volume.is_update() && planned);
   }
   return all;
+}
+
+Result<> TicketCommit::begin_again(const std::string& hand_off) {
+  TicketPlan next = plan_;
+  next.hand_off_before = next.hand_off;
+  next.hand_off = hand_off;
+  next.prepared = nullptr;
+  next.planned.clear();
+  uncertain_ = true;
+  FERRY_TRY(store(next));
+  uncertain_ = false;
+  plan_.hand_off_before = std::exchange(plan_.hand_off, hand_off);  // other threads read the rest
+  plan_.prepared = nullptr;
+  plan_.planned.clear();
+  return {};
+}
+
+Result<> TicketCommit::note_failure(const std::string& why) {
+  TicketPlan next = plan_;
+  next.failing = why;
+  FERRY_TRY(store(next));
+  plan_.failing = why;
+  return {};
+}
+
+Result<> TicketCommit::note_layer(std::uint64_t layer) {
+  TicketPlan next = plan_;
+  next.service->layer = layer;
+  FERRY_TRY(store(next));
+  plan_.service->layer = layer;
+  return {};
 }
 
 Result<> TicketCommit::be_prepared(nlohmann::json outcomes) {
@@ -139,6 +181,7 @@ Result<> TicketCommit::commit_new(const TicketVolume& volume, const nlohmann::js
   return catalogue_.commit_staging(volume.target, [&](volumes::VolumeRecord& next) {
     next.state = volumes::State::ready;
     next.migration = status;
+    if (plan_.is_move()) next.hand_off = {{"received", plan_.hand_off}};  // it may have begun as another one
   });
 }
 
@@ -222,7 +265,8 @@ Result<> TicketCommit::undo() {
     Result<> done;
     if (volume.is_update())
       done = catalogue_.drop_update(volume.target);
-    else if (record->import.is_object() && record->import.value("ticket", "") == ticket_)
+    else if (record->import.is_object() &&
+             (record->import.value("ticket", "") == ticket_ || record->import.value(made_for, "") == ticket_))
       done = catalogue_.remove(volume.target);
     if (!done && all) all = done;
   }

@@ -14,6 +14,9 @@ namespace ferry::migration {
 /// they become what has come, makes them so, or takes everything back. Not thread-safe.
 class TicketCommit {
  public:
+  /// In the `import` of a ready volume's record: the ticket that it was made for, and that its content does not matter.
+  static constexpr const char* made_for = "made_for";
+
   using Create = std::function<Result<>(volumes::VolumeRecord record)>;
 
   /// `create` makes an importing volume. The catalogue must outlive this object.
@@ -24,6 +27,13 @@ class TicketCommit {
 
   /// A directory for what comes of a volume, or what a process that was killed has made of it.
   Result<> prepare(const TicketVolume& volume);
+
+  /// Of a service: which directory the layer is that has come, durably, before it is put into its place.
+  Result<> note_layer(std::uint64_t layer);
+  /// Of a move that its source has ended: as before anything was held, for a hand-off of another ID.
+  Result<> begin_again(const std::string& hand_off);
+  /// That it has failed, so that another process takes back what was made, too.
+  Result<> note_failure(const std::string& why);
 
   /// Of a hand-off, before the source is asked to give: all of it is here, durably. After an error it may be on disk
   /// nevertheless, until take_back() has succeeded.
@@ -53,6 +63,7 @@ class TicketCommit {
 
  private:
   Result<> store(const TicketPlan& plan);
+  void be_imported(volumes::VolumeRecord& record, const TicketVolume& volume) const;
   Result<std::vector<bool>> planned() const;
   std::uint64_t epoch_of(const TicketVolume& volume) const;
   std::filesystem::path plan_of(const TicketVolume& volume) const;

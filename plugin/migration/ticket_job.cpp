@@ -18,6 +18,8 @@ namespace {
 /// A Mount that finds its volume held is taken back at once.
 constexpr std::chrono::seconds mount_time{2};
 constexpr unsigned most_attempts = 4;
+constexpr unsigned most_holds = 4;  // of a service, which stands still each time
+constexpr std::chrono::milliseconds ask_once_time{4000};
 
 hand_off::Destination first_stand(const TicketPlan& plan) {
   using hand_off::Destination;
@@ -47,6 +49,7 @@ TicketJob::TicketJob(Environment environment, std::string name, TicketPlan ticke
       peer_text_(plan().request.peer.text()),
       base_(base_status(environment_.catalogue, name_, plan())),
       peer_(std::move(peer)),
+      content_peer_(plan().service ? environment_.another_peer() : peer_),
       resumed_(!plan().committing.is_null()),
       hand_off_({name_, plan().hand_off, hand_off_request(plan(), environment_.catalogue.uuid(), environment_.port),
                  peer_text_, environment_.pauses.question},
@@ -55,6 +58,8 @@ TicketJob::TicketJob(Environment environment, std::string name, TicketPlan ticke
       prepared_(!plan().prepared.is_null()),
       owned_(plan().owned) {
   const auto& catalogue = environment_.catalogue;
+  if (const auto before = stored_status(catalogue, name_, "service"); !before.is_null())
+    steps_ = before["service"].value("steps", nlohmann::json::array());
   for (const auto& volume : plan().volumes) {
     Item& item = items_.emplace_back();
     item.volume = volume;
@@ -65,9 +70,19 @@ TicketJob::TicketJob(Environment environment, std::string name, TicketPlan ticke
       item.outcome = plan().prepared[items_.size() - 1];
       item.state = "prepared";
     }
-    item.transfer = std::make_unique<Transfer>(catalogue.layout(), volume.target, request_of(plan(), volume), peer_,
-                                               sync::Identity{plan().peer_uuid, volume.source_lineage}, item.update);
+    // A service runs while the first round is made, and is stopped for the last one.
+    const bool is_live = plan().service && plan().prepared.is_null() && plan().committing.is_null();
+    item.transfer = make_transfer(item, is_live ? Freeze::none : plan().request.terms.freeze);
   }
+  if (plan().service) service_ = environment_.service(plan());
+}
+
+std::unique_ptr<Transfer> TicketJob::make_transfer(const Item& item, Freeze freeze) const {
+  auto request = request_of(plan(), item.volume);
+  request.terms.freeze = freeze;
+  return std::make_unique<Transfer>(environment_.catalogue.layout(), item.volume.target, std::move(request),
+                                    content_peer_, sync::Identity{plan().peer_uuid, item.volume.source_lineage},
+                                    item.update);
 }
 
 void TicketJob::start() {
@@ -75,7 +90,10 @@ void TicketJob::start() {
   thread_ = std::thread([this] { run(); });
 }
 
-TicketJob::~TicketJob() { abandon(); }
+TicketJob::~TicketJob() {
+  abandon();
+  stop_heart();
+}
 
 bool TicketJob::holds(const std::string& volume) const {
   const std::lock_guard guard(mutex_);
@@ -98,8 +116,13 @@ void TicketJob::cancel() {
   {
     const std::lock_guard guard(mutex_);
     cancelled_ = true;
+    for (auto& item : items_) item.transfer->cancel();
+    if (heart_peer_) heart_peer_->abort();
   }
-  for (auto& item : items_) item.transfer->cancel();
+  if (service_) {
+    service_->cancel();
+    peer_->abort();
+  }
   changed_.notify_all();
   trouble_.wake();
 }
@@ -122,7 +145,7 @@ bool TicketJob::has_outcome() const {
 
 void TicketJob::run() {
   const Result<> done = plan().request.dry_run ? estimate_all() : bring();
-  const Result<> told = done && plan().is_move() ? tell_owner() : Result<>();
+  const Result<> told = done && plan().is_move() ? finish() : Result<>();
   if (done && told && !cancelled_)
     end("done", nullptr);
   else if (!cancelled_ && (done || !decided_))
@@ -136,24 +159,61 @@ void TicketJob::run() {
 
 Result<> TicketJob::bring() {
   if (owned_) return {};
-  const bool begins = !decided_ && !prepared_;
-  if (begins) FERRY_TRY(prepare_all());
-  if (begins && plan().is_move()) FERRY_TRY(hold_source());
-  for (unsigned attempt = 1; !decided_ && !prepared_; ++attempt) {
-    FERRY_TRY(transfer_all());
-    FERRY_TRY(check_unmounted());
-    FERRY_ASSIGN(const bool stayed, has_stayed(attempt));
-    if (!stayed) continue;
-    if (plan().is_move())
-      FERRY_TRY(be_prepared());
-    else
-      FERRY_TRY(decide(outcomes()));
+  if (!plan().failing.empty()) return fail(Code::io, plan().failing);  // which an earlier process could not undo
+  if (!decided_ && !prepared_) FERRY_TRY(prepare_all());
+  for (unsigned hold = 1; !decided_; ++hold) {
+    auto received = receive();
+    if (received) break;
+    FERRY_ASSIGN(const bool lost, was_lost());
+    if (!lost) return received;
+    if (hold == most_holds)
+      return fail(Code::busy, "the source has ended the hand-off " + std::to_string(most_holds) +
+                                  " times, since it had not heard of this host for too long, or was restarted; its "
+                                  "service runs there");
+    FERRY_TRY(begin_again());
   }
-  if (!decided_) FERRY_TRY(give());
   if (resumed_) FERRY_TRY(until_done([this] { return commit_.confirm(); }));
   // What is decided is carried out, however long a full disk may keep it from that.
   FERRY_TRY(until_done([this] { return commit(); }));
   return plan().is_move() ? until_done([this] { return be_owner(); }) : Result<>();
+}
+
+/// Until it is decided.
+Result<> TicketJob::receive() {
+  if (!prepared_) {
+    if (service_) FERRY_TRY(bring_live());
+    if (plan().is_move()) FERRY_TRY(hold_source());
+    if (service_) FERRY_TRY(begin_last_round());
+    FERRY_TRY(receive_round());
+  }
+  return decided_ ? Result<>() : give();
+}
+
+Result<> TicketJob::receive_round() {
+  for (unsigned attempt = 1; !decided_ && !prepared_; ++attempt) {
+    FERRY_TRY(transfer_all());
+    if (service_)
+      FERRY_TRY(while_unavailable(
+          [this] { return service_->bring_layer(Freeze::refuse, plan().service->layer, content_peer_); }));
+    FERRY_TRY(check_unmounted());
+    FERRY_ASSIGN(const bool stayed, has_stayed(attempt));
+    if (!stayed) continue;
+    if (service_) FERRY_TRY(complete_service());
+    FERRY_TRY(plan().is_move() ? be_prepared() : decide(outcomes()));
+  }
+  return {};
+}
+
+/// As the owner. What was taken back by force at the source must not run in two places, if that can be known.
+Result<> TicketJob::finish() {
+  if (service_) hand_off_.ask_once(ask_once_time);
+  if (service_ && hand_off_.stands() != hand_off::Destination::fenced) FERRY_TRY(run_service());
+  return tell_owner();
+}
+
+void TicketJob::set_step(const char* step) {
+  const std::lock_guard guard(mutex_);
+  if (service_) steps_.push_back({{"step", step}, {"at", now_rfc3339()}});
 }
 
 /// From now on the volumes are nobody else's, and only the source has to be told.
@@ -168,9 +228,11 @@ Result<> TicketJob::be_owner() {
 
 /// From now on nobody can change the volumes there, until they are given or not.
 Result<> TicketJob::hold_source() {
+  set_step("hold");
+  hold_began_ = SteadyClock::now();
   FERRY_TRY(hand_off_.ask_until_answered());
   if (hand_off_.stands() == hand_off::Destination::receiving) return {};
-  return fail(Code::cancelled, "the hand-off was cancelled at the source, which has kept its volumes");
+  return not_given();
 }
 
 /// What is here becomes durable before the source is asked: once that has given, there is no way back.
@@ -184,17 +246,23 @@ Result<> TicketJob::be_prepared() {
   }
   prepared_ = true;
   unclear_ = false;
+  stop_heart();  // from now on it is asked all the time
   hand_off_.complete();
   for (auto& item : items_) item.before.reset();
   return {};
 }
 
+tl::unexpected<Error> TicketJob::not_given() const {
+  if (hand_off_.was_reclaimed()) return fail(Code::denied, "its source has taken it back by force");
+  return fail(Code::cancelled, "the hand-off was cancelled at the source, which has kept its volumes");
+}
+
 /// Nothing but the source's answer ends this: what is here may be all that there is.
 Result<> TicketJob::give() {
+  set_step("commit");
   FERRY_TRY(until_done([this] { return commit_.check_prepared(); }));
   FERRY_TRY(hand_off_.ask_until_answered());
-  if (hand_off_.stands() != hand_off::Destination::owner)
-    return fail(Code::cancelled, "the hand-off was cancelled at the source, which has kept its volumes");
+  if (hand_off_.stands() != hand_off::Destination::owner) return not_given();
   nlohmann::json given = plan().prepared;
   return until_done([&] { return decide(given); });
 }
@@ -233,7 +301,7 @@ Result<> TicketJob::until_done(const std::function<Result<>()>& action) {
 /// Says so in Status, and waits a while.
 Result<> TicketJob::wait_because(const Error& error) {
   if (trouble_.set(error.message)) spdlog::error("ticket {}: {}; tried again every 5 s", name_, error.message);
-  trouble_.wait(environment_.pauses.trouble, [this] { return cancelled_.load(); });
+  trouble_.wait(environment_.pauses.trouble, [this] { return cancelled_.load() || lost_; });
   return cancelled_ ? fail(Code::cancelled, "cancelled") : Result<>();
 }
 
@@ -311,7 +379,7 @@ Result<> TicketJob::transfer(Item& item) {
 
 Result<> TicketJob::check_unmounted() {
   for (auto& item : items_) {
-    if (!item.volume.is_update()) continue;
+    if (!item.volume.is_update() && !service_) continue;
     FERRY_ASSIGN(const engine::Mounted mounted, ask_mounted(item.volume.target));
     if (mounted == engine::Mounted::yes)
       return fail(Code::busy, "volume " + item.volume.target + " is mounted here; stop the containers that use it");
@@ -414,6 +482,8 @@ Result<> TicketJob::commit() {
 /// To be called when the thread is not running, or by it.
 Result<> TicketJob::undo() {
   if (decided_) return {};
+  stop_heart();
+  if (service_) FERRY_TRY(service_->undo());  // first: it refers to the volumes
   FERRY_TRY(commit_.undo());
   unclear_ = false;
   prepared_ = false;
@@ -425,7 +495,9 @@ void TicketJob::end(const char* state, const Error* error) {
   if (error != nullptr) {
     spdlog::error("ticket {} from {} failed: {}", name_, peer_text_, error->message);
     hand_off_.drop();
-    if (auto undone = undo(); !undone) spdlog::error("ticket {}: {}", name_, undone.error().message);
+    auto undone = service_ ? undo_service(*error) : undo();
+    if (!undone) spdlog::error("ticket {}: {}", name_, undone.error().message);
+    if (!undone && cancelled_ && service_) return;  // whoever has cancelled it undoes it, or another process
   } else {
     spdlog::info("ticket {} from {} is done", name_, peer_text_);
   }
@@ -499,13 +571,28 @@ nlohmann::json TicketJob::status_locked() const {
         if (!migration.contains(member) || std::string_view(item.state) == "importing") migration[member] = now[member];
     }
   }
+  const nlohmann::json layer = service_ ? service_->layer_status() : nlohmann::json(nullptr);
+  if (!layer.is_null()) {
+    for (const char* member : {"bytes_total", "bytes_done", "bytes_sent", "files_total", "files_done"})
+      sum(migration, layer, member);
+    if (layer.contains("error") && !layer["error"].is_null()) migration["error"] = layer["error"];
+  }
   if (owned_) migration["phase"] = "confirm";
   if (const std::string trouble = trouble_.text(); !trouble.empty()) migration["error"] = trouble;
   if (verified) {
     migration["consistency"] = live ? "live" : "idle";
     migration["digest"] = items_.size() == 1 ? digests : sync::to_hex(sync::digest_of(digests));
   }
-  return {{"state", "importing"}, {"migration", std::move(migration)}, {"volumes", std::move(listed)}};
+  nlohmann::json status = {{"state", "importing"}, {"migration", std::move(migration)}, {"volumes", std::move(listed)}};
+  if (service_) {
+    status["service"] = {{"container", plan().service->options.container},
+                         {"as", plan().service->options.name_there()},
+                         {"step", steps_.empty() ? nlohmann::json(nullptr) : steps_.back()["step"]},
+                         {"steps", steps_}};
+    if (downtime_ms_) status["migration"]["downtime_ms"] = *downtime_ms_;
+    if (!service_warning_.empty()) status["migration"]["warnings"].push_back(service_warning_);
+  }
+  return status;
 }
 
 nlohmann::json TicketJob::volume_status(const std::string& volume) const {

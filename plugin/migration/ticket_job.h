@@ -10,10 +10,12 @@
 #include <thread>
 #include <vector>
 
+#include "base/periodic.h"
 #include "base/time.h"
 #include "engine/ledger.h"
 #include "migration/hand_off_client.h"
 #include "migration/peer.h"
+#include "migration/service_end.h"
 #include "migration/ticket_commit.h"
 #include "migration/transfer.h"
 #include "volumes/catalogue.h"
@@ -22,8 +24,10 @@ namespace ferry::migration {
 
 /// How long a ticket waits before it tries once more.
 struct TicketPauses {
-  std::chrono::milliseconds question{1000};  ///< to ask the source of a hand-off
-  std::chrono::milliseconds trouble{5000};   ///< because of something of this host, such as a full disk
+  std::chrono::milliseconds question{1000};   ///< to ask the source of a hand-off
+  std::chrono::milliseconds trouble{5000};    ///< because of something of this host, such as a full disk
+  std::chrono::milliseconds heartbeat{1000};  ///< for the source of a service to know that it is still wanted
+  std::chrono::milliseconds health{500};      ///< to look at a container's health
 };
 
 /// Carries out a ticket: brings all of its volumes' content, one after the other, in a thread of its own, then decides
@@ -42,6 +46,9 @@ class TicketJob {
     std::function<Result<FenceAnswer>(const FenceRequest& request)> fence;  ///< of a volume of this host
     std::uint16_t port = 0;                                                 ///< on which peers reach this host; 0: none
     TicketPauses pauses{};
+    /// The end of a service here, of a plan that has one.
+    std::function<std::unique_ptr<ServiceEnd>(const TicketPlan& plan)> service{};
+    std::function<std::shared_ptr<Peer>()> another_peer{};  ///< a connection of its own to the same one
   };
 
   /// The ticket's record must be in the catalogue, in State::importing. From now on it holds its volumes.
@@ -53,6 +60,7 @@ class TicketJob {
 
   const std::string& name() const { return name_; }
   bool is_move() const { return plan().is_move(); }
+  bool is_service() const { return service_ != nullptr; }
   const transport::PeerAddress& peer() const { return plan().request.peer; }
   /// Whether the volume is one that it makes or changes (a dry run does neither), and that is still to be done.
   bool holds(const std::string& volume) const;
@@ -67,7 +75,7 @@ class TicketJob {
 
   /// Of a hand-off: whether everything is here, and only the source's word is missing.
   bool waits_for_source() const { return prepared_ && !decided_; }
-  const std::string& hand_off() const { return plan().hand_off; }
+  std::string hand_off() const { return hand_off_.id(); }
   const std::string& peer_uuid() const { return plan().peer_uuid; }
   std::string trouble() const { return trouble_.text(); }  ///< what it waits for, beside the peer; empty: nothing
   const std::vector<HandOffRequest::Volume>& handed_off_volumes() const { return hand_off_.request().volumes; }
@@ -104,6 +112,8 @@ class TicketJob {
   void run();
   Result<> transfer_all();
   Result<> bring();
+  Result<> receive();
+  Result<> receive_round();
   Result<> estimate_all();
   Result<nlohmann::json> estimate(Item& item);
   Result<> prepare_all();
@@ -114,12 +124,26 @@ class TicketJob {
   Result<> decide(nlohmann::json outcomes);
   Result<> commit();
   Result<> hold_source();
+  Result<> bring_live();
+  Result<> begin_last_round();
+  void begin_round(Freeze freeze);
+  void beat();
+  void stop_heart();
+  Result<bool> was_lost();
+  Result<> undo_service(const Error& why);
+  tl::unexpected<Error> not_given() const;
+  Result<> begin_again();
+  Result<> complete_service();
+  Result<> run_service();
+  void note_running(const std::string& warning);
+  Result<> finish();
   Result<> be_prepared();
   Result<> give();
   Result<> be_owner();
   Result<> tell_owner();
   Result<> fence(const TicketVolume& volume);
   nlohmann::json outcomes() const;
+  Result<> while_unavailable(const std::function<Result<>()>& action);
   Result<> until_done(const std::function<Result<>()>& action);
   Result<> wait_because(const Error& error);
   void end(const char* state, const Error* error);
@@ -127,6 +151,8 @@ class TicketJob {
   nlohmann::json status_locked() const;
   bool is_active() const;  // with mutex_ held
   void set_state(Item& item, const char* state);
+  void set_step(const char* step);
+  std::unique_ptr<Transfer> make_transfer(const Item& item, Freeze freeze) const;
 
   const Environment environment_;
   const std::string name_;
@@ -134,19 +160,29 @@ class TicketJob {
   const std::string peer_text_;
   const nlohmann::json base_;
   const std::shared_ptr<Peer> peer_;
+  std::shared_ptr<Peer>
+      content_peer_;  // that content comes from; of a service, where it may be broken off, one of its own
   std::vector<Item> items_;
   std::atomic<bool> cancelled_{false};
   Trouble trouble_;     // what it waits for, beside the peer
   const bool resumed_;  // decided by an earlier process
   HandOffClient hand_off_;
+  std::unique_ptr<ServiceEnd> service_;   // none: only volumes come
+  std::shared_ptr<Peer> heart_peer_;      // of the following; protected by mutex_ but for the thread
+  std::unique_ptr<Periodic> heart_;       // while the source holds a container
+  SteadyClock::time_point hold_began_{};  // of the thread: when the source was first asked to stop its service
+  std::atomic<bool> lost_{false};         // it does so no longer
   std::atomic<bool> decided_;
   std::atomic<bool> prepared_;        // of a hand-off: only the source knows whether it is decided
   std::atomic<bool> owned_;           // of a hand-off: everything is in its place here, only the source has to be told
   std::atomic<bool> unclear_{false};  // its record on disk may say that it is decided
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  bool ended_ = false;                // protected by mutex_
-  nlohmann::json outcome_ = nullptr;  // protected by mutex_: the final Status
+  bool ended_ = false;                              // protected by mutex_
+  nlohmann::json outcome_ = nullptr;                // protected by mutex_: the final Status
+  nlohmann::json steps_ = nlohmann::json::array();  // protected by mutex_: of a service, what was begun, and when
+  std::optional<std::int64_t> downtime_ms_;         // protected by mutex_: of a service
+  std::string service_warning_;                     // protected by mutex_
   std::mutex thread_mutex_;
   std::thread thread_;  // protected by thread_mutex_
 };

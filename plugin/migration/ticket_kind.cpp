@@ -8,12 +8,13 @@ namespace ferry::migration {
 namespace {
 
 /// As records on disk have them, so none may change its name.
-constexpr std::array<std::pair<const char*, TicketKind>, 6> members = {{{"export", TicketKind::exported},
+constexpr std::array<std::pair<const char*, TicketKind>, 7> members = {{{"export", TicketKind::exported},
                                                                         {"to_archive", TicketKind::archive},
                                                                         {"hand_off", TicketKind::hand_off},
                                                                         {"forced", TicketKind::forced_reclaim},
                                                                         {"plan_service", TicketKind::service_plan},
-                                                                        {"departed", TicketKind::departed_service}}};
+                                                                        {"departed", TicketKind::departed_service},
+                                                                        {"arriving", TicketKind::arriving_service}}};
 
 }  // namespace
 

@@ -12,6 +12,7 @@ enum class TicketKind {
   hand_off,          ///< HandOffs: volumes of this host that another one has asked for
   forced_reclaim,    ///< ForcedReclaims
   service_plan,      ///< ServicePlans
+  arriving_service,  ///< ServiceArrivals: of which the container is being made; then it is one of `volumes`
   departed_service,  ///< ServiceDepartures
 };
 

@@ -47,9 +47,11 @@ HandOffRequest hand_off_request(const TicketPlan& plan, const std::string& uuid,
   request.uuid = uuid;
   request.port = port;
   request.name = host_name();
+  request.after = plan.hand_off_before;
   for (const auto& volume : plan.volumes)
     request.volumes.push_back({volume.source.volume, volume.target, volume.source.epoch, volume.source_lineage,
                                volume.source.driver == "local"});
+  if (plan.service) request.container = plan.service->container;
   return request;
 }
 
@@ -65,9 +67,17 @@ nlohmann::json to_json(const TicketPlan& plan) {
   if (!plan.planned.empty()) json["planned"] = plan.planned;
   if (plan.is_move()) {
     json["hand_off_from"] = plan.hand_off;
+    if (!plan.failing.empty()) json["failing"] = plan.failing;
+    if (!plan.hand_off_before.empty()) json["hand_off_before"] = plan.hand_off_before;
     json["prepared"] = plan.prepared;
     json["owned"] = plan.owned;
   }
+  if (plan.service)
+    json["service"] = {{"options", to_json(plan.service->options)},
+                       {"container", plan.service->container},
+                       {"made", plan.service->made},
+                       {"layer", plan.service->layer},
+                       {"store", plan.service->store}};
   add_to_json(json, plan.request.terms);
   return json;
 }
@@ -85,9 +95,17 @@ Result<TicketPlan> ticket_plan(const nlohmann::json& json) {
     if (json.contains("planned")) plan.planned = json["planned"].get<std::vector<bool>>();
     if (json.contains("hand_off_from")) {
       plan.hand_off = json["hand_off_from"].get<std::string>();
+      plan.hand_off_before = json.value("hand_off_before", "");
+      plan.failing = json.value("failing", "");
       plan.prepared = json.at("prepared");
       plan.owned = json.at("owned").get<bool>();
       plan.request.move = true;
+    }
+    if (json.contains("service")) {
+      const auto& service = json["service"];
+      plan.service = TicketService{service_options_of(service.at("options")),
+                                   service.at("container").get<std::string>(), service.at("made").get<std::string>(),
+                                   service.at("layer").get<std::uint64_t>(), service.at("store").get<std::string>()};
     }
     const auto adds_up = [&](const nlohmann::json& outcomes) {
       return outcomes.is_null() || outcomes.size() == plan.volumes.size();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,15 @@ struct TicketVolume {
   bool is_update() const { return action != "create"; }
 };
 
+/// Of a ticket that brings a whole service: what there is beside its volumes. All but `layer` is constant.
+struct TicketService {
+  ServiceOptions options{};
+  std::string container{};  ///< ID of the container at the source
+  std::string made{};       ///< ID of the one that was made of it here
+  std::uint64_t layer = 0;  ///< which directory the layer is that has come, see identify_layer(); 0: none yet
+  std::string store{};      ///< where the Engine keeps the layer of the one here; empty: none is brought
+};
+
 /// What a ticket's record keeps, so that another process carries on.
 struct TicketPlan {
   TicketRequest request;
@@ -30,9 +40,12 @@ struct TicketPlan {
   std::vector<bool> planned{};
   /// Of a hand-off, see hand_off.h. Its ID; empty: this is a copy.
   std::string hand_off{};
+  std::string hand_off_before{};  ///< of a service: what its source has ended; empty: nothing
   /// Not null, and in place of `committing`: everything is here, and the source knows whether it is given.
   nlohmann::json prepared = nullptr;
-  bool owned = false;  ///< what was given has been put into its place: only the source has to be told
+  std::string failing{};  ///< of a service: why it has failed; what was made for it goes. Empty: it has not
+  bool owned = false;     ///< what was given has been put into its place: only the source has to be told
+  std::optional<TicketService> service{};  ///< of a hand-off
 
   bool is_move() const { return !hand_off.empty(); }
 };

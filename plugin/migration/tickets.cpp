@@ -83,7 +83,14 @@ Tickets::Job Tickets::add(const std::string& name, TicketPlan plan) {
       [this](const std::string& volume) { return parts_.hand_offs.holder(volume); },
       [this](const FenceRequest& request) { return parts_.hand_offs.fence(request); },
       parts_.port,
-      parts_.pauses};
+      parts_.pauses,
+      [this, name](const TicketPlan& of) {
+        return std::make_unique<ServiceEnd>(
+            ServiceEnd::Parts{parts_.catalogue, parts_.client,
+                              [this](const std::string& path) { return parts_.sources->visible_path(path); }},
+            name, of);
+      },
+      [this, address = plan.request.peer] { return parts_.peers.peer(address); }};
   auto job = std::make_shared<TicketJob>(environment, name, std::move(plan), std::move(peer));
   const std::lock_guard guard(mutex_);
   jobs_[name] = job;
@@ -164,11 +171,7 @@ Result<> Tickets::begin(const std::string& name, const TicketRequest& request) {
   Job job;
   {
     const std::lock_guard guard(beginning_);  // two tickets may want one volume
-    for (auto& volume : plan.volumes) {
-      FERRY_ASSIGN(volume.action, choose_action(plan, volume));
-      volume.source_lineage = volume.source.lineage;
-      if (volume.action != "update" && volume.source.lineage.empty()) volume.source.lineage = random_uuid();
-    }
+    FERRY_TRY(complete(plan));
     // The source of an export knows that ID already.
     if (request.hands_off()) plan.hand_off = request.peer.export_id.empty() ? random_hex(16) : request.peer.export_id;
     FERRY_TRY(check_room(plan));
@@ -179,6 +182,35 @@ Result<> Tickets::begin(const std::string& name, const TicketRequest& request) {
   if (auto held = check_held(plan, deadline); !held) {
     drop(name);
     return held;
+  }
+  job->start();
+  return {};
+}
+
+Result<> Tickets::complete(TicketPlan& plan) const {
+  for (auto& volume : plan.volumes) {
+    if (volume.action.empty()) {
+      FERRY_ASSIGN(volume.action, choose_action(plan, volume));
+    }
+    volume.source_lineage = volume.source.lineage;
+    if (volume.action != "update" && volume.source.lineage.empty()) volume.source.lineage = random_uuid();
+  }
+  return {};
+}
+
+Result<> Tickets::carry_on(const std::string& name, TicketPlan plan, const nlohmann::json& status) {
+  Job job;
+  {
+    const std::lock_guard guard(beginning_);
+    FERRY_TRY(complete(plan));
+    FERRY_TRY(check_room(plan));
+    auto migration = new_ticket_status(plan);
+    for (const char* kept : {"id", "started"}) migration[kept] = status["migration"][kept];
+    FERRY_TRY(parts_.catalogue.update(name, [&](volumes::VolumeRecord& record) {
+      record.import = to_json(plan);
+      record.migration = {{"state", "importing"}, {"migration", migration}, {"service", status["service"]}};
+    }));
+    job = add(name, std::move(plan));
   }
   job->start();
   return {};
@@ -448,7 +480,8 @@ void Tickets::confirm_hand_off(const std::string& ticket) {
 
 Result<> Tickets::wait(const std::string& volume, Deadline deadline) const {
   const Job job = holder_job(volume);
-  if (!job || job->wait(deadline)) return {};
+  // A container that is started keeps the Engine from telling anybody of it, while its service waits for just that.
+  if (!job || job->wait(job->is_service() ? SteadyClock::now() : deadline)) return {};
   if (job->waits_for_source())
     return fail(Code::busy, "volume " + volume + " has come, but ticket " + job->name() + " waits for " +
                                 job->peer().text() + " to hand it off" +

@@ -30,6 +30,7 @@ class Tickets {
     std::uint16_t port;               ///< on which peers reach this host; 0: none
     std::function<void()> committed;  ///< volumes have labels to be registered, or left something to the trash
     TicketPauses pauses{};
+    const Sources* sources = nullptr;  ///< needed for services
   };
   explicit Tickets(Parts parts) : parts_(std::move(parts)) {}
 
@@ -56,6 +57,19 @@ class Tickets {
   std::optional<Waiting> waiting_for_source(const std::string& volume) const;
   /// Has that ticket wait no longer, if it is of that hand-off: its volumes become this host's.
   void take_by_force(const std::string& volume, const std::string& hand_off);
+
+  /// Of a service: makes a plain volume for the ticket, as create_volume() does, of which the content does not matter.
+  Result<> make_volume(const std::string& ticket, volumes::VolumeRecord record) {
+    FERRY_TRY(driver_of(ticket));  // without the Engine no container can be made with it
+    return create_volume(ticket, std::move(record));
+  }
+  /// Whether running containers have it, see TicketJob::Environment.
+  Result<engine::Mounted> is_mounted(const std::string& volume) const;
+  /// The name that the Engine has for Ferry, see create_volume().
+  Result<std::string> driver_of(const std::string& ticket) const;
+  /// Of a service, once its container is made: the ticket is one that brings its volumes from now on. A volume without
+  /// an action is one that was there before. `status`: what Status has said up to now.
+  Result<> carry_on(const std::string& name, TicketPlan plan, const nlohmann::json& status);
 
   /// Of a ticket of HandOffs: if the destination has the volumes, and only did not say so, the hand-off is over.
   void confirm_hand_off(const std::string& ticket);
@@ -86,7 +100,6 @@ class Tickets {
                                                       Deadline deadline) const;
   tl::unexpected<Error> refuse_itself(const TicketPlan& plan, const std::string& volume) const;
   Result<std::string> choose_action(const TicketPlan& plan, const TicketVolume& volume) const;
-  Result<engine::Mounted> is_mounted(const std::string& volume) const;
   Result<std::string> take_over(const TicketPlan& plan, const TicketVolume& volume,
                                 const volumes::VolumeRecord& record) const;
   Result<> check_held(const TicketPlan& plan, Deadline deadline) const;
@@ -96,7 +109,7 @@ class Tickets {
   Job add(const std::string& name, TicketPlan plan);
   void start(const std::string& name, TicketPlan plan) { add(name, std::move(plan))->start(); }
   void drop(const std::string& name);
-  Result<std::string> driver_of(const std::string& ticket) const;
+  Result<> complete(TicketPlan& plan) const;
   Result<> create_volume(const std::string& ticket, volumes::VolumeRecord record);
 
   const Parts parts_;

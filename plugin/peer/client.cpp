@@ -136,6 +136,7 @@ class RemotePeer : public migration::Peer {
     if (request == Request::release) call.method = "DELETE";
     if (request == Request::commit) call.path += "/commit";
     if (request == Request::acknowledge) call.path += "/acknowledge";
+    if (request == Request::beat) call.path += "/beat";
     FERRY_ASSIGN(const auto answer, control()->ask(call));
     return decode_hand_off_answer(answer);
   }

@@ -291,6 +291,7 @@ std::string encode(const migration::HandOffRequest& request) {
                                   {"lineage", volume.lineage},
                                   {"local", volume.local}});
   if (!request.container.empty()) message["container"] = request.container;
+  if (!request.after.empty()) message["after"] = request.after;
   return dump(message);
 }
 
@@ -314,6 +315,7 @@ Result<migration::HandOffRequest> decode_hand_off_request(const std::string& tex
       request.container = message["container"].get<std::string>();
       FERRY_TRY(migration::check_container(request.container));
     }
+    if (message.contains("after")) request.after = short_string(message["after"], 64);
     const bool is_nothing = request.volumes.empty() && request.container.empty();
     if (is_nothing || request.volumes.size() > most_volumes) throw Mismatch("it has no or too many volumes");
     return request;

@@ -22,19 +22,17 @@ constexpr std::size_t longest_request = 4U << 20;
 
 void answer(httplib::Response& response, const std::string& message) { response.set_content(message, json_type); }
 
+/// What this process gives up because it ends may be asked for again.
 void refuse(httplib::Response& response, const Error& error) {
-  response.status = status_of(error.code);
-  response.set_content(encode(error), json_type);
+  const Error told =
+      error.code == Code::cancelled ? Error{Code::unavailable, "this host's Ferry is being stopped"} : error;
+  response.status = status_of(told.code);
+  response.set_content(encode(told), json_type);
 }
 
 void refuse(httplib::Response& response, int status, const std::string& message) {
   refuse(response, {Code::invalid_argument, message});
   response.status = status;
-}
-
-/// What this process gives up because it ends may be asked for again.
-Error as_told(const Error& error) {
-  return error.code == Code::cancelled ? Error{Code::unavailable, "this host's Ferry is being stopped"} : error;
 }
 
 /// What keeps a session open and to oneself, or shared, while its source is read.
@@ -179,6 +177,7 @@ void Server::add_hand_off_routes(httplib::Server& routes) {
   routes.Post(one, wrap(&Server::hold));
   routes.Post(one + "/commit", wrap(&Server::commit));
   routes.Post(one + "/acknowledge", wrap(&Server::acknowledge));
+  routes.Post(one + "/beat", wrap(&Server::beat));
   routes.Delete(one, wrap(&Server::release));
   routes.Post(std::string(path_prefix) + "/fences/([0-9a-f]{32})", wrap(&Server::fence));
 }
@@ -340,6 +339,10 @@ void Server::acknowledge(const httplib::Request& request, const std::string&, ht
   hand_off(request, migration::hand_off::Request::acknowledge, response);
 }
 
+void Server::beat(const httplib::Request& request, const std::string&, httplib::Response& response) {
+  hand_off(request, migration::hand_off::Request::beat, response);
+}
+
 void Server::fence(const httplib::Request& request, const std::string& body, httplib::Response& response) {
   const auto fenced = [&]() -> Result<migration::FenceAnswer> {
     FERRY_TRY(allow_hand_off(request.matches[1]));
@@ -375,9 +378,10 @@ void Server::describe_service(const httplib::Request&, const std::string& body, 
     FERRY_TRY(allow(Permission::containers));
     FERRY_TRY(allow(Permission::read));
     FERRY_ASSIGN(const auto wanted, decode_describe_service_request(body));
+    if (wanted.detail == migration::ServiceDetail::whole) FERRY_TRY(allow(Permission::freeze));
     return services_->describe(wanted.container, wanted.detail);
   }();
-  if (!described) return refuse(response, as_told(described.error()));
+  if (!described) return refuse(response, described.error());
   answer(response, encode(*described));
 }
 
@@ -388,7 +392,7 @@ void Server::plan_service(const httplib::Request&, const std::string& body, http
     FERRY_ASSIGN(const auto wanted, decode_plan_service_request(body));
     return planner_->plan(wanted.service, wanted.options);
   }();
-  if (!planned) return refuse(response, as_told(planned.error()));
+  if (!planned) return refuse(response, planned.error());
   answer(response, encode_plan(*planned));
 }
 

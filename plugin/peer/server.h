@@ -89,6 +89,7 @@ class Server {
   void commit(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void release(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void acknowledge(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void beat(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void fence(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void note_fence(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void greet(const httplib::Request& request, httplib::Response& response);

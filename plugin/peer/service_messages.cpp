@@ -159,7 +159,8 @@ json to_json(const ServiceDescription& service) {
           {"status", service.status},        {"configuration", configuration_of(service)},
           {"mounts", std::move(mounts)},     {"image_name", service.image_name},
           {"image", to_json(service.image)}, {"layer", to_json(service.layer)},
-          {"host", to_json(service.host)},   {"obstacles", std::move(obstacles)}};
+          {"host", to_json(service.host)},   {"obstacles", std::move(obstacles)},
+          {"values", service.has_values}};
 }
 
 ServiceDescription service_of(const json& message) {
@@ -168,6 +169,7 @@ ServiceDescription service_of(const json& message) {
   service.id = short_string(message.at("id"), 64);
   service.status = short_string(message.at("status"), 64);
   read_configuration(message.at("configuration"), service);
+  service.has_values = message.value("values", false);
   for (const auto& mount : bounded(message.at("mounts"))) service.mounts.push_back(mount_of(mount));
   service.image_name = short_string(message.at("image_name"), longest_text);
   service.image = image_of(message.at("image"));
@@ -189,7 +191,9 @@ void check_bounds(const json& value) {
 }  // namespace
 
 std::string encode(const DescribeServiceRequest& request) {
-  return dump({{"container", request.container}, {"full", request.detail == ServiceDetail::full}});
+  json message = {{"container", request.container}, {"full", request.detail == ServiceDetail::full}};
+  if (request.detail == ServiceDetail::whole) message["values"] = true;
+  return dump(message);
 }
 
 Result<DescribeServiceRequest> decode_describe_service_request(const std::string& text) {
@@ -199,6 +203,7 @@ Result<DescribeServiceRequest> decode_describe_service_request(const std::string
         request.container = message.at("container").get<std::string>();
         FERRY_TRY(migration::check_container(request.container));
         request.detail = message.at("full").get<bool>() ? ServiceDetail::full : ServiceDetail::quick;
+        if (message.value("values", false)) request.detail = ServiceDetail::whole;
         return request;
       });
 }

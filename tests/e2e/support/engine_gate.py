@@ -20,12 +20,12 @@ class Held:
     """One call that will be held, once. After its release its connection is broken, as by a death of either side; unless
     it is held as "delayed"."""
 
-    def __init__(self, method, volume, when):
-        self.method, self.volume, self.when = method, volume, when
+    def __init__(self, what, matches, when):
+        self.what, self.matches, self.when = what, matches, when
         self._reached, self._released, self._over = threading.Event(), threading.Event(), threading.Event()
 
     def wait(self, deadline=30):
-        assert self._reached.wait(deadline), f"no {self.method} of {self.volume} within {deadline} s"
+        assert self._reached.wait(deadline), f"no {self.what} within {deadline} s"
 
     def release(self):
         self._released.set()
@@ -90,7 +90,14 @@ class EngineGate:
         """The next `method` (DELETE, or POST: create) for the volume. `when`: "sent", before the engine gets it;
         "answered", when the engine has done it and before Ferry learns; "late": as "sent", but the engine gets it after
         the connection to Ferry has broken; "delayed": the engine has done it, and Ferry learns of it after the release."""
-        held = Held(method, volume, when)
+        return self._hold(f"{method} of {volume}", lambda call: call[:2] == (method, volume), when)
+
+    def hold_path(self, method, pattern, when):
+        """As hold(), of a path with its query, without the API's version, that the pattern is found in."""
+        return self._hold(f"{method} {pattern}", lambda call: call[0] == method and re.search(pattern, call[2]), when)
+
+    def _hold(self, what, matches, when):
+        held = Held(what, matches, when)
         with self._lock:
             self._held.append(held)
         return held
@@ -103,7 +110,7 @@ class EngineGate:
     def methods(self, volume):
         """Of the calls about the volume up to now."""
         with self._lock:
-            return [method for method, name in self._seen if name == volume]
+            return [method for method, name, _ in self._seen if name == volume]
 
     def _set(self, value):
         self._host.set_plugin(f"{_SETTING}={value}")
@@ -131,7 +138,7 @@ class EngineGate:
         call = _call_of(request)
         with self._lock:
             self._seen.append(call)
-            found = next((held for held in self._held if (held.method, held.volume) == call), None)
+            found = next((held for held in self._held if held.matches(call)), None)
             if found:
                 self._held.remove(found)
         return found
@@ -154,14 +161,15 @@ def _length(raw):
 
 
 def _call_of(raw):
-    """(method, volume); the volume of a POST is in its body."""
+    """(method, volume, path and query); the volume of a POST is in its body."""
     head, _, body = raw.partition(b"\r\n\r\n")
     method, target = head.decode(errors="replace").split()[:2]
+    target = re.sub(r"^/v[\d.]+(?=/)", "", target)
     path = target.partition("?")[0]
     if method == "POST" and path.endswith("/volumes/create"):
-        return method, json.loads(body)["Name"]
-    found = re.fullmatch(r"(?:/v[\d.]+)?/volumes/([^/]+)", path)
-    return method, found[1] if found else None
+        return method, json.loads(body)["Name"], target
+    found = re.fullmatch(r"/volumes/([^/]+)", path)
+    return method, found[1] if found else None, target
 
 
 def _pump(source, target):

@@ -14,7 +14,7 @@ def _read(pid, name):
         return b""
 
 
-def _pids():
+def all_pids():
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
@@ -40,12 +40,16 @@ def age(pid):
 def named(name, mount_namespace):
     """Processes called name in the given mount namespace ("mnt:[…]")."""
     found = []
-    for pid in _pids():
+    for pid in all_pids():
         if _read(pid, "comm").strip() == name.encode():
             with contextlib.suppress(OSError):
                 if os.readlink(f"/proc/{pid}/ns/mnt") == mount_namespace:
                     found.append(pid)
     return found
+
+
+def name(pid):
+    return _read(pid, "comm").decode(errors="replace").strip()
 
 
 def command(pid):
@@ -56,11 +60,11 @@ def command(pid):
 def of_plugin(plugin_id):
     """The plugin's processes: what its containerd shim has started."""
     shims = set()
-    for pid in _pids():
+    for pid in all_pids():
         words = _read(pid, "cmdline").split(b"\0")
         if words[0].rpartition(b"/")[2].startswith(b"containerd-shim") and plugin_id.encode() in words:
             shims.add(pid)
-    return sorted(pid for pid in _pids()
+    return sorted(pid for pid in all_pids()
                   if parent(pid) in shims and alive(pid) and b"runc" not in _read(pid, "comm"))
 
 

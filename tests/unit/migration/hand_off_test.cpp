@@ -14,8 +14,8 @@ namespace {
 
 constexpr Source sources[] = {Source::own,   Source::released, Source::held,
                               Source::given, Source::left,     Source::reclaimed};
-constexpr Request requests[] = {Request::hold,        Request::commit, Request::release,
-                                Request::acknowledge, Request::cancel, Request::reclaim};
+constexpr Request requests[] = {Request::hold,   Request::commit,  Request::release, Request::acknowledge,
+                                Request::cancel, Request::reclaim, Request::beat};
 constexpr Destination destinations[] = {Destination::asking,      Destination::receiving, Destination::prepared,
                                         Destination::withdrawing, Destination::dropping,  Destination::owner,
                                         Destination::settled,     Destination::over,      Destination::fenced};

@@ -195,10 +195,26 @@ TEST(Options, AServiceIsPlannedWithWhatIsSaidOfIt) {
   EXPECT_EQ(plain->plan->options.name_there(), "db");
 }
 
+TEST(Options, AServiceMovesWithoutDryRun) {
+  for (const auto& more : {volumes::StringMap{}, volumes::StringMap{{"dry-run", "false"}}}) {
+    volumes::StringMap options = {{"from", "a:7000"}, {"container", "db"}, {"as", "db2"}, {"start", "false"}};
+    options.insert(more.begin(), more.end());
+    const auto parsed = parse_options("tt", options);
+    ASSERT_TRUE(parsed) << parsed.error().message;
+    ASSERT_TRUE(parsed->service && !parsed->plan && !parsed->is_plain());
+    EXPECT_EQ(parsed->service->peer.text(), "a:7000");
+    EXPECT_EQ(parsed->service->options.name_there(), "db2");
+    EXPECT_FALSE(parsed->service->options.start);
+  }
+  const auto sent = parse_options("tt", {{"to", "b"}, {"container", "db"}});
+  ASSERT_FALSE(sent);
+  EXPECT_EQ(sent.error().code, Code::unsupported);
+  EXPECT_THAT(sent.error().message, HasSubstr("from=HOST"));
+}
+
 TEST(Options, WhatIsWrongWithAServiceIsNamed) {
   const std::vector<std::pair<volumes::StringMap, std::vector<std::string>>> cases = {
-      {{}, {"option container", "not move services yet", "dry-run=true"}},
-      {{{"dry-run", "false"}}, {"option container", "dry-run=true"}},
+      {{{"shared", "copy"}, {"dry-run", "false"}}, {"option container", "shared=copy", "dry-run=true"}},
       {{{"container", ""}}, {"option container", "no name"}},
       {{{"container", "-x"}}, {"option container", "no name"}},
       {{{"container", "a b"}}, {"option container", "no name"}},

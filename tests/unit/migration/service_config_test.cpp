@@ -18,6 +18,7 @@ const std::string id = std::string(64, '1').replace(0, 2, "ab");
 
 ServiceDescription described(const engine::Container& container) {
   ServiceDescription service;
+  service.has_values = true;
   service.container = container.name;
   service.id = container.id;
   service.config = container.config;
@@ -44,6 +45,7 @@ engine::MountPoint mount(const std::string& type, const std::string& name, const
 class ServiceConfig : public testing::Test {
  protected:
   ServiceConfig() {
+    service_.has_values = true;
     service_.container = "db";
     service_.id = id;
     service_.config = {{"Image", "postgres:16"}, {"Hostname", id.substr(0, 12)}, {"Env", {"PASSWORD=secret"}}};
@@ -278,6 +280,30 @@ TEST_F(ServiceConfig, TheDefaultNetworkIsTheBridge) {
   names_.api = {1, 41};
   EXPECT_EQ(made().body["NetworkingConfig"], json({{"EndpointsConfig", {{"bridge", json::object()}}}}));
   EXPECT_TRUE(made().other_networks.empty());
+}
+
+TEST_F(ServiceConfig, NothingIsMadeOfAnEnvironmentWithoutItsValues) {
+  service_.has_values = false;
+  EXPECT_EQ(creation_of(service_, options_, names_).error().code, Code::corrupt);
+}
+
+/// Whoever describes the service may name a volume of the destination as one that nobody looks at there.
+TEST_F(ServiceConfig, AnAnonymousVolumeHasNoNameAndAnotherHasOne) {
+  for (const bool anonymous : {true, false})
+    for (const bool named : {true, false})
+      for (const bool typed : {true, false}) {
+        service_.mounts.clear();
+        add(mount("volume", "victim", "/data"), anonymous);
+        service_.host_config["Binds"] = nullptr;
+        service_.host_config["Mounts"] = nullptr;
+        if (typed)
+          service_.host_config["Mounts"] =
+              json::array({{{"Type", "volume"}, {"Source", named ? "victim" : ""}, {"Target", "/data"}}});
+        else
+          service_.host_config["Binds"] = json::array({named ? "victim:/data" : "/data"});
+        EXPECT_EQ(creation_of(service_, options_, names_).has_value(), anonymous != named)
+            << anonymous << named << typed;
+      }
 }
 
 TEST_F(ServiceConfig, AnotherTypeThanTheApisIsCorrupt) {

@@ -215,6 +215,45 @@ TEST_F(ServiceDeparturesTest, ItsUserTakesItBack) {
   EXPECT_EQ(ask(Request::commit), Answer::gone);
 }
 
+/// The destination does not know why it has ended, and begins again.
+TEST_F(ServiceDeparturesTest, WhatItsUserHasTakenBackIsNotHeldAgainAtOnce) {
+  EXPECT_EQ(hold(), Answer::held);
+  ASSERT_TRUE(departures_->cancel(ticket));
+  HandOffRequest again = request();
+  again.after = id;
+  const auto held = departures_->hold(other_id, again);
+  ASSERT_FALSE(held);
+  EXPECT_EQ(held.error().code, Code::denied);
+  EXPECT_THAT(held.error().message, HasSubstr("db"));
+  EXPECT_TRUE(is_as_it_was());
+  again.after.clear();
+  EXPECT_EQ(*departures_->hold(other_id, again), Answer::held) << "by another ticket";
+}
+
+TEST_F(ServiceDeparturesTest, NorWhatSomebodyHasStarted) {
+  EXPECT_EQ(hold(), Answer::held);
+  set(running_, true);
+  EXPECT_EQ(ask(Request::commit), Answer::gone);
+  HandOffRequest again = request();
+  again.after = id;
+  EXPECT_EQ(departures_->hold(other_id, again).error().code, Code::denied);
+}
+
+TEST_F(ServiceDeparturesTest, WhatWasReleasedIsHeldAgainOnceItIsBack) {
+  departures_.reset();
+  open(false);  // nothing brings it back
+  EXPECT_EQ(hold(), Answer::held);
+  EXPECT_EQ(ask(Request::release), Answer::gone);
+  HandOffRequest again = request();
+  again.after = id;
+  const auto early = departures_->hold(other_id, again);
+  ASSERT_FALSE(early);
+  EXPECT_EQ(early.error().code, Code::unavailable) << early.error().message;
+  departures_->start();
+  EXPECT_TRUE(wait([&] { return departures_->hold(other_id, again) == Answer::held; }));
+  EXPECT_TRUE(is_stopped());
+}
+
 TEST_F(ServiceDeparturesTest, ItsUserCannotTakeBackWhatIsGiven) {
   EXPECT_EQ(hold(), Answer::held);
   EXPECT_EQ(ask(Request::commit), Answer::given);

@@ -208,9 +208,7 @@ const std::vector<Row> rows = {
      {"another image postgres:16"}},
     {"NoImage",
      [](Case& it) { it.there.image = DestinationFacts::ImageThere::no; },
-     {"does not have the image postgres:16"},
-     "",
-     false},
+     {"does not have the image postgres:16"}},
     {"Room",
      [](Case& it) {
        it.service.mounts[0].bytes = 999'901;
@@ -251,10 +249,29 @@ TEST(FindObstacles, EachOptionLiftsItsOwn) {
   for (const auto& obstacle : *found) EXPECT_FALSE(obstacle.blocks) << obstacle.what;
 }
 
-TEST(FindObstacles, ACopyThatIsThereIsUpdated) {
+TEST(FindObstacles, ACopyThatIsThereIsInTheWayToo) {
   Case it;
   it.there.volumes["pgdata"] = {"ferry", "lineage"};
-  EXPECT_THAT(*find_obstacles(it.service, it.options, it.there), IsEmpty());
+  const auto found = find_obstacles(it.service, it.options, it.there);
+  ASSERT_EQ(found->size(), 1U);
+  EXPECT_TRUE(found->front().blocks);
+  EXPECT_THAT(found->front().what, HasSubstr("copy of volume pgdata"));
+}
+
+TEST(CheckNames, WhatAPeerCallsItsVolumes) {
+  const auto check = [](const std::string& name, bool anonymous, const std::string& ticket = "move-db") {
+    Case it;
+    it.service.mounts[0].at.name = name;
+    it.service.mounts[0].anonymous = anonymous;
+    return check_names(it.service, it.options, ticket);
+  };
+  EXPECT_TRUE(check("pgdata", false));
+  EXPECT_TRUE(check(std::string(64, 'a'), true));
+  EXPECT_FALSE(check("pgdata", true)) << "one of the destination's, that was never looked at";
+  EXPECT_FALSE(check("../../containers/x", false));
+  EXPECT_FALSE(check("../../containers/x", true));
+  EXPECT_FALSE(check("to-elsewhere-" + std::string(32, 'a'), false));
+  EXPECT_FALSE(check("pgdata", false, "pgdata"));
 }
 
 TEST(FindObstacles, PortsThatDoNotClash) {

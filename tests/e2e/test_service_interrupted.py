@@ -1,0 +1,211 @@
+"""A service moves, and something breaks at each of its steps: it never runs twice, and in the end it runs once, whole."""
+
+import contextlib
+
+import pytest
+from support import service, tickets, volumes
+from support.engine_gate import EngineGate
+from support.wait import wait_until
+
+MIB = 1 << 20
+# What keeps a move at each step for as long as that takes: an Engine's call that is held, or content at a slow rate.
+# The place is the host whose Engine is asked.
+HELD = {
+    "describe": ("a", "GET", r"^/containers/{name}/json", "sent"),
+    "make volumes": ("b", "POST", r"^/volumes/create", "sent"),
+    "make container": ("b", "POST", r"^/containers/create", "answered"),
+    "hold": ("a", "POST", r"^/containers/\w+/stop", "answered"),
+    "place layer": ("b", "POST", r"^/containers/\w+/rename", "answered"),
+    "start": ("b", "POST", r"^/containers/\w+/start", "answered"),
+}
+SLOW = ("bring volumes", "bring layer", "last round")
+STEPS = [*HELD, *SLOW, "commit", "done"]
+BEFORE = ["describe", "make volumes", "make container", "bring volumes", "bring layer", "hold", "last round", "place layer"]
+
+
+@pytest.fixture(scope="module")
+def module_gates(running_lab):
+    with contextlib.ExitStack() as stack:
+        yield {host.name: stack.enter_context(EngineGate(host)) for host in running_lab.hosts}
+
+
+@pytest.fixture
+def gates(module_gates, lab):
+    for gate in module_gates.values():
+        gate.ensure()
+    return module_gates
+
+
+def departed(a):
+    return {name: volumes.status(a, name) for name in volumes.names(a) if "-elsewhere-" in name}
+
+
+@pytest.fixture
+def counter(lab, a, b, scratch):
+    made = []
+
+    def make(*arguments, **keywords):
+        made.append(service.Counter(a, scratch, "--restart", "always", *arguments, **keywords))
+        scratch.forget_later(b, made[-1].volume)
+        return made[-1]
+    yield make
+    for one in made:
+        for host in (a, b):
+            host.docker("rm", "-f", "-v", one.name, check=False)
+    lab.restore()
+    wait_until(lambda: all(volumes.remove(a, name)[0] == 204 for name in departed(a)), 30,
+               lambda: f"nothing is held at a any more: {departed(a)}")
+
+
+def at(step, a, b, scratch, gates, counter):
+    """(ticket, what lets it go on) of a move that stands still at the step, more or less."""
+    options = ["from=a", f"container={counter.name}"]
+    if step in SLOW:
+        ticket = tickets.start(b, scratch, *options, "limit=2M")
+        service.wait_step(b, ticket, step)
+        return ticket, lambda: None
+    where, method, pattern, when = HELD["place layer" if step == "commit" else step]
+    if step == "commit":
+        when = "delayed"
+    held = None
+    if step != "describe":  # which create does already
+        held = gates[where].hold_path(method, pattern.format(name=counter.name), when)
+    ticket = tickets.start(b, scratch, *options)
+    if held:
+        held.wait()
+        return ticket, held.release
+    return ticket, lambda: None
+
+
+def test_each_step_has_its_case(a, b, scratch, counter):
+    one = counter()
+    ticket = tickets.start(b, scratch, "from=a", f"container={one.name}")
+    with one.never_twice():
+        status = volumes.wait_state(b, ticket, tickets.ENDED, 60)
+    assert status["state"] == "done", status
+    assert sorted(entry["step"] for entry in status["service"]["steps"]) == sorted(STEPS)
+    one.check_whole(b)
+    assert one.starts(b) == 2
+
+
+def settle(a, b, one, ticket):
+    """Where it runs in the end; the ticket's Status."""
+    status = volumes.wait_state(b, ticket, tickets.ENDED, 120)
+    wait_until(lambda: len(one.running()) == 1, 60, lambda: f"it runs once: {one.running()}; {status}")
+    where = b if status["state"] == "done" else a
+    wait_until(lambda: service.runs(where, one.name), 30, f"on {where.name}: {status}")
+    one.check_whole(where)
+    return where, status
+
+
+CASES = [(step, what) for step in STEPS if step != "done" for what in ("kill b",)] + [
+    (step, "cut") for step in ("bring volumes", "hold", "last round", "place layer", "commit", "start")] + [
+    (step, "kill a") for step in ("bring volumes", "hold", "last round", "commit")] + [
+    (step, "engine b") for step in ("make container", "place layer", "start")] + [
+    (step, "engine a") for step in ("hold", "last round")]
+
+
+@pytest.mark.parametrize("step,what", CASES, ids=[f"{what} at {step}" for step, what in CASES])
+def test_it_moves_all_the_same(lab, a, b, scratch, gates, counter, step, what):
+    one = counter(more=6 * MIB if step in SLOW else 0)
+    with one.never_twice():
+        ticket, release = at(step, a, b, scratch, gates, one)
+        if step == "commit":
+            lab.cut()
+            release()
+            service.wait_step(b, ticket, "commit")
+        if what.startswith("kill"):
+            (a if what == "kill a" else b).kill_plugin()
+        elif what.startswith("engine"):
+            host = a if what == "engine a" else b
+            host.engine("kill")
+            host.engine("start")
+        else:
+            lab.cut()
+            if step in ("last round", "place layer"):
+                wait_until(lambda: service.runs(a, one.name), 20, "it runs at its source, which has lost patience")
+        release()
+        if what == "cut" and step in ("bring volumes", "hold"):
+            wait_until(lambda: volumes.migration(b, ticket).get("error"), 40, "b says what it waits for")
+        lab.heal()
+        where, status = settle(a, b, one, ticket)
+    assert where is b, status["migration"]["error"]
+    assert not service.runs(a, one.name)
+
+
+def check_as_it_was(a, b, one, there):
+    """It runs at its source, and b has nothing of it."""
+    wait_until(lambda: service.runs(a, one.name), 30, "it runs at its source again")
+    one.check_whole(a)
+    assert a.docker("inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", one.name).stdout.strip() == "always"
+    wait_until(lambda: not departed(a), 20, lambda: f"its ticket is gone: {departed(a)}")
+    assert b.docker("ps", "-aq", "--filter", f"name=^/{one.name}$", "--filter", "name=^/ferry-[0-9a-f]{32}$").stdout == ""
+    wait_until(lambda: volumes.names(b) <= there, 20, lambda: f"left at b: {volumes.names(b) - there}")
+
+
+@pytest.mark.parametrize("step", BEFORE)
+def test_its_ticket_is_removed(a, b, scratch, gates, counter, step):
+    one, there = counter(more=6 * MIB if step in SLOW else 0), volumes.names(b)
+    with one.never_twice():
+        ticket, release = at(step, a, b, scratch, gates, one)
+        if step == "make volumes":  # nothing breaks this call off
+            release()
+        status, answer = volumes.remove(b, ticket)
+        release()
+        assert status == 204 or "try again" in str(answer), answer
+        wait_until(lambda: volumes.remove(b, ticket)[0] in (204, 404), 30, "the ticket goes")
+        check_as_it_was(a, b, one, there)
+
+
+@pytest.mark.parametrize("ticket", ["service-elsewhere-", "to-elsewhere-"])
+def test_its_sources_user_takes_it_back(a, b, scratch, gates, counter, ticket):
+    one, there = counter(more=6 * MIB), volumes.names(b)
+    with one.never_twice():
+        mine, _ = at("last round", a, b, scratch, gates, one)
+        [departed] = [name for name in volumes.names(a) if name.startswith(ticket)]
+        assert volumes.remove(a, departed)[0] == 204
+        status = volumes.wait_state(b, mine, tickets.ENDED, 60)
+        assert status["state"] == "failed" and "cancelled at its source" in status["migration"]["error"], status
+        check_as_it_was(a, b, one, there | {mine})
+
+
+def test_its_name_is_taken_at_the_last_moment(a, b, scratch, gates, counter):
+    one, there = counter(), volumes.names(b)
+    with one.never_twice():
+        held = gates["b"].hold_path("POST", r"^/containers/\w+/rename", "sent")
+        ticket = tickets.start(b, scratch, "from=a", f"container={one.name}")
+        held.wait()
+        assert not service.runs(a, one.name)
+        taken = scratch.made_container(b, "--name", one.name)
+        held.release()
+        status = volumes.wait_state(b, ticket, tickets.ENDED, 60)
+        assert status["state"] == "failed" and one.name in status["migration"]["error"], status
+        b.docker("rm", taken)
+        check_as_it_was(a, b, one, there | {ticket})
+
+
+def test_somebody_starts_it_at_its_source(lab, a, b, scratch, gates, counter):
+    one = counter()
+    with one.never_twice():
+        held = gates["b"].hold_path("POST", r"^/containers/\w+/rename", "sent")
+        ticket = tickets.start(b, scratch, "from=a", f"container={one.name}")
+        held.wait()
+        started = a.docker("start", one.name, check=False)
+        assert started.returncode != 0 and "is being handed off" in started.stderr, "its volume is held"
+        held.release()
+        assert volumes.wait_state(b, ticket, tickets.ENDED, 60)["state"] == "done"
+        one.check_whole(b)
+
+
+def test_somebody_starts_it_at_its_destination(a, b, scratch, gates, counter):
+    one = counter()
+    with one.never_twice():
+        held = gates["b"].hold_path("POST", r"^/containers/\w+/rename", "sent")
+        ticket = tickets.start(b, scratch, "from=a", f"container={one.name}")
+        held.wait()
+        [made] = b.docker("ps", "-aq", "--filter", "name=^/ferry-[0-9a-f]{32}$").stdout.split()
+        started = b.docker("start", made, check=False)
+        assert started.returncode != 0 and ticket in started.stderr, "its volumes are being brought"
+        held.release()
+        assert volumes.wait_state(b, ticket, tickets.ENDED, 60)["state"] == "done"
+        one.check_whole(b)
