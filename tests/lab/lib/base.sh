@@ -77,6 +77,26 @@ slim_ensure() {
     mv "$CACHE/trixie-slim.tmp.$$.tar" "$CACHE/trixie-slim.tar"
 }
 
+# databases_ensure: the root file system of the image `databases`.
+databases_ensure() {
+    [ ! -e "$CACHE/databases.tar" ] || return 0
+    say "making the image databases (once)"
+    run_logged "$CACHE/databases.log" "no image databases" bootstrap trixie "$CACHE/databases.tmp.$$.tar" \
+        --include=postgresql,postgresql-contrib,redis-server "${WITHOUT_DOCS[@]}"
+    mv "$CACHE/databases.tmp.$$.tar" "$CACHE/databases.tar"
+}
+
+# databases_load HOST…: the image, made of the same file on each.
+databases_load() {
+    local host
+    require_packages
+    databases_ensure
+    for host in "$@"; do
+        host_do "$host" docker image inspect databases >/dev/null 2>&1 ||
+            host_do "$host" docker import - databases:latest <"$CACHE/databases.tar" >/dev/null
+    done
+}
+
 # busybox_ensure: the root file system of the image `busybox`.
 busybox_ensure() {
     [ ! -e "$CACHE/busybox.tar" ] || return 0
