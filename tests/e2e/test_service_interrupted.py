@@ -105,6 +105,7 @@ CASES = [(step, what) for step in STEPS if step != "done" for what in ("kill b",
     (step, "engine a") for step in ("hold", "last round")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step,what", CASES, ids=[f"{what} at {step}" for step, what in CASES])
 def test_it_moves_all_the_same(lab, a, b, scratch, gates, counter, step, what):
     one = counter(more=6 * MIB if step in SLOW else 0)
