@@ -301,7 +301,9 @@ Result<> TicketJob::until_done(const std::function<Result<>()>& action) {
 /// Says so in Status, and waits a while.
 Result<> TicketJob::wait_because(const Error& error) {
   if (trouble_.set(error.message)) spdlog::error("ticket {}: {}; tried again every 5 s", name_, error.message);
-  trouble_.wait(environment_.pauses.trouble, [this] { return cancelled_.load() || lost_; });
+  const auto is_lost = [this] { return lost_ && !decided_; };
+  trouble_.wait(environment_.pauses.trouble, [&] { return cancelled_ || is_lost(); });
+  if (is_lost()) return fail(Code::cancelled, "the source has ended the hand-off");
   return cancelled_ ? fail(Code::cancelled, "cancelled") : Result<>();
 }
 

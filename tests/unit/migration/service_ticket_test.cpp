@@ -157,7 +157,10 @@ class ServiceTicketTest : public testing::Test {
   void begin() {
     const TicketJob::Environment environment{
         *catalogue_,
-        [](const std::string&) { return Result<engine::Mounted>(engine::Mounted::no); },
+        [this](const std::string&) -> Result<engine::Mounted> {
+          if (does_not_tell_ && !locked(held_).empty()) return fail(Code::unavailable, "the Engine does not tell");
+          return engine::Mounted::no;
+        },
         [this](volumes::VolumeRecord record) { return catalogue_->create(std::move(record)); },
         [] {},
         [](const std::string&) { return std::string(); },
@@ -227,6 +230,7 @@ class ServiceTicketTest : public testing::Test {
   std::vector<std::string> afters_;  // of each hold
   std::atomic<int> opened_while_held_{0};
   std::atomic<bool> hangs_while_held_{false};
+  std::atomic<bool> does_not_tell_{false};  // the Engine, who has what mounted
   std::unique_ptr<TicketJob> job_;
 };
 
@@ -314,6 +318,20 @@ TEST_F(ServiceTicketTest, TheHeartNoticesThatNothingIsHeld) {
   }
   ASSERT_TRUE(wait([&] { return locked(afters_).size() == 2 || job_->has_outcome(); })) << job_->status();
   host_.hang_in_content = false;
+  EXPECT_EQ(wait_ended()["state"], "done") << job_->status();
+  EXPECT_TRUE(is_here() && has_layer());
+}
+
+TEST_F(ServiceTicketTest, NorIsAnEngineWaitedForMeanwhile) {
+  does_not_tell_ = true;
+  begin();
+  ASSERT_TRUE(wait([&] { return !job_->trouble().empty(); }));
+  {
+    const std::lock_guard guard(mutex_);
+    lost_ = true;
+  }
+  EXPECT_TRUE(wait([&] { return locked(afters_).size() == 2 || job_->has_outcome(); })) << job_->status();
+  does_not_tell_ = false;
   EXPECT_EQ(wait_ended()["state"], "done") << job_->status();
   EXPECT_TRUE(is_here() && has_layer());
 }
