@@ -308,7 +308,7 @@ void ServiceArrivalJob::fail_with(const Error& error) {
 
 void ServiceArrivalJob::set_step(const char* step) {
   const std::lock_guard guard(mutex_);
-  if (steps_.empty() || steps_.back()["step"] != step) steps_.push_back({{"step", step}, {"at", now_rfc3339()}});
+  steps_.begin(step);
 }
 
 nlohmann::json ServiceArrivalJob::status() const {
@@ -321,11 +321,7 @@ nlohmann::json ServiceArrivalJob::status() const {
   return {{"state", "importing"},
           {"migration", std::move(migration)},
           {"volumes", nlohmann::json::array()},
-          {"service",
-           {{"container", request_.options.container},
-            {"as", request_.options.name_there()},
-            {"step", steps_.empty() ? nlohmann::json(nullptr) : steps_.back()["step"]},
-            {"steps", steps_}}}};
+          {"service", steps_.status(request_.options)}};
 }
 
 }  // namespace ferry::migration

@@ -13,6 +13,7 @@
 #include "base/time.h"
 #include "engine/containers.h"
 #include "migration/service_arrivals.h"
+#include "migration/service_steps.h"
 #include "migration/trouble.h"
 
 namespace ferry::migration {
@@ -68,8 +69,8 @@ class ServiceArrivalJob {
   std::atomic<bool> handed_on_{false};  // the ticket is one of Tickets
   Trouble trouble_;
   mutable std::mutex mutex_;
-  nlohmann::json steps_ = nlohmann::json::array();  // protected by mutex_
-  nlohmann::json outcome_ = nullptr;                // protected by mutex_
+  ServiceSteps steps_;                // protected by mutex_
+  nlohmann::json outcome_ = nullptr;  // protected by mutex_
   std::mutex thread_mutex_;
   std::thread thread_;  // protected by thread_mutex_
 };

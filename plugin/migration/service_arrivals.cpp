@@ -39,20 +39,28 @@ void ServiceArrivals::abandon_all() { jobs_.abandon_all(); }
 
 nlohmann::json ServiceArrivals::status(const volumes::VolumeRecord& ticket) const { return jobs_.status(ticket); }
 
+/// As an earlier process has left it.
+Result<std::shared_ptr<ServiceArrivalJob>> ServiceArrivals::job_of(const volumes::VolumeRecord& ticket) const {
+  try {
+    return std::make_shared<ServiceArrivalJob>(parts_, ticket.name, ticket.import.at(id_member).get<std::string>(),
+                                               request_of(ticket.import));
+  } catch (const nlohmann::json::exception& error) {
+    return fail(Code::corrupt, "ticket " + ticket.name + " cannot be read: " + error.what());
+  }
+}
+
 void ServiceArrivals::resume() {
   for (const auto& record : parts_.catalogue.list()) {
     if (!is_ticket(*record, TicketKind::arriving_service) || record->state != volumes::State::importing) continue;
     const auto one_at_a_time = names_.lock(record->name);
-    const auto now =
-        parts_.catalogue.find(record->name);  // it may have been made, or removed, since volumes are served
+    // It may have been made, or removed, since volumes are served.
+    const auto now = parts_.catalogue.find(record->name);
     if (jobs_.find(record->name) || !now || !is_ticket(*now, TicketKind::arriving_service)) continue;
-    try {
-      jobs_.start(record->name, std::make_shared<ServiceArrivalJob>(parts_, record->name,
-                                                                    record->import.at(id_member).get<std::string>(),
-                                                                    request_of(record->import)));
-    } catch (const nlohmann::json::exception& error) {
-      spdlog::error("ticket {} cannot be read: {}", record->name, error.what());
-    }
+    auto job = job_of(*now);
+    if (job)
+      jobs_.start(record->name, std::move(*job));
+    else
+      spdlog::error("{}", job.error().message);
   }
 }
 
@@ -69,7 +77,6 @@ Result<> ServiceArrivals::begin(const std::string& name, const ServiceMoveReques
   FERRY_TRY(check_names(service, request.options, name));
   FERRY_ASSIGN(const auto obstacles, parts_.planner.obstacles(service, request.options, name));
   FERRY_TRY(refuse_blocked(obstacles));
-  FERRY_TRY(parts_.planner.image_for(service));
   const std::string id = random_hex(16);
   const auto job = std::make_shared<ServiceArrivalJob>(parts_, name, id, request);
   FERRY_TRY(parts_.catalogue.create(new_ticket(name, to_json(id, request), job->status())));
@@ -83,12 +90,7 @@ Result<> ServiceArrivals::cancel(const std::string& name) {
   if (!job) {  // one that has failed in an earlier process, which may not have taken everything back
     const auto record = parts_.catalogue.find(name);
     if (!record || !is_ticket(*record, TicketKind::arriving_service)) return {};
-    try {
-      job = std::make_shared<ServiceArrivalJob>(parts_, name, record->import.at(id_member).get<std::string>(),
-                                                request_of(record->import));
-    } catch (const nlohmann::json::exception& error) {
-      return fail(Code::corrupt, "ticket " + name + " cannot be read: " + error.what());
-    }
+    FERRY_ASSIGN(job, job_of(*record));
   }
   job->abandon();
   const Deadline deadline = after(undo_time);

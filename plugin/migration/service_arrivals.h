@@ -43,6 +43,8 @@ class ServiceArrivals {
   nlohmann::json status(const volumes::VolumeRecord& ticket) const;  ///< all of it
 
  private:
+  Result<std::shared_ptr<ServiceArrivalJob>> job_of(const volumes::VolumeRecord& ticket) const;
+
   const Parts parts_;
   KeyedMutex names_;  // held while one is cancelled
   JobTable<ServiceArrivalJob> jobs_;

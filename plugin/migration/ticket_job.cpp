@@ -59,7 +59,7 @@ TicketJob::TicketJob(Environment environment, std::string name, TicketPlan ticke
       owned_(plan().owned) {
   const auto& catalogue = environment_.catalogue;
   if (const auto before = stored_status(catalogue, name_, "service"); !before.is_null())
-    steps_ = before["service"].value("steps", nlohmann::json::array());
+    steps_ = ServiceSteps(before["service"]);
   for (const auto& volume : plan().volumes) {
     Item& item = items_.emplace_back();
     item.volume = volume;
@@ -213,7 +213,7 @@ Result<> TicketJob::finish() {
 
 void TicketJob::set_step(const char* step) {
   const std::lock_guard guard(mutex_);
-  if (service_) steps_.push_back({{"step", step}, {"at", now_rfc3339()}});
+  if (service_) steps_.begin(step);
 }
 
 /// From now on the volumes are nobody else's, and only the source has to be told.
@@ -587,10 +587,7 @@ nlohmann::json TicketJob::status_locked() const {
   }
   nlohmann::json status = {{"state", "importing"}, {"migration", std::move(migration)}, {"volumes", std::move(listed)}};
   if (service_) {
-    status["service"] = {{"container", plan().service->options.container},
-                         {"as", plan().service->options.name_there()},
-                         {"step", steps_.empty() ? nlohmann::json(nullptr) : steps_.back()["step"]},
-                         {"steps", steps_}};
+    status["service"] = steps_.status(plan().service->options);
     if (downtime_ms_) status["migration"]["downtime_ms"] = *downtime_ms_;
     if (!service_warning_.empty()) status["migration"]["warnings"].push_back(service_warning_);
   }

@@ -16,6 +16,7 @@
 #include "migration/hand_off_client.h"
 #include "migration/peer.h"
 #include "migration/service_end.h"
+#include "migration/service_steps.h"
 #include "migration/ticket_commit.h"
 #include "migration/transfer.h"
 #include "volumes/catalogue.h"
@@ -178,11 +179,11 @@ class TicketJob {
   std::atomic<bool> unclear_{false};  // its record on disk may say that it is decided
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  bool ended_ = false;                              // protected by mutex_
-  nlohmann::json outcome_ = nullptr;                // protected by mutex_: the final Status
-  nlohmann::json steps_ = nlohmann::json::array();  // protected by mutex_: of a service, what was begun, and when
-  std::optional<std::int64_t> downtime_ms_;         // protected by mutex_: of a service
-  std::string service_warning_;                     // protected by mutex_
+  bool ended_ = false;                       // protected by mutex_
+  nlohmann::json outcome_ = nullptr;         // protected by mutex_: the final Status
+  ServiceSteps steps_;                       // protected by mutex_: of a service
+  std::optional<std::int64_t> downtime_ms_;  // protected by mutex_: of a service
+  std::string service_warning_;              // protected by mutex_
   std::mutex thread_mutex_;
   std::thread thread_;  // protected by thread_mutex_
 };
