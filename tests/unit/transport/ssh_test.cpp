@@ -288,6 +288,7 @@ TEST_F(Ssh, StopEndsARequestThatWaits) {
   EXPECT_FALSE(answer.get());
   EXPECT_LT(SteadyClock::now() - start, seconds(3));
   released.set_value();
+  server_.reset();  // whose handler uses what this function has
 }
 
 TEST_F(Ssh, AnIdleConnectionAnswersItsSshd) {
