@@ -1,7 +1,10 @@
+#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -10,6 +13,7 @@
 #include "base/memory.h"
 #include "base/time.h"
 #include "driver/rpc_server.h"
+#include "driver/rpc_socket.h"
 #include "driver/volume_service.h"
 #include "engine/client.h"
 #include "engine/tracker.h"
@@ -27,6 +31,7 @@
 #include "peer/turned_links.h"
 #include "settings.h"
 #include "transport/key_file.h"
+#include "transport/socket_stream.h"
 #include "volumes/catalogue.h"
 #include "volumes/marker.h"
 #include "volumes/marker_keeper.h"
@@ -209,10 +214,31 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   return {};
 }
 
+/// Before a process ends to be started anew: until the Engine has looked whether it listens, by a connection without a
+/// request. It disables a plugin that has ended before that (moby daemon/pkg/plugin/manager_linux.go, pluginPostStart).
+void wait_for_engine() {
+  constexpr std::chrono::seconds longest{20};
+  constexpr std::chrono::milliseconds first_byte{200};
+  driver::RpcSocket socket(plugin_socket);
+  const auto listening = socket.listen();
+  if (!listening) return spdlog::error("{}", listening.error().message);
+  const Deadline deadline = after(longest);
+  while (transport::wait_for(listening->get(), POLLIN, deadline)) {
+    const Fd connection(::accept4(listening->get(), nullptr, nullptr, SOCK_CLOEXEC));
+    char byte = 0;
+    const bool is_told = transport::wait_for(connection.get(), POLLIN, std::min(deadline, after(first_byte)));
+    if (is_told && ::recv(connection.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) return;
+  }
+}
+
 Result<> run() {
   FERRY_ASSIGN(const Settings settings, read_settings());
   FERRY_TRY(set_up_logging(settings.log_level));
   spdlog::info("Ferry " FERRY_VERSION " starts");
+  if (auto seen = volumes::check_seen_by_engine(propagated.string(), data_root.string()); !seen) {
+    wait_for_engine();
+    return seen;
+  }
   auto catalogue = load(volumes::Layout(data_root));
   if (!catalogue) {
     // Staying up without listening makes `docker plugin enable` fail once; exiting would make the Engine restart the

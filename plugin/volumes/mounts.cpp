@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <algorithm>
+
 #include "base/files.h"
 #include "base/log.h"
 #include "volumes/mount_table.h"
@@ -29,6 +31,11 @@ Result<> detach(const fs::path& path) {
 Result<> make_mountpoint(const fs::path& path) {
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno("mkdir " + path.string());
   return {};
+}
+
+Result<bool> is_mount(const fs::path& path) {
+  FERRY_ASSIGN(const auto mounts, read_mount_table());
+  return std::any_of(mounts.begin(), mounts.end(), [&](const MountPoint& mount) { return mount.target == path; });
 }
 
 /// What a remount of a bind must say again, or it is lost: mount_setattr(2) could add one flag, but not before
@@ -63,7 +70,7 @@ Result<> bind_read_only(const fs::path& data, const fs::path& scratch, const fs:
 }  // namespace
 
 Mounts::Mounts(fs::path propagated, fs::path scratch)
-    : propagated_(std::move(propagated)), scratch_(std::move(scratch)) {}
+    : propagated_(std::move(propagated)), mountpoints_(propagated_ / ".mountpoints"), scratch_(std::move(scratch)) {}
 
 Result<> Mounts::start() {
   FERRY_TRY(make_directories(scratch_));
@@ -75,7 +82,7 @@ Result<> Mounts::start() {
   const std::lock_guard guard(mutex_);
   for (const auto& mount : mounts) {
     const fs::path path = mount.target;
-    if (path.parent_path() == propagated_) bound_.insert(path.filename().string());
+    if (path.parent_path() == mountpoints_) bound_.insert(path.filename().string());
   }
   return {};
 }
@@ -86,15 +93,27 @@ Result<> Mounts::check_alive() const {
   return {};
 }
 
+Result<> Mounts::make_mountpoints() {
+  const std::lock_guard one_at_a_time(making_);
+  FERRY_ASSIGN(const bool there, is_mount(mountpoints_));
+  if (there) return {};
+  FERRY_TRY(make_mountpoint(mountpoints_));
+  if (::mount("ferry", mountpoints_.c_str(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700,size=1m") != 0)
+    return fail_errno("mount a tmpfs at " + mountpoints_.string());
+  return {};
+}
+
 Result<> Mounts::bind(const std::string& name, const fs::path& data, Mode mode) {
   FERRY_TRY(check_alive());
+  FERRY_TRY(make_mountpoints());
   FERRY_TRY(make_mountpoint(target(name)));
   return mode == Mode::ro ? bind_read_only(data, scratch_ / name, target(name)) : bind_mount(data, target(name));
 }
 
 Result<std::string> Mounts::mount(const std::string& name, const std::string& id, const fs::path& data, Mode mode) {
   const auto guard = names_.lock(name);
-  if (mountpoint(name).empty())
+  FERRY_ASSIGN(const bool bound, is_mount(target(name)));  // the Engine may have unmounted it
+  if (!bound)
     if (auto made = bind(name, data, mode); !made) {
       ::rmdir(target(name).c_str());
       return pass(made);

@@ -18,6 +18,9 @@ namespace ferry::volumes {
 /// of a running container once more. So IDs are counted per call, an unknown ID is no error, and a volume is unbound
 /// when no known holder is left. Unbinding never takes a volume away from a container: its own bind is independent.
 ///
+/// Mountpoints are on no disk but in a tmpfs: an Engine that does not see what is mounted here (is_seen_by_engine)
+/// finds none of them, and refuses to start a container, which would otherwise get an empty directory as its volume.
+///
 /// Binds only while answering a Mount, never at start and never to repair: on a host with a shared root mount, a bind
 /// by a plugin that `docker plugin rm -f` is removing would put the data inside the directory that is being deleted.
 class Mounts {
@@ -41,13 +44,16 @@ class Mounts {
   std::string mountpoint(const std::string& name) const;
 
  private:
-  std::filesystem::path target(const std::string& name) const { return propagated_ / name; }
+  std::filesystem::path target(const std::string& name) const { return mountpoints_ / name; }
+  Result<> make_mountpoints();
   Result<> bind(const std::string& name, const std::filesystem::path& data, Mode mode);
   Result<> check_alive() const;
 
   const std::filesystem::path propagated_;
+  const std::filesystem::path mountpoints_;
   const std::filesystem::path scratch_;
   KeyedMutex names_;
+  std::mutex making_;  // of mountpoints_
   mutable std::mutex mutex_;
   std::set<std::string> bound_;                            // protected by mutex_
   std::map<std::string, std::multiset<std::string>> ids_;  // protected by mutex_: holders by volume

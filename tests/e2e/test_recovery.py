@@ -1,7 +1,9 @@
 """Interrupted in the middle: the import goes on by itself, and nobody ever sees half of it."""
 
 import concurrent.futures
+import ctypes
 import http.client
+import os
 import random
 import secrets
 import threading
@@ -209,3 +211,47 @@ def test_acknowledged_creates_and_removes_survive_kill(b, scratch):
         containers.run(b, f"{name}:/data", "touch /data/x")
     wait_until(lambda: {t for t in b.traces() if "/ack-" in t} == {f"volumes/{name}" for name in ours}, 20,
                lambda: f"nothing half made is left: {b.traces()}")
+
+
+def in_mounts_of(host, action):
+    """A process that does so in the mount namespace of the host's Engine."""
+    namespace = os.open(f"/proc/{host.engine_pid()}/ns/mnt", os.O_RDONLY)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            ok = libc.setns(namespace, 0) == 0 and action(libc)
+        finally:
+            os._exit(0 if ok else 1)
+    os.close(namespace)
+    return pid
+
+
+def propagated_mount(host):
+    return f"/var/lib/docker/plugins/{host.plugin_id}/propagated-mount"
+
+
+def unmount(path):
+    def once_it_is_there(libc):
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            with open("/proc/thread-self/mountinfo", encoding="utf-8") as table:
+                if any(line.split()[4] == path for line in table):
+                    return libc.umount2(path.encode(), 2) == 0  # MNT_DETACH
+        return False
+    return once_it_is_there
+
+
+def test_an_engine_that_loses_the_propagated_mount_while_it_starts_the_plugin(b, scratch):
+    """As it may after a crash; then it would see nothing that Ferry mounts, and give containers empty directories."""
+    name, path = scratch.volume(b), propagated_mount(b)
+    before = b.logs().count("does not see what this plugin mounts")
+    assert os.waitpid(in_mounts_of(b, unmount(path)), 0)[1] == 0
+    unmounting = in_mounts_of(b, unmount(path))  # once more, as soon as the next process of the plugin is started
+    b.kill_plugin()
+    assert os.waitpid(unmounting, 0)[1] == 0
+    wait_until(lambda: b.logs().count("does not see what this plugin mounts") > before, 20, "Ferry has found out")
+    b.wait_served()
+    containers.run(b, f"{name}:/data", "echo x >/data/file")
+    with open(os.path.join(b.volume_data(name), "file"), encoding="ascii") as file:
+        assert file.read() == "x\n"

@@ -50,6 +50,7 @@ class Counter:
         root = containers.seen_in(host, self.name, "/")  # from outside: what an exec prints can get lost
         with open(os.path.join(root, "anonymous/file"), encoding="ascii") as file:
             assert file.read() == f"of {self.name}\n"
+        assert os.path.exists(os.path.join(root, "data/content")), "it counts in the volume that it had"
         assert os.path.lexists(os.path.join(root, "bin/cat")) and not os.path.lexists(os.path.join(root, "bin/wget"))
         return before
 

@@ -78,8 +78,8 @@ TEST_F(VolumeServiceTest, TheLifeOfAPlainVolume) {
   EXPECT_EQ(got->status["state"], "ready");
   EXPECT_EQ(got->status["options"], (nlohmann::json{{"mode", "rw"}}));
   EXPECT_EQ(service_.list().size(), 1U);
-  EXPECT_EQ(*service_.mount("web", "id"), (propagated_.path() / "web").string());
-  EXPECT_EQ(*service_.path("web"), (propagated_.path() / "web").string());
+  EXPECT_EQ(*service_.mount("web", "id"), (propagated_.path() / ".mountpoints" / "web").string());
+  EXPECT_EQ(*service_.path("web"), (propagated_.path() / ".mountpoints" / "web").string());
   EXPECT_TRUE(service_.unmount("web", "id"));
   EXPECT_TRUE(service_.unmount("web", "unknown"));
   EXPECT_TRUE(service_.remove("web"));

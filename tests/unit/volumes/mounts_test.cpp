@@ -33,7 +33,8 @@ class MountsTest : public testing::Test {
     const auto mounted = mounts_.mount("volume", id, data_, mode);
     return mounted ? *mounted : mounted.error().message;
   }
-  bool bound() const { return fs::exists(propagated_.path() / "volume" / "file"); }
+  fs::path at(const char* name) const { return propagated_.path() / ".mountpoints" / name; }
+  bool bound() const { return fs::exists(at("volume") / "file"); }
 
   test::TemporaryDirectory directory_;
   const std::string id_ = std::string(64, 'a');
@@ -48,16 +49,16 @@ TEST_F(MountsTest, KnowsThePlugin) { EXPECT_EQ(*plugin_id(propagated_.path().str
 
 TEST_F(MountsTest, BindsWhileSomebodyHoldsIt) {
   EXPECT_EQ(mounts_.mountpoint("volume"), "");
-  EXPECT_EQ(mount("one"), (propagated_.path() / "volume").string());
-  EXPECT_EQ(mount("two"), (propagated_.path() / "volume").string());
-  EXPECT_EQ(mount("two"), (propagated_.path() / "volume").string());  // docker cp repeats an ID
+  EXPECT_EQ(mount("one"), at("volume").string());
+  EXPECT_EQ(mount("two"), at("volume").string());
+  EXPECT_EQ(mount("two"), at("volume").string());  // docker cp repeats an ID
   EXPECT_TRUE(bound());
   EXPECT_TRUE(mounts_.unmount("volume", "two"));
   EXPECT_TRUE(mounts_.unmount("volume", "one"));
   EXPECT_TRUE(bound());
   EXPECT_TRUE(mounts_.unmount("volume", "two"));
   EXPECT_FALSE(bound());
-  EXPECT_FALSE(fs::exists(propagated_.path() / "volume"));
+  EXPECT_FALSE(fs::exists(at("volume")));
   EXPECT_EQ(mounts_.mountpoint("volume"), "");
 }
 
@@ -71,7 +72,7 @@ TEST_F(MountsTest, AnUnknownUnmountIsASuccessAndHarmsNobody) {
 TEST_F(MountsTest, ReadOnlyIsReadOnly) {
   mount("one", Mode::ro);
   EXPECT_TRUE(bound());
-  const auto written = open_at(AT_FDCWD, (propagated_.path() / "volume" / "new").string(), O_CREAT | O_WRONLY, 0600);
+  const auto written = open_at(AT_FDCWD, (at("volume") / "new").string(), O_CREAT | O_WRONLY, 0600);
   ASSERT_FALSE(written);
   EXPECT_THAT(written.error().message, HasSubstr("Read-only"));
   EXPECT_TRUE(open_at(AT_FDCWD, (data_ / "new").string(), O_CREAT | O_WRONLY, 0600));
@@ -85,7 +86,7 @@ TEST_F(MountsTest, ReadOnlyKeepsTheRestrictionsOfTheDataRoot) {
   for (const Mode mode : {Mode::rw, Mode::ro}) {
     ASSERT_TRUE(mounts_.mount("volume", "one", strict.path(), mode));
     struct statvfs info {};
-    ASSERT_EQ(::statvfs((propagated_.path() / "volume").c_str(), &info), 0);
+    ASSERT_EQ(::statvfs(at("volume").c_str(), &info), 0);
     constexpr unsigned long wanted = ST_NOSUID | ST_NODEV | ST_NOEXEC;
     EXPECT_EQ(info.f_flag & (wanted | ST_RDONLY), mode == Mode::ro ? wanted | ST_RDONLY : wanted);
     ASSERT_TRUE(mounts_.unmount("volume", "one"));
@@ -94,12 +95,12 @@ TEST_F(MountsTest, ReadOnlyKeepsTheRestrictionsOfTheDataRoot) {
 
 TEST_F(MountsTest, ReleaseRemovesTheMountpointOfALazilyDetachedBind) {
   mount("one");
-  ASSERT_EQ(::umount2((propagated_.path() / "volume").c_str(), MNT_DETACH), 0);
+  ASSERT_EQ(::umount2(at("volume").c_str(), MNT_DETACH), 0);
   Mounts successor(directory_ / "propagated", directory_ / "scratch2");
   ASSERT_TRUE(successor.start());
   EXPECT_EQ(successor.mountpoint("volume"), "");
   EXPECT_TRUE(successor.release("volume"));
-  EXPECT_FALSE(fs::exists(propagated_.path() / "volume"));
+  EXPECT_FALSE(fs::exists(at("volume")));
   ::umount2((directory_ / "scratch2").c_str(), MNT_DETACH);
 }
 
@@ -107,7 +108,7 @@ TEST_F(MountsTest, ASuccessorFindsTheBindsOfACrashedOne) {
   mount("one");
   Mounts successor(directory_ / "propagated", directory_ / "scratch2");
   ASSERT_TRUE(successor.start());
-  EXPECT_EQ(successor.mountpoint("volume"), (propagated_.path() / "volume").string());
+  EXPECT_EQ(successor.mountpoint("volume"), at("volume").string());
   EXPECT_TRUE(successor.unmount("volume", "one"));
   EXPECT_FALSE(bound());
   ::umount2((directory_ / "scratch2").c_str(), MNT_DETACH);
@@ -134,7 +135,7 @@ TEST_F(MountsTest, BindsNothingInAPluginThatIsBeingRemoved) {
 TEST_F(MountsTest, AFailedBindLeavesNothingBound) {
   for (const Mode mode : {Mode::rw, Mode::ro}) {
     EXPECT_FALSE(mounts_.mount("volume", "one", directory_ / "missing", mode));
-    EXPECT_FALSE(fs::exists(propagated_.path() / "volume"));
+    EXPECT_FALSE(fs::exists(at("volume")));
     EXPECT_TRUE(fs::is_empty(directory_ / "scratch"));
   }
   EXPECT_EQ(mounts_.mountpoint("volume"), "");
@@ -143,13 +144,31 @@ TEST_F(MountsTest, AFailedBindLeavesNothingBound) {
   EXPECT_FALSE(bound());
 }
 
+/// As an Engine does that starts after a crash, or disables the plugin.
+TEST_F(MountsTest, WhatTheEngineHasUnmountedIsBoundAgain) {
+  mount("one");
+  for (const fs::path& gone : {at("volume"), at("volume").parent_path()}) {
+    ASSERT_EQ(::umount2(gone.c_str(), MNT_DETACH), 0);
+    EXPECT_FALSE(bound());
+    mount("one");
+    EXPECT_TRUE(bound()) << gone;
+  }
+}
+
+/// What another mount namespace has there that does not see the binds.
+TEST_F(MountsTest, WithoutItsMountsThePropagatedMountHasNoMountpoints) {
+  mount("one");
+  EXPECT_TRUE(fs::exists(plugin_ / "propagated-mount" / ".mountpoints"));
+  EXPECT_FALSE(fs::exists(plugin_ / "propagated-mount" / ".mountpoints" / "volume"));
+}
+
 TEST_F(MountsTest, ParallelHoldersAreCounted) {
   std::vector<std::thread> threads;
   for (int i = 0; i < 8; ++i)
     threads.emplace_back([&, i] {
       for (int n = 0; n < 20; ++n) {
         EXPECT_TRUE(mounts_.mount("volume", std::to_string(i), data_, Mode::rw));
-        EXPECT_TRUE(fs::exists(propagated_.path() / "volume" / "file"));
+        EXPECT_TRUE(fs::exists(at("volume") / "file"));
         EXPECT_TRUE(mounts_.unmount("volume", std::to_string(i)));
       }
     });
