@@ -62,6 +62,8 @@ class Client {
                            Interrupt* interrupt = nullptr);
   /// DELETE of any other target; likewise.
   Result<> remove(const std::string& target, std::chrono::milliseconds timeout, Interrupt* interrupt = nullptr);
+  /// Any other exchange: `call.target` is without the API's version. Without an interrupt of its own stop() ends it.
+  Result<std::string> request(HttpCall call);
   /// DockerRootDir of GET /info.
   Result<std::string> data_root();
   /// The host path that the plugin's mount named `mount_name` has as its source now. Code::not_found.
@@ -88,7 +90,6 @@ class Client {
   Result<ApiVersion> renegotiate(ApiVersion refused, Interrupt* interrupt);
   void set_version(std::optional<ApiVersion> version);
   Result<HttpAnswer> exchange(HttpCall call);
-  Result<std::string> request(HttpCall call);
 
   const std::filesystem::path socket_;
   const ClientLimits limits_;

@@ -22,7 +22,12 @@ constexpr milliseconds stream_timeout = std::chrono::hours(24);
 class Exchange {
  public:
   explicit Exchange(const HttpCall& call)
-      : call_(call), timeout_(call.timeout.count() ? call.timeout : stream_timeout), deadline_(after(timeout_)) {}
+      : call_(call),
+        is_limited_(call.pause.count() == 0 && call.timeout.count() != 0),
+        timeout_(call.pause.count()     ? call.pause
+                 : call.timeout.count() ? call.timeout
+                                        : stream_timeout),
+        deadline_(after(is_limited_ ? timeout_ : stream_timeout)) {}
 
   httplib::Request request() {
     httplib::Request request;
@@ -32,6 +37,12 @@ class Exchange {
     request.headers = {{"Host", "docker"}, {"Accept-Encoding", "identity"}, {"User-Agent", "ferry"}};
     request.body = call_.json_body;
     if (!call_.json_body.empty()) request.headers.emplace("Content-Type", "application/json");
+    if (call_.write_body) {
+      request.headers.emplace("Content-Type", call_.body_type);
+      request.headers.emplace("Transfer-Encoding", "chunked");
+      request.is_chunked_content_provider_ = true;
+      request.content_provider_ = [this](std::size_t, std::size_t, httplib::DataSink& sink) { return write(sink); };
+    }
     request.response_handler = [this](const httplib::Response& response) { return open(response.status); };
     request.content_receiver = [this](const char* data, std::size_t size, std::uint64_t, std::uint64_t) {
       return receive({data, size});
@@ -40,7 +51,7 @@ class Exchange {
   }
 
   milliseconds timeout() const { return timeout_; }
-  Deadline deadline() const { return deadline_; }
+  bool timed_out() const { return SteadyClock::now() >= (is_limited_ ? deadline_ : heard_ + timeout_); }
   std::optional<Error> take_error() { return std::exchange(error_, std::nullopt); }
   std::string take_body() { return std::move(body_); }
 
@@ -51,8 +62,21 @@ class Exchange {
     return true;
   }
 
+  /// An Engine that has answered before the end takes no more: its answer counts, so that is no error of its own.
+  bool write(httplib::DataSink& sink) {
+    auto written = call_.write_body([&](std::string_view piece) -> Result<> {
+      heard_ = SteadyClock::now();
+      if (!sink.write(piece.data(), piece.size())) return fail(Code::unavailable, "the Engine takes no more");
+      return {};
+    });
+    if (!written) error_ = std::move(written.error());
+    if (written) sink.done();
+    return written.has_value();
+  }
+
   bool receive(std::string_view piece) {
-    if (SteadyClock::now() > deadline_ && call_.timeout.count()) return false;
+    if (SteadyClock::now() > deadline_ && is_limited_) return false;
+    heard_ = SteadyClock::now();
     auto taken = streaming_ ? call_.on_piece(piece) : append(piece);
     if (!taken) error_ = std::move(taken.error());
     return taken.has_value();
@@ -66,8 +90,10 @@ class Exchange {
   }
 
   const HttpCall& call_;
+  const bool is_limited_;  // in all
   const milliseconds timeout_;
   const Deadline deadline_;
+  SteadyClock::time_point heard_ = SteadyClock::now();
   bool streaming_ = false;
   std::string body_;
   std::optional<Error> error_;
@@ -90,7 +116,7 @@ tl::unexpected<Error> failure(httplib::Error error, const std::string& socket, E
   if (interrupt && interrupt->tripped()) return fail(Code::cancelled, "stopped");
   if (error == httplib::Error::Connection || error == httplib::Error::ConnectionTimeout)
     return fail(Code::unavailable, "nothing listens on the Engine's socket " + socket);
-  if (SteadyClock::now() >= exchange.deadline())
+  if (exchange.timed_out())
     return fail(Code::unavailable, "the Engine at " + socket + " did not answer within " +
                                        std::to_string(exchange.timeout().count()) + " ms");
   return fail(Code::unavailable, "the Engine at " + socket + " closed the connection");

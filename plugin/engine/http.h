@@ -23,6 +23,8 @@ struct HttpCall {
   std::chrono::milliseconds connect_timeout{2000};
   /// For any pause in the answer and for the whole of it, so at most twice this passes. Zero: none (a stream).
   std::chrono::milliseconds timeout{5000};
+  /// Not zero: for any pause, in place of `timeout`, and no limit for the whole.
+  std::chrono::milliseconds pause{0};
   std::size_t body_limit = 64U << 20;  ///< bytes of body that are kept; more is Code::corrupt
   Interrupt* interrupt = nullptr;
 
@@ -30,6 +32,11 @@ struct HttpCall {
   /// ends the exchange and is returned. on_open is called once before.
   std::function<void()> on_open{};
   std::function<Result<>(std::string_view)> on_piece{};
+
+  /// In place of json_body: hands the body on to the sink, in pieces of any size; an error from it ends the exchange
+  /// and is returned. `body_type`: its media type.
+  std::function<Result<>(const std::function<Result<>(std::string_view)>& sink)> write_body{};
+  std::string body_type{};
 };
 
 struct HttpAnswer {

@@ -47,6 +47,7 @@ ServiceArrivalJob::ServiceArrivalJob(const ServiceArrivals::Parts& parts, std::s
                                      ServiceMoveRequest request)
     : parts_(parts),
       containers_(parts.client),
+      images_(parts.client),
       name_(std::move(name)),
       id_(std::move(id)),
       request_(std::move(request)),
@@ -93,10 +94,12 @@ Result<> ServiceArrivalJob::make() {
   FERRY_ASSIGN(const auto service, peer_->describe_service(container, ServiceDetail::whole, ask_time));
   FERRY_TRY(check(service));
   FERRY_ASSIGN(const auto described, describe_volumes(service));
+  set_step("bring image");
+  FERRY_ASSIGN(const auto image, bring_image(service));
   set_step("make volumes");
   FERRY_TRY(make_volumes(service, described));
   set_step("make container");
-  FERRY_ASSIGN(const auto made, make_container(service));
+  FERRY_ASSIGN(const auto made, make_container(service, image));
   FERRY_ASSIGN(TicketPlan plan, plan_of(service, described, made));
   plan.peer_uuid = uuid;
   FERRY_TRY(parts_.tickets.carry_on(name_, std::move(plan), status()));
@@ -155,11 +158,46 @@ Result<> ServiceArrivalJob::make_volumes(const ServiceDescription& service, cons
   return {};
 }
 
-Result<engine::Container> ServiceArrivalJob::make_container(const ServiceDescription& service) {
+/// What the container is to be made of: the image, if it is here, else from its registry, else from the source.
+Result<std::string> ServiceArrivalJob::bring_image(const ServiceDescription& service) {
+  FERRY_ASSIGN(auto there, parts_.planner.image_for(service, &interrupt_));
+  if (!there.empty()) return there;
+  std::string why;
+  for (const auto& digest : service.image.digests) {
+    const auto pulled = images_.pull(digest, &interrupt_);
+    if (!pulled && pulled.error().code == Code::cancelled) return tl::unexpected(pulled.error());
+    if (pulled) break;
+    spdlog::info("ticket {}: image {} is not pulled, but brought from the source: {}", name_, digest,
+                 pulled.error().message);
+  }
+  FERRY_ASSIGN(there, parts_.planner.image_for(service, &interrupt_));
+  if (there.empty()) {
+    FERRY_TRY(images_.load(
+        [&](const engine::Images::Sink& sink) { return peer_->image(request_.options.container, sink); }, &interrupt_));
+    FERRY_ASSIGN(there, parts_.planner.image_for(service, &interrupt_));
+  }
+  if (there.empty())
+    return fail(Code::unsupported,
+                "image " + service.image_name +
+                    " was brought, and the Engine has it as another one; load it here yourself: docker "
+                    "save IMAGE | ssh HOST docker load");
+  return name_image(service, there);
+}
+
+/// As the container names it, unless it names it by what it is.
+Result<std::string> ServiceArrivalJob::name_image(const ServiceDescription& service, const std::string& image) {
+  const std::string& name = service.image_name;
+  if (name == image || name.find('@') != std::string::npos || service.image.id.find(name) != std::string::npos)
+    return image;
+  FERRY_TRY(images_.tag(image, name, &interrupt_));
+  return name;
+}
+
+Result<engine::Container> ServiceArrivalJob::make_container(const ServiceDescription& service,
+                                                            const std::string& image) {
   const std::string first_name = ServiceEnd::first_name(id_);
   auto known = containers_.container(first_name, &interrupt_);
   if (!known && known.error().code != Code::not_found) return pass(known);
-  FERRY_ASSIGN(const auto image, parts_.planner.image_for(service, &interrupt_));
   FERRY_ASSIGN(const auto driver, soon(parts_.tickets.driver_of(name_)));
   FERRY_ASSIGN(const auto api, parts_.client.version());
   FERRY_ASSIGN(const auto creation, creation_of(service, request_.options, {image, driver, api}));

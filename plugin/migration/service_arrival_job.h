@@ -12,6 +12,7 @@
 
 #include "base/time.h"
 #include "engine/containers.h"
+#include "engine/images.h"
 #include "migration/service_arrivals.h"
 #include "migration/service_steps.h"
 #include "migration/trouble.h"
@@ -44,8 +45,10 @@ class ServiceArrivalJob {
   Result<> make();
   Result<> check(const ServiceDescription& service);
   Result<Descriptions> describe_volumes(const ServiceDescription& service);
+  Result<std::string> name_image(const ServiceDescription& service, const std::string& image);
+  Result<std::string> bring_image(const ServiceDescription& service);
   Result<> make_volumes(const ServiceDescription& service, const Descriptions& described);
-  Result<engine::Container> make_container(const ServiceDescription& service);
+  Result<engine::Container> make_container(const ServiceDescription& service, const std::string& image);
   Result<TicketPlan> plan_of(const ServiceDescription& service, const Descriptions& described,
                              const engine::Container& made);
   bool is_made_here(const std::string& volume) const;
@@ -59,6 +62,7 @@ class ServiceArrivalJob {
 
   const ServiceArrivals::Parts parts_;
   const engine::Containers containers_;
+  const engine::Images images_;
   const std::string name_, id_;
   const ServiceMoveRequest request_;
   const std::shared_ptr<Peer> peer_;

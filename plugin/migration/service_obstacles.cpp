@@ -273,8 +273,7 @@ class Finder {
     if (there_.image == DestinationFacts::ImageThere::other)
       block("the destination has another image " + name, "tag one of the two anew");
     if (there_.image == DestinationFacts::ImageThere::no)
-      block("the destination does not have the image " + name,
-            "pull it there, or load it: docker save " + name + " | ssh HOST docker load");
+      say("the destination does not have the image " + name + ", so it is pulled there, or sent");
   }
 
   void check_room() {

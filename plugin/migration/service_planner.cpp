@@ -324,10 +324,9 @@ Result<ServicePlanner::FoundImage> ServicePlanner::find_image(const ServiceDescr
 
 Result<std::string> ServicePlanner::image_for(const ServiceDescription& service, engine::Interrupt* interrupt) const {
   FERRY_ASSIGN(const FoundImage found, find_image(service, interrupt));
-  if (found.there == ImageThere::same) return found.reference;
-  return fail(Code::not_found, "the image " + quote(service.image_name) +
-                                   (found.there == ImageThere::other ? " is another one here" : " is not here") +
-                                   "; pull or load it here first");
+  if (found.there != ImageThere::other) return found.reference;
+  return fail(Code::already_exists,
+              "the image " + quote(service.image_name) + " is another one here; tag one of the two anew");
 }
 
 std::vector<engine::PublishedPort> ServicePlanner::find_listening() const {

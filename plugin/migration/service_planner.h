@@ -40,7 +40,7 @@ class ServicePlanner {
                                           const std::string& ticket, engine::Interrupt* interrupt = nullptr) const;
 
   /// The image of the service here, by which a container can be made of it: its name if that means it, else an ID or
-  /// digest. Code::not_found: it is not here, or another one has its name.
+  /// digest. Empty: it is not here. Code::already_exists: another one has its name.
   Result<std::string> image_for(const ServiceDescription& service, engine::Interrupt* interrupt = nullptr) const;
 
  private:

@@ -177,6 +177,11 @@ Result<ServiceDescription> Services::describe(const std::string& name, ServiceDe
   return service;
 }
 
+Result<std::string> Services::image_of(const std::string& container) const {
+  FERRY_ASSIGN(auto known, containers_.container(container));
+  return std::move(known.image_id);
+}
+
 /// Others that cannot do without this one. Whether they use its network, the list tells already.
 Result<> Services::find_dependents(const engine::Container& container, const std::vector<engine::ListedContainer>& all,
                                    ServiceDescription& service, engine::Interrupt* interrupt) const {

@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "engine/containers.h"
+#include "engine/images.h"
 #include "migration/service.h"
 #include "migration/sources.h"
 
@@ -14,12 +15,16 @@ namespace ferry::migration {
 class Services {
  public:
   /// The references must outlive this object.
-  Services(engine::Client& client, const Sources& sources) : containers_(client), sources_(sources) {}
+  Services(engine::Client& client, const Sources& sources) : containers_(client), images_(client), sources_(sources) {}
 
   /// Code::not_found: there is no such container; unavailable: the Docker Engine cannot be asked.
   /// `interrupt` ends it with Code::cancelled; none: engine::Client::stop().
   Result<ServiceDescription> describe(const std::string& container, ServiceDetail detail,
                                       engine::Interrupt* interrupt = nullptr) const;
+  /// The ID of its image. Code::not_found.
+  Result<std::string> image_of(const std::string& container) const;
+  /// See engine::Images::save.
+  Result<> save_image(const std::string& id, const engine::Images::Sink& sink) const { return images_.save(id, sink); }
 
  private:
   Result<> describe_volume(ServiceMount& mount) const;
@@ -28,6 +33,7 @@ class Services {
   Result<> count_layer(ServiceDescription& service, engine::Interrupt* interrupt) const;
 
   const engine::Containers containers_;
+  const engine::Images images_;
   const Sources& sources_;
 };
 

@@ -20,6 +20,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds connect_time{5000};
 constexpr milliseconds content_time{30'000};
+constexpr milliseconds image_time{120'000};  // an Engine packs it
 /// The sender first writes back its whole file system (syncfs), and a walk may meet slow disks. A peer that vanished
 /// is noticed earlier, by TCP's keepalive.
 constexpr milliseconds walk_time{600'000};
@@ -119,6 +120,11 @@ class RemotePeer : public migration::Peer {
     FERRY_ASSIGN(const auto answer,
                  ask_about_services("describe", encode(DescribeServiceRequest{container, detail}), timeout));
     return decode_service(answer);
+  }
+
+  Result<> image(const std::string& container, const std::function<Result<>(std::string_view)>& sink) override {
+    const std::string body = encode(DescribeServiceRequest{container, migration::ServiceDetail::quick});
+    return connect()->stream({"POST", "/containers/image", body, connect_time, image_time}, sink);
   }
 
   Result<nlohmann::json> plan_service(const migration::ServiceDescription& service,

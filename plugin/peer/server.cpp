@@ -149,6 +149,7 @@ void Server::add_routes(httplib::Server& routes) {
   routes.Delete(source, wrap(&Server::close));
   if (services_ != nullptr) {
     routes.Post(prefix + "/containers/describe", wrap(&Server::describe_service));
+    routes.Post(prefix + "/containers/image", wrap(&Server::image));
     routes.Post(prefix + "/containers/plan", wrap(&Server::plan_service));
   }
   if (arrivals_ != nullptr) add_export_routes(routes);
@@ -383,6 +384,32 @@ void Server::describe_service(const httplib::Request&, const std::string& body, 
   }();
   if (!described) return refuse(response, described.error());
   answer(response, encode(*described));
+}
+
+void Server::image(const httplib::Request&, const std::string& body, httplib::Response& response) {
+  const auto found = [&]() -> Result<std::string> {
+    FERRY_TRY(allow(Permission::containers));
+    FERRY_TRY(allow(Permission::read));
+    FERRY_ASSIGN(const auto wanted, decode_describe_service_request(body));
+    return services_->image_of(wanted.container);
+  }();
+  if (!found) return refuse(response, found.error());
+  response.set_header("Transfer-Encoding", "chunked");
+  response.set_content_provider(bytes_type, [this, id = *found](std::size_t, httplib::DataSink& sink) {
+    Chunk chunk;
+    const auto saved = services_->save_image(id, [&](std::string_view piece) -> Result<> {
+      chunk.begin();
+      chunk.bytes() += piece;
+      const auto bytes = chunk.finish();
+      return sink.write(bytes.data(), bytes.size()) ? Result<>() : fail(Code::unavailable, "the peer is gone");
+    });
+    // Nothing but a broken answer can say so now.
+    if (!saved) spdlog::error("image {} was not sent to its end: {}", id, saved.error().message);
+    constexpr std::string_view end = "0\r\n\r\n";
+    if (!saved || !sink.write(end.data(), end.size())) return false;
+    sink.done();
+    return true;
+  });
 }
 
 void Server::plan_service(const httplib::Request&, const std::string& body, httplib::Response& response) {

@@ -99,6 +99,7 @@ class Server {
   void heard(const Session& session);
   void describe(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void describe_service(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void image(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void plan_service(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void open(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void manifest(const httplib::Request& request, const std::string& body, httplib::Response& response);

@@ -12,6 +12,7 @@ MIB = 1 << 20
 # The place is the host whose Engine is asked.
 HELD = {
     "describe": ("a", "GET", r"^/containers/{name}/json", "sent"),
+    "bring image": ("b", "POST", r"^/images/load", "answered"),
     "make volumes": ("b", "POST", r"^/volumes/create", "sent"),
     "make container": ("b", "POST", r"^/containers/create", "answered"),
     "hold": ("a", "POST", r"^/containers/\w+/stop", "answered"),
@@ -20,7 +21,7 @@ HELD = {
 }
 SLOW = ("bring volumes", "bring layer", "last round")
 STEPS = [*HELD, *SLOW, "commit", "done"]
-BEFORE = ["describe", "make volumes", "make container", "bring volumes", "bring layer", "hold", "last round", "place layer"]
+BEFORE = ["describe", "bring image", "make volumes", "make container", "bring volumes", "bring layer", "hold", "last round", "place layer"]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,19 @@ def counter(lab, a, b, scratch):
                lambda: f"nothing is held at a any more: {departed(a)}")
 
 
+@pytest.fixture(scope="module")
+def lonely_image(running_lab):
+    """One that only a has, as far as b can tell by name and ID."""
+    a, b = running_lab.hosts
+    name = "ferry-e2e-only-at-a"
+    a.docker("run", "--name", name, "busybox", "touch", "/lonely")
+    a.docker("commit", name, name)
+    a.docker("rm", name)
+    yield name
+    for host in (a, b):
+        host.docker("rmi", "-f", name, check=False)
+
+
 def at(step, a, b, scratch, gates, counter):
     """(ticket, what lets it go on) of a move that stands still at the step, more or less."""
     options = ["from=a", f"container={counter.name}"]
@@ -75,6 +89,14 @@ def at(step, a, b, scratch, gates, counter):
         held.wait()
         return ticket, held.release
     return ticket, lambda: None
+
+
+def of(step, b, lonely_image):
+    """What a counter needs to stand still at the step."""
+    if step == "bring image":
+        b.docker("rmi", "-f", lonely_image, check=False)
+        return {"image": lonely_image}
+    return {"more": 6 * MIB} if step in SLOW else {}
 
 
 def test_each_step_has_its_case(a, b, scratch, counter):
@@ -107,8 +129,8 @@ CASES = [(step, what) for step in STEPS if step != "done" for what in ("kill b",
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step,what", CASES, ids=[f"{what} at {step}" for step, what in CASES])
-def test_it_moves_all_the_same(lab, a, b, scratch, gates, counter, step, what):
-    one = counter(more=6 * MIB if step in SLOW else 0)
+def test_it_moves_all_the_same(lab, a, b, scratch, gates, counter, lonely_image, step, what):
+    one = counter(**of(step, b, lonely_image))
     with one.never_twice():
         ticket, release = at(step, a, b, scratch, gates, one)
         if step == "commit":
@@ -145,8 +167,8 @@ def check_as_it_was(a, b, one, there):
 
 
 @pytest.mark.parametrize("step", BEFORE)
-def test_its_ticket_is_removed(a, b, scratch, gates, counter, step):
-    one, there = counter(more=6 * MIB if step in SLOW else 0), volumes.names(b)
+def test_its_ticket_is_removed(a, b, scratch, gates, counter, lonely_image, step):
+    one, there = counter(**of(step, b, lonely_image)), volumes.names(b)
     with one.never_twice():
         ticket, release = at(step, a, b, scratch, gates, one)
         if step == "make volumes":  # nothing breaks this call off

@@ -35,8 +35,10 @@ class Held:
 
     def pass_through(self, client, upstream, request):
         with contextlib.suppress(OSError):
-            if self.when == "delayed":
+            if self.when in ("answered", "delayed"):
                 upstream.sendall(request)
+                threading.Thread(target=_pump, args=(client, upstream), daemon=True).start()  # what is chunked
+            if self.when == "delayed":
                 answer = upstream.recv(65536)
                 self._reached.set()
                 self._released.wait(120)
@@ -45,7 +47,6 @@ class Held:
                 self._over.set()
                 return
             if self.when == "answered":
-                upstream.sendall(request)
                 upstream.recv(1)  # it answers when all is done
             self._reached.set()
             self._released.wait(120)

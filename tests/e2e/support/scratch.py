@@ -33,9 +33,9 @@ class Scratch:
     def volume(self, host, driver="ferry", options=(), labels=(), stem="e2e"):
         return volumes.must_create(host, self.name(host, stem), driver=driver, options=options, labels=labels)
 
-    def container(self, host, *arguments, command=("sleep", "100000")):
+    def container(self, host, *arguments, command=("sleep", "100000"), image=IMAGE):
         """A running container's id. arguments come before the image, as -v NAME:/data."""
-        result = host.docker("run", "-d", "--network", "none", "--label", "ferry-e2e", *arguments, IMAGE, *command)
+        result = host.docker("run", "-d", "--network", "none", "--label", "ferry-e2e", *arguments, image, *command)
         container = result.stdout.strip()
         self._containers.append((host, container))
         return container

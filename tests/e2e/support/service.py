@@ -21,13 +21,13 @@ while :; do n=$((${n:-0} + 1)); echo $n >>/data/log; sleep 0.05 & wait $!; done
 class Counter:
     """A container of the host that counts, with a volume of Ferry's and an anonymous one."""
 
-    def __init__(self, host, scratch, *arguments, more=0):
+    def __init__(self, host, scratch, *arguments, more=0, image=containers.IMAGE):
         """more: so many bytes are in its volume, and in its layer, from the beginning."""
         self.name = scratch.name(host, stem="counter")
         self.volume = scratch.volume(host)
         containers.fill(host.volume_data(self.volume), {"content": bytes(range(256)) * (more // 256)})
         scratch.container(host, "--name", self.name, "-v", f"{self.volume}:/data", "-v", "/anonymous", *arguments,
-                          command=("sh", "-c", _SCRIPT, self.name))
+                          command=("sh", "-c", _SCRIPT, self.name), image=image)
         host.docker("exec", self.name, "sh", "-c", f"echo of {self.name} >/anonymous/file; rm /bin/wget; head -c {more} /dev/urandom >/big")
         wait_until(lambda: self.count(host) > 0, 10, "it counts")
 

@@ -34,6 +34,10 @@ struct FakeHost {
       [](const std::string&, ServiceDetail) -> Result<ServiceDescription> {
     return fail(Code::not_found, "there is no such container");
   };
+  std::function<Result<>(const std::string& container, const std::function<Result<>(std::string_view)>& sink)>
+      on_image = [](const std::string&, const std::function<Result<>(std::string_view)>&) {
+        return Result<>(fail(Code::not_found, "there is no such image"));
+      };
   std::function<Result<nlohmann::json>(const ServiceDescription& service)> on_plan_service =
       [](const ServiceDescription&) -> Result<nlohmann::json> { return fail(Code::unsupported, "nothing is planned"); };
   std::function<Result<FenceAnswer>(const FenceRequest& request)> on_fence = [](const FenceRequest&) {
@@ -96,6 +100,10 @@ class FakePeer : public Peer {
                                               std::chrono::milliseconds) override {
     if (aborted_) return fail(Code::cancelled, "cancelled");
     return host_.on_describe_service(container, detail);
+  }
+  Result<> image(const std::string& container, const std::function<Result<>(std::string_view)>& sink) override {
+    if (aborted_) return fail(Code::cancelled, "cancelled");
+    return host_.on_image(container, sink);
   }
   Result<nlohmann::json> plan_service(const ServiceDescription& service, const ServiceOptions&,
                                       std::chrono::milliseconds) override {

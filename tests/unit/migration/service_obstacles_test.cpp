@@ -208,7 +208,9 @@ const std::vector<Row> rows = {
      {"another image postgres:16"}},
     {"NoImage",
      [](Case& it) { it.there.image = DestinationFacts::ImageThere::no; },
-     {"does not have the image postgres:16"}},
+     {"does not have the image postgres:16"},
+     "",
+     false},
     {"Room",
      [](Case& it) {
        it.service.mounts[0].bytes = 999'901;

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "engine/client.h"
+
+namespace ferry::engine {
+
+/// How images come to a Docker Engine and leave it. Without `interrupt` Client::stop() ends a call. An Engine of which
+/// nothing is heard for too long is Code::unavailable. Thread-safe.
+class Images {
+ public:
+  explicit Images(Client& client) : client_(client) {}
+
+  using Sink = std::function<Result<>(std::string_view piece)>;
+
+  /// From its registry, without anybody's credentials. `reference`: NAME@DIGEST or NAME:TAG. Any error: it cannot be
+  /// had so, and says why in the Engine's words.
+  Result<> pull(const std::string& reference, Interrupt* interrupt = nullptr) const;
+  /// As `docker save` has it: a tar archive, in pieces. Code::not_found: before the first of them.
+  Result<> save(const std::string& id, const Sink& sink, Interrupt* interrupt = nullptr) const;
+  /// `write` hands such an archive on, to the sink that it is given; its error ends the call and is returned.
+  Result<> load(const std::function<Result<>(const Sink& sink)>& write, Interrupt* interrupt = nullptr) const;
+  /// `name`: REPOSITORY[:TAG], which it takes from another image that has it.
+  Result<> tag(const std::string& id, const std::string& name, Interrupt* interrupt = nullptr) const;
+
+ private:
+  Client& client_;
+};
+
+}  // namespace ferry::engine
