@@ -421,8 +421,6 @@ Result<CreateRequest> parse_service(const volumes::StringMap& options) {
   };
   if (plan.exports)
     return not_yet("this version of Ferry does not send services; bring it with from=HOST[:PORT] at its destination");
-  if (service.copy_shared)
-    return not_yet("this version of Ferry moves no service whose volumes others use, so shared=copy is not in it");
   request.service = ServiceMoveRequest{plan.peer, service, terms};
   request.plan.reset();
   return request;

@@ -255,6 +255,7 @@ Result<TicketPlan> ServiceArrivalJob::plan_of(const ServiceDescription& service,
         }));
     }
     if (is_made_here(volume.target)) volume.action = "create";
+    volume.is_copy = request_.options.copy_shared && !mount->shared_with.empty();
     plan.request.volumes.push_back({volume.source.volume, volume.target});
     plan.volumes.push_back(std::move(volume));
   }

@@ -44,7 +44,7 @@ void TicketCommit::be_imported(volumes::VolumeRecord& record, const TicketVolume
   record.state = volumes::State::importing;
   record.lineage = volume.source.lineage;
   record.epoch = epoch_of(volume);
-  if (plan_.is_move()) record.hand_off = {{"received", plan_.hand_off}};
+  if (moves(volume)) record.hand_off = {{"received", plan_.hand_off}};
   record.options = volume.source.options;
   record.labels = volume.source.labels;
   record.labels_pending = true;
@@ -130,7 +130,7 @@ Result<> TicketCommit::be_owner() {
 
 /// The epoch that a volume has here once it is what has come.
 std::uint64_t TicketCommit::epoch_of(const TicketVolume& volume) const {
-  return volume.source.epoch + (plan_.is_move() ? 1 : 0);
+  return volume.source.epoch + (moves(volume) ? 1 : 0);
 }
 
 Result<> TicketCommit::decide(nlohmann::json outcomes) {
@@ -181,7 +181,7 @@ Result<> TicketCommit::commit_new(const TicketVolume& volume, const nlohmann::js
   return catalogue_.commit_staging(volume.target, [&](volumes::VolumeRecord& next) {
     next.state = volumes::State::ready;
     next.migration = status;
-    if (plan_.is_move()) next.hand_off = {{"received", plan_.hand_off}};  // it may have begun as another one
+    if (moves(volume)) next.hand_off = {{"received", plan_.hand_off}};  // it may have begun as another one
   });
 }
 
@@ -225,7 +225,7 @@ bool TicketCommit::is_applied(const TicketVolume& volume) const {
 /// What was handed off meanwhile is nobody's to change but who takes it over, from the one that has it.
 Result<> TicketCommit::check_ours(const volumes::VolumeRecord& record, const TicketVolume& volume) const {
   if (record.state != volumes::State::handed_off) return {};
-  if (plan_.is_move() && volume.source.epoch >= record.hand_off.value("epoch", std::uint64_t{0})) return {};
+  if (moves(volume) && volume.source.epoch >= record.hand_off.value("epoch", std::uint64_t{0})) return {};
   return tl::unexpected(explain_handed_off(record));
 }
 
@@ -239,8 +239,8 @@ Result<> TicketCommit::finish_update(const TicketVolume& volume, const nlohmann:
     record.mode = source.mode;
     // A copy changes no ownership, so it must not make an owner older. But another volume's place has no history.
     const bool is_other = volume.action == "replace";
-    record.epoch = plan_.is_move() ? epoch_of(volume) : is_other ? source.epoch : std::max(record.epoch, source.epoch);
-    if (plan_.is_move())
+    record.epoch = moves(volume) ? epoch_of(volume) : is_other ? source.epoch : std::max(record.epoch, source.epoch);
+    if (moves(volume))
       record.hand_off = {{"received", plan_.hand_off}};
     else if (is_other)
       record.hand_off = nullptr;

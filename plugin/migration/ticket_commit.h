@@ -65,6 +65,8 @@ class TicketCommit {
   Result<> store(const TicketPlan& plan);
   void be_imported(volumes::VolumeRecord& record, const TicketVolume& volume) const;
   Result<std::vector<bool>> planned() const;
+  /// Whether it becomes this host's own.
+  bool moves(const TicketVolume& volume) const { return plan_.is_move() && !volume.is_copy; }
   std::uint64_t epoch_of(const TicketVolume& volume) const;
   std::filesystem::path plan_of(const TicketVolume& volume) const;
   Result<> commit_new(const TicketVolume& volume, const nlohmann::json& status);

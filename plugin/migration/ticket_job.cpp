@@ -72,7 +72,7 @@ TicketJob::TicketJob(Environment environment, std::string name, TicketPlan ticke
     }
     // A service runs while the first round is made, and is stopped for the last one.
     const bool is_live = plan().service && plan().prepared.is_null() && plan().committing.is_null();
-    item.transfer = make_transfer(item, is_live ? Freeze::none : plan().request.terms.freeze);
+    item.transfer = make_transfer(item, is_live || volume.is_copy ? Freeze::none : plan().request.terms.freeze);
   }
   if (plan().service) service_ = environment_.service(plan());
 }
@@ -272,7 +272,7 @@ Result<> TicketJob::tell_owner() {
   if (!hand_off_.ask_until_answered()) return {};
   if (hand_off_.stands() != hand_off::Destination::fenced) return {};
   for (const auto& volume : plan().volumes)
-    if (volume.source.driver != "local") FERRY_TRY(until_done([&] { return fence(volume); }));
+    if (volume.source.driver != "local" && !volume.is_copy) FERRY_TRY(until_done([&] { return fence(volume); }));
   return fail(Code::denied, "the volumes were taken back by force at " + peer_text_ +
                                 "; what is here is kept, and cannot be mounted any more");
 }
@@ -447,7 +447,7 @@ nlohmann::json TicketJob::outcomes() const {
           "while it was updated");
     status["phase"] = "done";
     status["finished"] = now_rfc3339();
-    if (plan().is_move() && item.volume.source.driver == "local")
+    if (plan().is_move() && item.volume.source.driver == "local" && !item.volume.is_copy)
       status["warnings"].push_back("not fenced: local driver; the source's volume can still be mounted there");
     outcomes.push_back(std::move(status));
   }

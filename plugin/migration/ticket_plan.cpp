@@ -10,12 +10,14 @@ namespace {
 
 nlohmann::json to_json(const TicketVolume& volume) {
   const auto& source = volume.source;
-  return {{"source", source.volume},   {"target", volume.target},
-          {"action", volume.action},   {"mode", to_string(source.mode)},
-          {"lineage", source.lineage}, {"instance", source.instance},
-          {"epoch", source.epoch},     {"labels", source.labels},
-          {"options", source.options}, {"labels_known", source.labels_known},
-          {"driver", source.driver},   {"source_lineage", volume.source_lineage}};
+  nlohmann::json json = {{"source", source.volume},   {"target", volume.target},
+                         {"action", volume.action},   {"mode", to_string(source.mode)},
+                         {"lineage", source.lineage}, {"instance", source.instance},
+                         {"epoch", source.epoch},     {"labels", source.labels},
+                         {"options", source.options}, {"labels_known", source.labels_known},
+                         {"driver", source.driver},   {"source_lineage", volume.source_lineage}};
+  if (volume.is_copy) json["copy"] = true;
+  return json;
 }
 
 TicketVolume ticket_volume(const nlohmann::json& json) {
@@ -32,6 +34,7 @@ TicketVolume ticket_volume(const nlohmann::json& json) {
   source.options = json.at("options").get<volumes::StringMap>();
   source.labels_known = json.at("labels_known").get<bool>();
   source.driver = json.value("driver", "");
+  volume.is_copy = json.value("copy", false);
   volume.source_lineage = json.at("source_lineage").get<std::string>();
   return volume;
 }
@@ -49,8 +52,9 @@ HandOffRequest hand_off_request(const TicketPlan& plan, const std::string& uuid,
   request.name = host_name();
   request.after = plan.hand_off_before;
   for (const auto& volume : plan.volumes)
-    request.volumes.push_back({volume.source.volume, volume.target, volume.source.epoch, volume.source_lineage,
-                               volume.source.driver == "local"});
+    if (!volume.is_copy)
+      request.volumes.push_back({volume.source.volume, volume.target, volume.source.epoch, volume.source_lineage,
+                                 volume.source.driver == "local"});
   if (plan.service) request.container = plan.service->container;
   return request;
 }

@@ -16,6 +16,7 @@ struct TicketVolume {
   std::string action;          ///< "create", "update" or "replace"
   VolumeDescription source;    ///< as the peer described it, but with the lineage that it gets here
   std::string source_lineage;  ///< that it has there; empty: none
+  bool is_copy = false;        ///< of a service that moves: the original stays with other containers of the source
   bool is_update() const { return action != "create"; }
 };
 

@@ -113,3 +113,19 @@ def test_what_is_refused_at_once(a, b, scratch, service):
     tickets.refused(b, scratch, ["from=a", f"container={name}"], ["bind mount", "binds=keep"])
     tickets.refused(a, scratch, ["to=b", f"container={name}"], ["from=HOST"])
     assert runs(a, name)
+
+
+def test_what_others_have_too_is_copied(a, b, scratch, service):
+    shared, own = scratch.volume(a, labels=["kind=shared"]), scratch.volume(a)
+    for name in (shared, own):
+        scratch.forget_later(b, name)
+    containers.fill(a.volume_data(shared), {"file": b"shared"})
+    other = scratch.container(a, "-v", f"{shared}:/data")
+    name = service("-v", f"{shared}:/shared", "-v", f"{own}:/own")
+    tickets.refused(b, scratch, ["from=a", f"container={name}"], [shared, "shared=copy"])
+    move(a, b, scratch, name, "shared=copy")
+    b.docker("exec", name, "sh", "-c", "cat /shared/file; echo there >/shared/file; echo >/own/file")
+    assert volumes.inspect(b, shared)["Labels"] == {"kind": "shared"}
+    assert a.docker("exec", other, "sh", "-c", "cat /data/file; echo goes on >>/data/file").stdout.strip() == "shared"
+    assert volumes.status(a, shared)["state"] == "ready" and volumes.status(a, own)["state"] == "handed-off"
+    assert volumes.status(a, shared)["epoch"] == volumes.status(b, shared)["epoch"] < volumes.status(b, own)["epoch"]

@@ -214,7 +214,6 @@ TEST(Options, AServiceMovesWithoutDryRun) {
 
 TEST(Options, WhatIsWrongWithAServiceIsNamed) {
   const std::vector<std::pair<volumes::StringMap, std::vector<std::string>>> cases = {
-      {{{"shared", "copy"}, {"dry-run", "false"}}, {"option container", "shared=copy", "dry-run=true"}},
       {{{"container", ""}}, {"option container", "no name"}},
       {{{"container", "-x"}}, {"option container", "no name"}},
       {{{"container", "a b"}}, {"option container", "no name"}},
