@@ -114,8 +114,13 @@ Result<Answer> ServiceDepartures::ask(const std::string& id, Request request) {
 }
 
 void ServiceDepartures::look() {
-  for (const auto& record : parts_.catalogue.list()) {
-    if (!is_ticket(*record, TicketKind::departed_service) || record->state == volumes::State::done) continue;
+  std::vector<volumes::Catalogue::Snapshot> open;
+  for (auto& record : parts_.catalogue.list())
+    if (is_ticket(*record, TicketKind::departed_service) && record->state != volumes::State::done)
+      open.push_back(std::move(record));
+  // None waits for another one's container to start.
+  for (const auto& record : open) end_if_silent(*record);
+  for (const auto& record : open) {
     try {
       look_at(*record);
     } catch (const nlohmann::json::exception& error) {
@@ -124,15 +129,21 @@ void ServiceDepartures::look() {
   }
 }
 
+void ServiceDepartures::end_if_silent(const volumes::VolumeRecord& ticket) {
+  const std::string id = ticket.import.value("departed", "");
+  const auto silence = parts_.hand_offs.silence(id);
+  if (!silence || *silence <= parts_.longest_silence) return;
+  const Busy busy(*this, id);
+  if (!busy.admitted()) return;
+  spdlog::warn("ticket {}: nothing was heard of {} for too long; its container is brought back", ticket.name,
+               ticket.import.value("to", "its destination"));
+  (void)parts_.hand_offs.ask(id, Request::cancel);  // after an error the next look tries again
+}
+
 void ServiceDepartures::look_at(const volumes::VolumeRecord& ticket) {
   const std::string id = id_of(ticket);
   const Busy busy(*this, id);
   if (!busy.admitted()) return;
-  if (const auto silence = parts_.hand_offs.silence(id); silence && *silence > parts_.longest_silence) {
-    spdlog::warn("ticket {}: nothing was heard of {} for too long; its container is brought back", ticket.name,
-                 ticket.import.value("to", "its destination"));
-    (void)parts_.hand_offs.ask(id, Request::cancel);  // after an error the next look tries again
-  }
   const Source state = parts_.hand_offs.state_of(id);
   if (state == Source::left) {
     auto stored = parts_.catalogue.update(ticket.name,

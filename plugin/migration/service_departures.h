@@ -67,6 +67,7 @@ class ServiceDepartures {
   class Busy;
   Result<HeldContainer> note(const std::string& id, const HandOffRequest& request);
   void look();
+  void end_if_silent(const volumes::VolumeRecord& ticket);
   void look_at(const volumes::VolumeRecord& ticket);
   Result<> bring_back(const volumes::VolumeRecord& ticket);
   void note_unwanted(const std::string& id);
