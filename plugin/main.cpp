@@ -140,9 +140,13 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   };
   migration::HandOffs hand_offs({catalogue, mounts, client, tracker, sources, mark, remove});
   peer::TurnedLinks links;
+  const migration::Services services(client, sources);
+  const migration::ContainerHolds holds(client);
+  migration::ServiceDepartures departures({catalogue, hand_offs, holds, mark, remove});
   const auto peers = peer::make_peer_factory(
       keys, host_ssh,
-      peer::ExportEnds{sources, catalogue.uuid(), links, hand_offs, settings.allow.contains(peer::Permission::freeze)});
+      peer::ExportEnds{sources, catalogue.uuid(), links, hand_offs, settings.allow.contains(peer::Permission::freeze),
+                       &services, &departures});
   const migration::ArchiveStore archives(host_ssh, archives_directory());
   migration::Imports imports(catalogue, *peers, archives);
   migration::Tickets tickets({catalogue,
@@ -160,25 +164,23 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
                               &sources});
   hand_offs.resume([&](const std::string& volume) { return tickets.holder(volume); });
   tickets.resume();  // before a volume that one of them holds can be mounted
-  migration::Exports exports(catalogue, *peers, sources, hand_offs);
+  migration::Exports exports({catalogue, *peers, sources, hand_offs, &services, &departures});
   exports.resume();
   migration::ForcedReclaims forced({catalogue, *peers, hand_offs, tickets, settings.port});
   forced.start();
   migration::ArchiveExports archive_exports(catalogue, archives, sources);
-  const migration::Services services(client, sources);
   const migration::ServicePlanner planner(client, catalogue);
   migration::ServicePlans plans({catalogue, *peers, services, planner});
   plans.resume();
-  const migration::ContainerHolds holds(client);
-  migration::ServiceDepartures departures({catalogue, hand_offs, holds, mark, remove});
   migration::ServiceArrivals arriving({catalogue, *peers, client, planner, tickets});
   driver::VolumeService service({catalogue, mounts, trash, imports, tickets, exports, archive_exports, hand_offs,
                                  forced, plans, departures, arriving, labels, tracker, marker});
-  migration::Arrivals arrivals(catalogue, tickets,
+  migration::Arrivals arrivals(catalogue,
                                {[&](const std::string& name, const migration::TicketRequest& asked) {
                                   return service.create_ticket(name, asked);
                                 },
-                                [&](const std::string& name) { return service.remove(name); }});
+                                [&](const std::string& name) { return service.remove(name); },
+                                [&](const volumes::VolumeRecord& ticket) { return service.ticket_status(ticket); }});
   driver::RpcServer rpc(service, plugin_socket);
   FERRY_TRY(rpc.start());
   tracker.start();

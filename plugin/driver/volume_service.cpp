@@ -41,7 +41,10 @@ Result<> VolumeService::create(const std::string& name, const std::map<std::stri
 
 Result<> VolumeService::create_ticket(const std::string& name, const migration::TicketRequest& request) {
   migration::CreateRequest wanted;
-  wanted.ticket = request;
+  if (request.service)
+    wanted.service = migration::ServiceMoveRequest{request.peer, *request.service, request.terms};
+  else
+    wanted.ticket = request;
   return start(name, wanted);
 }
 

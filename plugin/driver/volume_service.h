@@ -54,6 +54,7 @@ class VolumeService : public VolumeDriver {
 
   /// As create(), of a ticket that a peer has asked for.
   Result<> create_ticket(const std::string& name, const migration::TicketRequest& request);
+  nlohmann::json ticket_status(const volumes::VolumeRecord& ticket) const;  ///< all of it
 
  private:
   using Snapshot = volumes::Catalogue::Snapshot;
@@ -66,7 +67,6 @@ class VolumeService : public VolumeDriver {
   Result<> create_plain(const std::string& name, const migration::CreateRequest& request);
   Result<> discard(const volumes::VolumeRecord& record);
   VolumeInfo info(const volumes::VolumeRecord& record) const;
-  nlohmann::json ticket_status(const volumes::VolumeRecord& ticket) const;
 
   const Parts parts_;
 };

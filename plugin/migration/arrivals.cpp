@@ -35,7 +35,7 @@ Result<> Arrivals::begin(const std::string& id, const TicketRequest& request) {
 Result<nlohmann::json> Arrivals::status(const std::string& id) const {
   const auto record = find(id);
   if (!record) return fail(Code::not_found, "it has no such export (any more)");
-  return tickets_.status(*record);
+  return actions_.status(*record);
 }
 
 Result<> Arrivals::end(const std::string& id) {

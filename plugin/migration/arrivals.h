@@ -8,24 +8,25 @@
 
 #include "base/keyed_mutex.h"
 #include "base/result.h"
-#include "migration/tickets.h"
+#include "migration/options.h"
 #include "volumes/catalogue.h"
 
 namespace ferry::migration {
 
-/// The exports of other hosts to this one, each by its ID: a ticket of this host carries it out, as it would an import,
-/// and can be seen and cancelled here too. Thread-safe.
+/// The exports of other hosts to this one, each by its ID: a ticket of this host carries it out, as it would an import
+/// of volumes or of a service, and can be seen and cancelled here too. Thread-safe.
 class Arrivals {
  public:
   /// What a user's own create and remove of a ticket would do.
   struct Actions {
     std::function<Result<>(const std::string& ticket, const TicketRequest& request)> begin;
     std::function<Result<>(const std::string& ticket)> remove;
+    std::function<nlohmann::json(const volumes::VolumeRecord& ticket)> status;  ///< all of it
   };
 
   /// All must outlive this object.
-  Arrivals(const volumes::Catalogue& catalogue, const Tickets& tickets, Actions actions)
-      : catalogue_(catalogue), tickets_(tickets), actions_(std::move(actions)) {}
+  Arrivals(const volumes::Catalogue& catalogue, Actions actions)
+      : catalogue_(catalogue), actions_(std::move(actions)) {}
 
   /// Does nothing if it has been begun already. The error is what a user's own ticket would be refused for;
   /// Code::not_found: it was ended before.
@@ -45,7 +46,6 @@ class Arrivals {
   bool has_ended(const std::string& id) const;
 
   const volumes::Catalogue& catalogue_;
-  const Tickets& tickets_;
   const Actions actions_;
   KeyedMutex ids_;  // held while one is begun or ended
   mutable std::mutex mutex_;

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "migration/migration_record.h"
+#include "migration/service_steps.h"
 
 namespace ferry::migration {
 
@@ -39,6 +40,10 @@ nlohmann::json to_json(const ExportPlan& plan) {
   nlohmann::json json = {
       {"export", plan.id},   {"volumes", volumes}, {"replace", plan.request.replace}, {"dry_run", plan.request.dry_run},
       {"begun", plan.begun}, {"told", plan.told},  {"move", plan.request.move}};
+  if (plan.request.service) {
+    json["service"] = to_json(*plan.request.service);
+    json["container"] = plan.request.container;
+  }
   add_to_json(json, plan.request.peer);
   add_to_json(json, plan.request.terms);
   return json;
@@ -57,6 +62,10 @@ Result<ExportPlan> export_plan(const nlohmann::json& json) {
     plan.request.move = json.value("move", false);
     for (const auto& volume : json.at("volumes"))
       plan.request.volumes.push_back({volume.at("source").get<std::string>(), volume.at("target").get<std::string>()});
+    if (json.contains("service")) {
+      plan.request.service = service_options_of(json["service"]);
+      plan.request.container = json.at("container").get<std::string>();
+    }
     return plan;
   } catch (const nlohmann::json::exception& error) {
     return fail(Code::corrupt, std::string("the stored ticket cannot be read: ") + error.what());
@@ -67,7 +76,10 @@ nlohmann::json new_export_status(const ExportPlan& plan) {
   auto migration = new_migration_status("export", plan.request.peer.text());
   migration["phase"] = "connecting";
   migration["error"] = nullptr;
-  return {{"state", "exporting"}, {"migration", std::move(migration)}, {"volumes", first_volumes(plan)}};
+  nlohmann::json status = {
+      {"state", "exporting"}, {"migration", std::move(migration)}, {"volumes", first_volumes(plan)}};
+  if (plan.request.service) status["service"] = ServiceSteps().status(*plan.request.service);
+  return status;
 }
 
 ExportJob::ExportJob(volumes::Catalogue& catalogue, std::string name, ExportPlan plan,
@@ -230,15 +242,20 @@ Result<> ExportJob::follow(Destination& destination) {
   return fail(Code::cancelled, "cancelled");
 }
 
-/// Of its volumes only those that were asked for.
+/// Of its volumes only those that were asked for. The new names of anonymous ones only the destination knows.
 void ExportJob::show(const nlohmann::json& there) {
   const std::lock_guard guard(mutex_);
   trouble_.clear();
   shown_ = first_;
   shown_["migration"].update(there["migration"]);
   for (auto& shown : shown_["volumes"])
-    for (const auto& volume : there["volumes"])
-      if (volume.value("name", nlohmann::json()) == shown["name"]) shown.update(volume);
+    for (const auto& volume : there["volumes"]) {
+      const char* const key = plan_.request.service ? "source" : "name";
+      if (volume.value(key, nlohmann::json()) == shown[key]) shown.update(volume);
+    }
+  if (!plan_.request.service) return;
+  for (const char* member : {"step", "steps"})
+    if (there.contains("service")) shown_["service"][member] = there["service"][member];
 }
 
 /// Writes the outcome into the ticket's record.

@@ -9,18 +9,26 @@
 #include "migration/hand_offs.h"
 #include "migration/job_table.h"
 #include "migration/peer.h"
+#include "migration/service_departures.h"
+#include "migration/services.h"
 #include "migration/sources.h"
 #include "volumes/catalogue.h"
 
 namespace ferry::migration {
 
-/// The tickets of this host that export volumes. The destination does the work, see Arrivals; what counts as done is
-/// what it says. Thread-safe.
+/// The tickets of this host that export volumes, or a service. The destination does the work, see Arrivals; what counts
+/// as done is what it says. Thread-safe.
 class Exports {
  public:
-  /// The references must outlive this object.
-  Exports(volumes::Catalogue& catalogue, PeerFactory& peers, const Sources& sources, HandOffs& hand_offs)
-      : catalogue_(catalogue), peers_(peers), sources_(sources), hand_offs_(hand_offs) {}
+  struct Parts {  ///< all must outlive this object
+    volumes::Catalogue& catalogue;
+    PeerFactory& peers;
+    const Sources& sources;
+    HandOffs& hand_offs;
+    const Services* services = nullptr;       ///< null: none of them is exported
+    ServiceDepartures* departures = nullptr;  ///< likewise
+  };
+  explicit Exports(Parts parts) : parts_(parts) {}
 
   /// Carries on those that a restart interrupted. To be called before volumes are served.
   void resume();
@@ -37,13 +45,12 @@ class Exports {
 
  private:
   Result<> check_volumes(const TicketRequest& request) const;
-  Result<> take_back(const ExportPlan& plan);
-  void start(const std::string& name, ExportPlan plan, std::shared_ptr<Destination> destination);
+  Result<TicketRequest> look_at(const TicketRequest& request, const std::string& name) const;
+  Result<> take_back(const ExportPlan& plan) const;
+  Result<> cancel_hand_off(const ExportPlan& plan) const;
+  void start(const std::string& name, const ExportPlan& plan, std::shared_ptr<Destination> destination);
 
-  volumes::Catalogue& catalogue_;
-  PeerFactory& peers_;
-  const Sources& sources_;
-  HandOffs& hand_offs_;
+  const Parts parts_;
   KeyedMutex names_;  // held while one is cancelled
   JobTable<ExportJob> jobs_;
 };

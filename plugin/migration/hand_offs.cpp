@@ -142,9 +142,26 @@ bool HandOffs::is_all_taken(const std::string& id) const {
   return false;
 }
 
+std::vector<std::string> HandOffs::ids_of_export(const std::string& id) const {
+  std::vector<std::string> ids = {id};
+  for (const auto& record : parts_.catalogue.list())
+    if (is_ticket(*record, TicketKind::departed_service) && record->import.value("of_export", "") == id)
+      if (auto other = record->import.value("departed", ""); other != id) ids.push_back(std::move(other));
+  return ids;
+}
+
 bool HandOffs::is_given(const std::string& id) const {
-  const Source state = state_of(id);
-  return state == Source::given || state == Source::left;
+  const auto ids = ids_of_export(id);
+  return std::any_of(ids.begin(), ids.end(), [this](const std::string& one) {
+    const Source state = state_of(one);
+    return state == Source::given || state == Source::left;
+  });
+}
+
+bool HandOffs::is_taken(const std::string& id) const {
+  const auto ids = ids_of_export(id);
+  return std::any_of(ids.begin(), ids.end(),
+                     [this](const std::string& one) { return state_of(one) == Source::reclaimed; });
 }
 
 Result<> HandOffs::check(const HandOffRequest& request) const {
@@ -350,8 +367,11 @@ Result<> HandOffs::mark_volumes(const std::string& id, const Open& open) {
 /// `how` it ended, "given" or "taken" back: of volumes of the local driver, and of those that are handed off again,
 /// there is no other trace.
 Result<> HandOffs::mark_parts(const std::string& id, const char* how) {
+  const auto service = parts_.catalogue.find(std::string(volumes::service_prefix) + id);
+  const std::string of_export = service && service->import.is_object() ? service->import.value("of_export", "") : "";
   for (const auto& record : parts_.catalogue.list()) {
-    if (!is_part_of(*record, id) || record->import.value(how, false)) continue;
+    const bool is_part = is_part_of(*record, id) || (!of_export.empty() && is_part_of(*record, of_export));
+    if (!is_part || record->import.value(how, false)) continue;
     auto marked = parts_.catalogue.update(record->name, [&](volumes::VolumeRecord& next) { next.import[how] = true; });
     if (!marked && marked.error().code != Code::not_found) return marked;
   }

@@ -67,10 +67,12 @@ class HandOffs {
   /// For how long nothing was heard of who has asked for it; none: nothing is held by that ID.
   std::optional<std::chrono::milliseconds> silence(const std::string& id) const;
 
-  /// Whether its volumes are the destination's.
+  /// Those by which an export hands off: its own ID, and of a service those that have followed it.
+  std::vector<std::string> ids_of_export(const std::string& id) const;
+  /// Whether what an export hands off is the destination's.
   bool is_given(const std::string& id) const;
-  /// Whether they were, and all of them were taken back by force.
-  bool is_taken(const std::string& id) const { return state_of(id) == hand_off::Source::reclaimed; }
+  /// Whether it was, and all of its volumes were taken back by force.
+  bool is_taken(const std::string& id) const;
 
   /// Something was heard of who holds the volume.
   void heard(const std::string& volume);

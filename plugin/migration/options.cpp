@@ -416,12 +416,15 @@ Result<CreateRequest> parse_service(const volumes::StringMap& options) {
     FERRY_ASSIGN(const bool only_plans, parse_flag("dry-run", dry_run->second));
     if (only_plans) return request;
   }
-  const auto not_yet = [](const std::string& what) {
-    return fail(Code::unsupported, "option container: " + what + "; with dry-run=true it says what would move");
-  };
-  if (plan.exports)
-    return not_yet("this version of Ferry does not send services; bring it with from=HOST[:PORT] at its destination");
-  request.service = ServiceMoveRequest{plan.peer, service, terms};
+  if (plan.exports) {
+    auto& exported = request.exported.emplace();
+    exported.peer = plan.peer;
+    exported.terms = terms;
+    exported.move = true;
+    exported.service = service;
+  } else {
+    request.service = ServiceMoveRequest{plan.peer, service, terms};
+  }
   request.plan.reset();
   return request;
 }

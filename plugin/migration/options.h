@@ -62,6 +62,10 @@ struct TicketRequest {
   bool dry_run = false;
   bool move = false;        ///< the volumes become the destination's, see hand_off.h
   std::uint64_t epoch = 0;  ///< that they must have at the source; 0: any
+  /// Of a whole service of this host, which is handed off. Its volumes are those that travel, once they are known, and
+  /// the target of one that is anonymous is empty.
+  std::optional<ServiceOptions> service{};
+  std::string container{};  ///< of a service, once it is known: the ID of its container
 
   bool hands_off() const { return move && !dry_run; }
 };

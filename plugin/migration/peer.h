@@ -51,6 +51,7 @@ struct HandOffRequest {
   std::string name{};                          ///< what it calls itself; empty: it does not tell
   std::string container{};  ///< that goes along; then there may be no volume. Empty: none, see ServiceDepartures
   std::string after{};      ///< ID of the one before, which the source has ended without being asked to; empty: none
+  std::string export_id{};  ///< of the export that it is a part of; empty: of none; at the source
 };
 
 /// That a host has taken a volume over by force from the one that is told so.

@@ -1,7 +1,6 @@
 #include "migration/service_arrival_job.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -25,15 +24,6 @@ constexpr std::chrono::seconds patience{60};           // with an Engine that sa
 constexpr std::chrono::seconds longest_creation{120};  // of a container, by an Engine that was not waited for
 constexpr const char* creating_member = "creating";
 constexpr std::uint64_t most_bytes = INT64_MAX;
-
-/// Each volume of the service that travels, once.
-std::vector<const ServiceMount*> travelling(const ServiceDescription& service, const ServiceOptions& options) {
-  std::vector<const ServiceMount*> all;
-  std::set<std::string> seen;
-  for (const auto& mount : service.mounts)
-    if (mount.is_volume() && travels(mount, options) && seen.insert(mount.at.name).second) all.push_back(&mount);
-  return all;
-}
 
 nlohmann::json base_status(const volumes::Catalogue& catalogue, const std::string& name,
                            const ServiceMoveRequest& request) {
@@ -129,7 +119,7 @@ bool ServiceArrivalJob::is_made_here(const std::string& volume) const {
 
 Result<ServiceArrivalJob::Descriptions> ServiceArrivalJob::describe_volumes(const ServiceDescription& service) {
   Descriptions all;
-  for (const auto* mount : travelling(service, request_.options)) {
+  for (const auto* mount : travelling_volumes(service, request_.options)) {
     ImportRequest request{request_.peer, mount->at.name, request_.terms};
     request.terms.freeze = Freeze::none;
     FERRY_ASSIGN(all[mount->at.name], peer_->describe(request, most_bytes, ask_time));
@@ -139,7 +129,7 @@ Result<ServiceArrivalJob::Descriptions> ServiceArrivalJob::describe_volumes(cons
 
 /// Plain ones, so that the Engine can make a container with them, and fill them from its image as it does.
 Result<> ServiceArrivalJob::make_volumes(const ServiceDescription& service, const Descriptions& described) {
-  for (const auto* mount : travelling(service, request_.options)) {
+  for (const auto* mount : travelling_volumes(service, request_.options)) {
     if (mount->anonymous) continue;
     const std::string name = name_there(*mount, request_.options);
     if (is_made_here(name)) continue;  // by an earlier attempt
@@ -230,7 +220,7 @@ Result<TicketPlan> ServiceArrivalJob::plan_of(const ServiceDescription& service,
   plan.request.terms = request_.terms;
   plan.request.move = true;
   plan.hand_off = id_;
-  for (const auto* mount : travelling(service, request_.options)) {
+  for (const auto* mount : travelling_volumes(service, request_.options)) {
     TicketVolume volume;
     volume.source = described.at(mount->at.name);
     volume.target = name_there(*mount, request_.options);

@@ -16,6 +16,7 @@ namespace {
 
 /// Of the 5 s that a create may take.
 constexpr std::chrono::milliseconds check_time{4000};
+constexpr std::chrono::milliseconds check_time_of_export{3000};
 constexpr std::chrono::milliseconds undo_time{15'000};
 constexpr const char* id_member = "arriving";
 
@@ -68,7 +69,8 @@ Result<> ServiceArrivals::begin(const std::string& name, const ServiceMoveReques
   const auto one_at_a_time = names_.lock(name);
   if (parts_.catalogue.find(name)) return fail(Code::already_exists, "volume " + name + " exists already");
   const auto peer = parts_.peers.peer(request.peer);
-  const Deadline deadline = after(check_time);
+  const bool is_export = request.peer.way == transport::PeerAddress::Way::turned;
+  const Deadline deadline = after(is_export ? check_time_of_export : check_time);
   FERRY_ASSIGN(const std::string uuid, peer->identify(left_until(deadline)));
   if (uuid == parts_.catalogue.uuid())
     return fail(Code::invalid_argument, request.peer.text() + " is this host: a service moves to another one");
@@ -77,7 +79,7 @@ Result<> ServiceArrivals::begin(const std::string& name, const ServiceMoveReques
   FERRY_TRY(check_names(service, request.options, name));
   FERRY_ASSIGN(const auto obstacles, parts_.planner.obstacles(service, request.options, name));
   FERRY_TRY(refuse_blocked(obstacles));
-  const std::string id = random_hex(16);
+  const std::string id = is_export ? request.peer.export_id : random_hex(16);  // the source knows that one
   const auto job = std::make_shared<ServiceArrivalJob>(parts_, name, id, request);
   FERRY_TRY(parts_.catalogue.create(new_ticket(name, to_json(id, request), job->status())));
   jobs_.start(name, job);

@@ -75,6 +75,7 @@ Result<HeldContainer> ServiceDepartures::note(const std::string& id, const HandO
       }
     auto ticket =
         new_ticket(ticket_of(id), {{"departed", id}, {"container", to_json(container)}, {"to", request.host}}, nullptr);
+    if (!request.export_id.empty()) ticket.import["of_export"] = request.export_id;
     FERRY_TRY(parts_.catalogue.create(std::move(ticket)));
     parts_.created();
     return container;
@@ -89,7 +90,7 @@ Result<Answer> ServiceDepartures::hold(const std::string& id, const HandOffReque
   const Source state = parts_.hand_offs.state_of(id);
   if (hand_off::step(state, Request::hold).next != Source::held || state == Source::held)
     return parts_.hand_offs.hold(id, request);
-  if (is_unwanted(request.after))
+  if (is_unwanted(request.after) || is_unwanted(request.export_id))
     return fail(Code::denied, "the move of container " + request.container +
                                   " was cancelled at its source, or somebody has started the container there");
   if (!has(id)) FERRY_TRY(parts_.hand_offs.check_service(request));
@@ -196,6 +197,26 @@ Result<> ServiceDepartures::cancel(const std::string& name) {
                                 " is the other host's already, which has not confirmed yet that it knows; the ticket "
                                 "can be removed once it has");
   return bring_back(*ticket);
+}
+
+bool ServiceDepartures::is_of_export(const std::string& id, const std::string& export_id) const {
+  if (id == export_id) return true;
+  if (const auto ticket = parts_.catalogue.find(ticket_of(id)))
+    return ticket->import.value("of_export", "") == export_id;
+  const Source state = parts_.hand_offs.state_of(id);
+  return state != Source::held && state != Source::given;
+}
+
+Result<> ServiceDepartures::cancel_export(const std::string& id) {
+  note_unwanted(id);
+  for (const auto& one : parts_.hand_offs.ids_of_export(id)) {
+    if (has(one)) {
+      FERRY_TRY(cancel(ticket_of(one)));
+    } else {
+      FERRY_TRY(parts_.hand_offs.ask(one, Request::cancel));
+    }
+  }
+  return {};
 }
 
 nlohmann::json ServiceDepartures::status(const volumes::VolumeRecord& ticket) const {

@@ -54,6 +54,10 @@ class ServiceDepartures {
   Result<hand_off::Answer> hold(const std::string& id, const HandOffRequest& request);
   /// HandOffs::ask. A container that somebody has started ends the hand-off instead of its commit.
   Result<hand_off::Answer> ask(const std::string& id, hand_off::Request request);
+  /// Whether the destination of that export may ask for the hand-off of that ID, which another one must not have.
+  bool is_of_export(const std::string& id, const std::string& export_id) const;
+  /// Takes back what that export hands off, and refuses what may still be asked for. Code::busy as of cancel().
+  Result<> cancel_export(const std::string& id);
   /// Whether there is a container in the hand-off of that ID.
   bool has(const std::string& id) const { return parts_.catalogue.find(ticket_of(id)) != nullptr; }
 

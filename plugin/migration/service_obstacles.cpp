@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "base/log.h"
 #include "engine/members.h"
@@ -306,6 +307,14 @@ bool travels(const ServiceMount& mount, const ServiceOptions& options) {
   return std::any_of(options.only.begin(), options.only.end(), [&](const std::string& item) {
     return item == mount.at.destination || (mount.is_volume() && item == mount.at.name);
   });
+}
+
+std::vector<const ServiceMount*> travelling_volumes(const ServiceDescription& service, const ServiceOptions& options) {
+  std::vector<const ServiceMount*> all;
+  std::set<std::string> seen;
+  for (const auto& mount : service.mounts)
+    if (mount.is_volume() && travels(mount, options) && seen.insert(mount.at.name).second) all.push_back(&mount);
+  return all;
 }
 
 std::string name_there(const ServiceMount& mount, const ServiceOptions& options) {

@@ -34,6 +34,8 @@ struct DestinationFacts {
 bool is_copy(const ServiceMount& mount, const DestinationFacts::Volume& there);
 /// Whether the mount goes along, as far as the user says so.
 bool travels(const ServiceMount& mount, const ServiceOptions& options);
+/// The mounts of the volumes that go along, one of each. They belong to `service`.
+std::vector<const ServiceMount*> travelling_volumes(const ServiceDescription& service, const ServiceOptions& options);
 /// What the mount's volume is to be called there.
 std::string name_there(const ServiceMount& mount, const ServiceOptions& options);
 

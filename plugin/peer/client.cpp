@@ -197,13 +197,13 @@ class RemotePeer : public migration::Peer {
 class RemoteDestination : public migration::Destination {
  public:
   RemoteDestination(const std::shared_ptr<transport::Transport>& transport, const std::string& id,
-                    const ExportEnds& ends, migration::HandOffs* hand_offs, std::set<std::string> volumes)
+                    const ExportEnds& ends, Offer::Offered offered)
       : path_("/exports/" + id),
         transport_(transport),
         here_(fenced(ends)),
         control_(transport),
         farewell_(transport),
-        offer_(transport, id, ends.here, hand_offs, ends.uuid, std::move(volumes)) {}
+        offer_(transport, id, ends.here, ends.uuid, std::move(offered)) {}
 
   Result<> begin(const migration::TicketRequest& request, milliseconds timeout) override {
     const Deadline deadline = after(timeout);
@@ -266,10 +266,16 @@ class Factory : public migration::PeerFactory {
 
   std::shared_ptr<migration::Destination> destination(const migration::TicketRequest& request,
                                                       const std::string& id) override {
-    std::set<std::string> volumes;
-    for (const auto& volume : request.volumes) volumes.insert(volume.source);
-    return std::make_shared<RemoteDestination>(transport(request.peer), id, *exports_,
-                                               request.move ? &exports_->hand_offs : nullptr, std::move(volumes));
+    Offer::Offered offered;
+    for (const auto& volume : request.volumes) offered.volumes.insert(volume.source);
+    if (request.move) offered.hand_offs = &exports_->hand_offs;
+    if (request.service) {
+      offered.container = request.service->container;
+      offered.container_id = request.container;
+      offered.services = exports_->services;
+      offered.departures = exports_->departures;
+    }
+    return std::make_shared<RemoteDestination>(transport(request.peer), id, *exports_, std::move(offered));
   }
 
  private:

@@ -7,6 +7,8 @@
 
 #include "migration/hand_offs.h"
 #include "migration/peer.h"
+#include "migration/service_departures.h"
+#include "migration/services.h"
 #include "migration/sources.h"
 #include "peer/turned_links.h"
 #include "transport/key_file.h"
@@ -20,6 +22,8 @@ struct ExportEnds {
   TurnedLinks& links;              ///< of hosts that export to this one
   migration::HandOffs& hand_offs;  ///< of volumes of this host
   bool may_fence = true;           ///< whether a peer may have this host's volumes fenced (`freeze` in ALLOW)
+  const migration::Services* services = nullptr;       ///< of this host; null: none of them is exported
+  migration::ServiceDepartures* departures = nullptr;  ///< likewise
 };
 
 /// Makes peers that are reached over TLS with the pre-shared key of `keys`, which must outlive the factory and its

@@ -41,11 +41,12 @@ constexpr std::array<std::string_view, 4> stands = {"fenced", "gone", "newer", "
 /// Of a Status, as docs/status.md has them.
 constexpr std::array numbers = {"changed",       "round",           "bytes_total",      "bytes_done", "bytes_sent",
                                 "files_total",   "files_done",      "rate_bytes_per_s", "eta_s",      "files_to_send",
-                                "bytes_to_send", "names_to_remove", "predicted_s"};
+                                "bytes_to_send", "names_to_remove", "predicted_s",      "downtime_ms"};
 constexpr std::array texts = {"name",   "source",      "action", "state",   "phase",
                               "digest", "consistency", "error",  "finished"};
 constexpr std::size_t most_volumes = 1000;
 constexpr std::size_t most_warnings = 20;
+constexpr std::size_t most_steps = 1000;
 
 json known_members(const json& given) {
   json known = json::object();
@@ -66,6 +67,19 @@ json known_members(const json& given) {
         known["warnings"].push_back(printable(warning.get<std::string>(), longest_warning));
   }
   return known;
+}
+
+/// How far a service has come.
+json known_steps(const json& service) {
+  const auto known = [](const json& text) {
+    return text.is_null() ? text : json(printable(text.get<std::string>(), longest_warning));
+  };
+  auto steps = json::array();
+  for (const auto& step : service.at("steps")) {
+    if (steps.size() == most_steps) throw Mismatch("it has too many steps");
+    steps.push_back({{"step", known(step.at("step"))}, {"at", known(step.at("at"))}});
+  }
+  return {{"step", known(service.at("step"))}, {"steps", std::move(steps)}};
 }
 
 bool is_id(const std::string& text) {
@@ -362,7 +376,8 @@ std::string encode_export_request(const migration::TicketRequest& request) {
   json message = {
       {"volumes", json::array()}, {"replace", request.replace}, {"dry_run", request.dry_run}, {"move", request.move}};
   for (const auto& volume : request.volumes)
-    message["volumes"].push_back({{"source", volume.source}, {"target", volume.target}});
+    if (!request.service) message["volumes"].push_back({{"source", volume.source}, {"target", volume.target}});
+  if (request.service) message["service"] = migration::to_json(*request.service);
   migration::add_to_json(message, request.terms);
   return dump(message);
 }
@@ -383,7 +398,12 @@ Result<migration::TicketRequest> decode_export_request(const std::string& text) 
       FERRY_TRY(volumes::check_not_reserved(request.volumes.back().target));
       if (!targets.insert(request.volumes.back().target).second) throw Mismatch("a volume is there twice");
     }
-    if (request.volumes.empty() || request.volumes.size() > most_volumes)
+    if (message.contains("service")) {
+      request.service = migration::service_options_of(message["service"]);
+      FERRY_TRY(migration::check(*request.service));
+      if (!request.hands_off()) throw Mismatch("it has a service that is not to be handed off");
+    }
+    if (request.volumes.empty() != request.service.has_value() || request.volumes.size() > most_volumes)
       throw Mismatch("it has no or too many volumes");
     return request;
   });
@@ -400,6 +420,7 @@ Result<json> decode_status(const std::string& text) {
       if (status["volumes"].size() == most_volumes) throw Mismatch("it has too many volumes");
       status["volumes"].push_back(known_members(volume));
     }
+    if (message.contains("service")) status["service"] = known_steps(message["service"]);
     return status;
   });
 }

@@ -10,8 +10,9 @@ namespace ferry::peer {
 
 namespace {
 
-/// Three for questions (migration/tickets.cpp), two for content, and one that is about to be taken.
-constexpr int links = 6;
+/// Three for questions (migration/tickets.cpp), one for the heartbeat of a service, two for content, and one that is
+/// about to be taken.
+constexpr int links = 7;
 constexpr std::chrono::milliseconds turn_time{5000};
 constexpr std::chrono::milliseconds message_time{60'000};
 constexpr std::chrono::milliseconds first_pause{1000};
@@ -21,13 +22,15 @@ constexpr int ok_status = 200;
 }  // namespace
 
 Offer::Offer(std::shared_ptr<transport::Transport> transport, const std::string& id, const migration::Sources& sources,
-             migration::HandOffs* hand_offs, std::string uuid, std::set<std::string> volumes)
+             std::string uuid, Offered offered)
     : transport_(std::move(transport)),
       path_(std::string(path_prefix) + "/exports/" + id + "/links"),
-      server_(sources, std::move(uuid), {Permission::read, Permission::freeze}),
+      server_(sources, std::move(uuid), {Permission::read, Permission::freeze, Permission::containers}),
       http_([](int) { return nullptr; }, {links, "", message_time}) {
-  server_.restrict_to(std::move(volumes), transport_->peer());
-  if (hand_offs != nullptr) server_.hand_over(*hand_offs, transport_->address(), id);
+  server_.restrict_to(std::move(offered.volumes), transport_->peer());
+  if (offered.hand_offs != nullptr) server_.hand_over(*offered.hand_offs, transport_->address(), id);
+  if (offered.services != nullptr) server_.show_service(*offered.services, offered.container, offered.container_id);
+  if (offered.departures != nullptr) server_.let_depart(*offered.departures);
   server_.add_routes(http_);
 }
 

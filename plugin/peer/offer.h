@@ -8,6 +8,9 @@
 #include <thread>
 #include <vector>
 
+#include "migration/hand_offs.h"
+#include "migration/service_departures.h"
+#include "migration/services.h"
 #include "migration/sources.h"
 #include "peer/server.h"
 #include "transport/http_server.h"
@@ -15,14 +18,22 @@
 
 namespace ferry::peer {
 
-/// Lets the peer of an export read some volumes of this host, over links that this host opens to it and turns round
-/// (docs/protocol.md, "Exports"): a few are kept open, in threads of their own, until stop(). Thread-safe.
+/// Lets the peer of an export read some volumes of this host, or a service, over links that this host opens to it and
+/// turns round (docs/protocol.md, "Exports"): a few are kept open, in threads of their own, until stop(). Thread-safe.
 class Offer {
  public:
-  /// `sources` must outlive this object, as must `hand_offs`; null: the peer may only copy. `id` is the export's,
-  /// `uuid` the catalogue's.
+  /// What the peer may ask for.
+  struct Offered {
+    std::set<std::string> volumes;
+    migration::HandOffs* hand_offs = nullptr;            ///< null: it may only copy
+    std::string container{}, container_id{};             ///< its name and ID; empty: none
+    const migration::Services* services = nullptr;       ///< null: there is no container
+    migration::ServiceDepartures* departures = nullptr;  ///< likewise
+  };
+  /// `sources` must outlive this object, as must what `offered` points to. `id` is the export's, `uuid` the
+  /// catalogue's.
   Offer(std::shared_ptr<transport::Transport> transport, const std::string& id, const migration::Sources& sources,
-        migration::HandOffs* hand_offs, std::string uuid, std::set<std::string> volumes);
+        std::string uuid, Offered offered);
   Offer(const Offer&) = delete;
   Offer& operator=(const Offer&) = delete;
   ~Offer();

@@ -150,7 +150,7 @@ void Server::add_routes(httplib::Server& routes) {
   if (services_ != nullptr) {
     routes.Post(prefix + "/containers/describe", wrap(&Server::describe_service));
     routes.Post(prefix + "/containers/image", wrap(&Server::image));
-    routes.Post(prefix + "/containers/plan", wrap(&Server::plan_service));
+    if (planner_ != nullptr) routes.Post(prefix + "/containers/plan", wrap(&Server::plan_service));
   }
   if (arrivals_ != nullptr) add_export_routes(routes);
   if (hand_offs_ != nullptr) add_hand_off_routes(routes);
@@ -214,9 +214,12 @@ Result<> Server::allow_reading(const std::string& volume) const {
   return fail(Code::denied, "volume " + quote(volume) + " is not part of the export");
 }
 
-Result<> Server::allow_container(const std::string& container) const {
+/// As the Engine is to be asked for it.
+Result<std::string> Server::allowed_container(const std::string& container) const {
   FERRY_TRY(allow(Permission::containers));
-  return only_ ? fail(Code::denied, "container " + quote(container) + " is not part of the export") : Result<>();
+  if (!only_) return container;
+  if (const auto known = only_container_.find(container); known != only_container_.end()) return known->second;
+  return fail(Code::denied, "container " + quote(container) + " is not part of the export");
 }
 
 void Server::describe(const httplib::Request&, const std::string& body, httplib::Response& response) {
@@ -240,8 +243,8 @@ void Server::open(const httplib::Request& request, const std::string& body, http
       FERRY_ASSIGN(session->volume, sources_.open(wanted.volume, wanted.freeze));
       spdlog::info("{} reads volume {}", who(request), wanted.volume);
     } else {
-      FERRY_TRY(allow_container(wanted.container));
-      FERRY_ASSIGN(session->volume, sources_.open_layer(wanted.container, wanted.freeze));
+      FERRY_ASSIGN(const auto container, allowed_container(wanted.container));
+      FERRY_ASSIGN(session->volume, sources_.open_layer(container, wanted.freeze));
       spdlog::info("{} reads the layer of container {}", who(request), wanted.container);
     }
     return sessions_.add(std::move(session));
@@ -291,6 +294,7 @@ void Server::close(const httplib::Request& request, const std::string&, httplib:
 Result<> Server::allow_hand_off(const std::string& id) const {
   FERRY_TRY(allow(Permission::freeze));
   if (!hand_off_peer_ || id == hand_off_id_) return {};
+  if (departures_ != nullptr && departures_->is_of_export(id, hand_off_id_)) return {};
   return fail(Code::denied, "that hand-off is not part of the export");
 }
 
@@ -308,10 +312,13 @@ void Server::hold(const httplib::Request& request, const std::string& body, http
   const auto held = [&]() -> Result<migration::hand_off::Answer> {
     FERRY_TRY(allow_hand_off(request.matches[1]));
     FERRY_ASSIGN(migration::HandOffRequest wanted, decode_hand_off_request(body));
+    if (departures_ != nullptr && hand_off_peer_ && wanted.container.empty())
+      return fail(Code::denied, "a service is exported, and its volumes are not handed off without it");
+    wanted.export_id = hand_off_id_;
     for (const auto& volume : wanted.volumes) FERRY_TRY(allow_reading(volume.source));
     note_who(request, wanted);
     if (wanted.container.empty()) return hand_offs_->hold(request.matches[1], wanted);
-    FERRY_TRY(allow_container(wanted.container));
+    FERRY_ASSIGN(wanted.container, allowed_container(wanted.container));
     if (departures_ == nullptr) return fail(Code::unsupported, "this host moves no services");
     return departures_->hold(request.matches[1], wanted);
   }();
@@ -376,11 +383,11 @@ void Server::note_fence(const httplib::Request& request, const std::string& body
 
 void Server::describe_service(const httplib::Request&, const std::string& body, httplib::Response& response) {
   const auto described = [&]() -> Result<migration::ServiceDescription> {
-    FERRY_TRY(allow(Permission::containers));
     FERRY_TRY(allow(Permission::read));
     FERRY_ASSIGN(const auto wanted, decode_describe_service_request(body));
+    FERRY_ASSIGN(const auto container, allowed_container(wanted.container));
     if (wanted.detail == migration::ServiceDetail::whole) FERRY_TRY(allow(Permission::freeze));
-    return services_->describe(wanted.container, wanted.detail);
+    return services_->describe(container, wanted.detail);
   }();
   if (!described) return refuse(response, described.error());
   answer(response, encode(*described));
@@ -388,10 +395,10 @@ void Server::describe_service(const httplib::Request&, const std::string& body, 
 
 void Server::image(const httplib::Request&, const std::string& body, httplib::Response& response) {
   const auto found = [&]() -> Result<std::string> {
-    FERRY_TRY(allow(Permission::containers));
     FERRY_TRY(allow(Permission::read));
     FERRY_ASSIGN(const auto wanted, decode_describe_service_request(body));
-    return services_->image_of(wanted.container);
+    FERRY_ASSIGN(const auto container, allowed_container(wanted.container));
+    return services_->image_of(container);
   }();
   if (!found) return refuse(response, found.error());
   response.set_header("Transfer-Encoding", "chunked");
@@ -432,6 +439,7 @@ void Server::begin_export(const httplib::Request& request, const std::string& bo
   const auto begun = [&]() -> Result<> {
     FERRY_TRY(allow(Permission::write));
     FERRY_ASSIGN(migration::TicketRequest wanted, decode_export_request(body));
+    if (wanted.service) FERRY_TRY(allow(Permission::containers));
     const std::string host = request.remote_addr.empty() ? "a host behind this one's sshd" : request.remote_addr;
     wanted.peer = transport::PeerAddress::turned(request.matches[1], host);
     return arrivals_->begin(request.matches[1], wanted);

@@ -3,6 +3,7 @@
 #include <httplib.h>
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -59,6 +60,12 @@ class Server {
     services_ = &services;
     planner_ = &planner;
   }
+  /// With restrict_to(): of the services this one can be described, the container `id`, by that and by `name`,
+  /// whichever container has that name meanwhile. `services` must outlive this object.
+  void show_service(const migration::Services& services, const std::string& name, const std::string& id) {
+    services_ = &services;
+    only_container_ = {{name, id}, {id, id}};
+  }
   /// Hand-offs of volumes may take a container along, by `departures`, which must outlive this object.
   void let_depart(migration::ServiceDepartures& departures) { departures_ = &departures; }
   /// A host that greets this one hears what `forced`, which must outlive this object, has to tell it.
@@ -81,7 +88,7 @@ class Server {
   std::string who(const httplib::Request& request) const;
   Result<> allow(Permission permission) const;
   Result<> allow_reading(const std::string& volume) const;
-  Result<> allow_container(const std::string& container) const;
+  Result<std::string> allowed_container(const std::string& container) const;
   void add_export_routes(httplib::Server& routes);
   void add_hand_off_routes(httplib::Server& routes);
   void hold(const httplib::Request& request, const std::string& body, httplib::Response& response);
@@ -116,6 +123,7 @@ class Server {
   const std::set<Permission> allowed_;
   const ServerTimes times_;
   std::optional<std::set<std::string>> only_;
+  std::map<std::string, std::string> only_container_;  // with only_: IDs by what they may be asked for
   std::string only_peer_;
   migration::Arrivals* arrivals_ = nullptr;
   TurnedLinks* links_ = nullptr;

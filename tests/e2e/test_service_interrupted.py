@@ -71,12 +71,12 @@ def lonely_image(running_lab):
         host.docker("rmi", "-f", name, check=False)
 
 
-def at(step, a, b, scratch, gates, counter):
+def at(step, a, b, scratch, gates, counter, way="from=a"):
     """(ticket, what lets it go on) of a move that stands still at the step, more or less."""
-    options = ["from=a", f"container={counter.name}"]
+    home, options = b if way == "from=a" else a, [way, f"container={counter.name}"]
     if step in SLOW:
-        ticket = tickets.start(b, scratch, *options, "limit=2M")
-        service.wait_step(b, ticket, step)
+        ticket = tickets.start(home, scratch, *options, "limit=2M")
+        service.wait_step(home, ticket, step)
         return ticket, lambda: None
     where, method, pattern, when = HELD["place layer" if step == "commit" else step]
     if step == "commit":
@@ -84,7 +84,7 @@ def at(step, a, b, scratch, gates, counter):
     held = None
     if step != "describe":  # which create does already
         held = gates[where].hold_path(method, pattern.format(name=counter.name), when)
-    ticket = tickets.start(b, scratch, *options)
+    ticket = tickets.start(home, scratch, *options)
     if held:
         held.wait()
         return ticket, held.release
@@ -110,9 +110,9 @@ def test_each_step_has_its_case(a, b, scratch, counter):
     assert one.starts(b) == 2
 
 
-def settle(a, b, one, ticket):
-    """Where it runs in the end; the ticket's Status."""
-    status = volumes.wait_state(b, ticket, tickets.ENDED, 120)
+def settle(a, b, one, ticket, home):
+    """Where it runs in the end; the ticket's Status at home."""
+    status = volumes.wait_state(home, ticket, tickets.ENDED, 120)
     wait_until(lambda: len(one.running()) == 1, 60, lambda: f"it runs once: {one.running()}; {status}")
     where = b if status["state"] == "done" else a
     wait_until(lambda: service.runs(where, one.name), 30, f"on {where.name}: {status}")
@@ -120,23 +120,36 @@ def settle(a, b, one, ticket):
     return where, status
 
 
-CASES = [(step, what) for step in STEPS if step != "done" for what in ("kill b",)] + [
+IMPORTS = [(step, what) for step in STEPS if step != "done" for what in ("kill b",)] + [
     (step, "cut") for step in ("bring volumes", "hold", "last round", "place layer", "commit", "start")] + [
     (step, "kill a") for step in ("bring volumes", "hold", "last round", "commit")] + [
     (step, "engine b") for step in ("make container", "place layer", "start")] + [
     (step, "engine a") for step in ("hold", "last round")]
+EXPORTS = [(step, "kill b") for step in ("make container", "bring volumes", "last round", "commit", "start")] + [
+    (step, "kill a") for step in ("make container", "bring volumes", "hold", "last round", "commit", "start")] + [
+    (step, "cut") for step in ("bring volumes", "last round", "commit", "start")]
+CASES = [("from=a", *case) for case in IMPORTS] + [("to=b", *case) for case in EXPORTS]
+
+
+def arrival(b, way, ticket):
+    """The ticket by which b brings it."""
+    if way == "from=a":
+        return ticket
+    [arrived] = [name for name in volumes.names(b) if name.startswith("from-elsewhere-")]
+    return arrived
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step,what", CASES, ids=[f"{what} at {step}" for step, what in CASES])
-def test_it_moves_all_the_same(lab, a, b, scratch, gates, counter, lonely_image, step, what):
+@pytest.mark.parametrize("way,step,what", CASES, ids=[f"{way} {what} at {step}" for way, step, what in CASES])
+def test_it_moves_all_the_same(lab, a, b, scratch, gates, counter, lonely_image, way, step, what):
     one = counter(**of(step, b, lonely_image))
     with one.never_twice():
-        ticket, release = at(step, a, b, scratch, gates, one)
+        ticket, release = at(step, a, b, scratch, gates, one, way)
+        at_b = arrival(b, way, ticket)
         if step == "commit":
             lab.cut()
             release()
-            service.wait_step(b, ticket, "commit")
+            service.wait_step(b, at_b, "commit")
         if what.startswith("kill"):
             (a if what == "kill a" else b).kill_plugin()
         elif what.startswith("engine"):
@@ -149,9 +162,9 @@ def test_it_moves_all_the_same(lab, a, b, scratch, gates, counter, lonely_image,
                 wait_until(lambda: service.runs(a, one.name), 20, "it runs at its source, which has lost patience")
         release()
         if what == "cut" and step in ("bring volumes", "hold"):
-            wait_until(lambda: volumes.migration(b, ticket).get("error"), 40, "b says what it waits for")
+            wait_until(lambda: volumes.migration(b, at_b).get("error"), 40, "b says what it waits for")
         lab.heal()
-        where, status = settle(a, b, one, ticket)
+        where, status = settle(a, b, one, ticket, b if way == "from=a" else a)
     assert where is b, status["migration"]["error"]
     assert not service.runs(a, one.name)
 
@@ -177,6 +190,32 @@ def test_its_ticket_is_removed(a, b, scratch, gates, counter, lonely_image, step
         release()
         assert status == 204 or "try again" in str(answer), answer
         wait_until(lambda: volumes.remove(b, ticket)[0] in (204, 404), 30, "the ticket goes")
+        check_as_it_was(a, b, one, there)
+
+
+@pytest.mark.parametrize("step", ["describe", "make container", "bring volumes", "hold", "last round", "place layer"])
+def test_the_ticket_that_sends_it_is_removed(a, b, scratch, gates, counter, lonely_image, step):
+    one, there = counter(**of(step, b, lonely_image)), volumes.names(b)
+    with one.never_twice():
+        ticket, release = at(step, a, b, scratch, gates, one, "to=b")
+        status, answer = volumes.remove(a, ticket)
+        release()
+        assert status == 204 or "try again" in str(answer) or "has not been told" in str(answer), answer
+        wait_until(lambda: volumes.remove(a, ticket)[0] in (204, 404), 30, "the ticket goes")
+        check_as_it_was(a, b, one, there)
+
+
+@pytest.mark.parametrize("step", ["make container", "last round"])
+def test_what_is_sent_is_cancelled_where_it_is_to_be(a, b, scratch, gates, counter, lonely_image, step):
+    one, there = counter(**of(step, b, lonely_image)), volumes.names(b)
+    with one.never_twice():
+        ticket, release = at(step, a, b, scratch, gates, one, "to=b")
+        at_b = arrival(b, "to=b", ticket)
+        volumes.remove(b, at_b)
+        release()
+        wait_until(lambda: volumes.remove(b, at_b)[0] in (204, 404), 30, "the ticket goes")
+        status = volumes.wait_state(a, ticket, tickets.ENDED, 60)
+        assert status["state"] == "failed" and "cancelled" in status["migration"]["error"], status
         check_as_it_was(a, b, one, there)
 
 

@@ -1,4 +1,4 @@
-"""A service moves: container=NAME without dry-run. It is stopped at its source and runs at the destination."""
+"""A service moves from a to b: container=NAME without dry-run, at either of them."""
 
 import json
 
@@ -43,9 +43,10 @@ def service(a, b, scratch):
             volumes.remove(a, name)
 
 
-def move(a, b, scratch, container, *options, state="done"):
-    ticket = tickets.start(b, scratch, "from=a", f"container={container}", *options)
-    status = volumes.wait_state(b, ticket, tickets.ENDED, 90)
+def move(a, b, scratch, container, *options, state="done", way="from=a"):
+    home = b if way == "from=a" else a
+    ticket = tickets.start(home, scratch, way, f"container={container}", *options)
+    status = volumes.wait_state(home, ticket, tickets.ENDED, 90)
     assert status["state"] == state, json.dumps(status, indent=1)
     return ticket, status
 
@@ -70,7 +71,8 @@ def comparable(inspected):
             "Networks": sorted(inspected["NetworkSettings"]["Networks"])}
 
 
-def test_a_service_with_all_that_it_has(a, b, scratch, service):
+@pytest.mark.parametrize("way", ["from=a", "to=b"])
+def test_a_service_with_all_that_it_has(a, b, scratch, service, way):
     named, local, ro, empty = (scratch.name(a, stem=stem) for stem in ("named", "local", "ro", "empty"))
     for name, driver, keywords in ((named, "ferry", {"labels": ODD}), (local, "local", {"labels": {"kind": "local"}}),
                                    (ro, "ferry", {"options": {"mode": "ro"}}), (empty, "ferry", {})):
@@ -86,8 +88,10 @@ def test_a_service_with_all_that_it_has(a, b, scratch, service):
     a_files = a.docker("exec", name, "ls", "/etc").stdout.split()
     before = inspect(a, name)
     difference = a.docker("diff", name).stdout.split()
-    ticket, status = move(a, b, scratch, name)
+    ticket, status = move(a, b, scratch, name, way=way)
     assert status["service"]["step"] == "done" and status["migration"]["verified"], status
+    assert status["service"]["container"] == name and status["migration"]["downtime_ms"] > 0, status
+    assert len(status["volumes"]) == 5 and {entry["state"] for entry in status["volumes"]} == {"ready"}, status
     after = inspect(b, name)
     assert comparable(after) == comparable(before)
     assert after["State"]["Running"] and not runs(a, name)
@@ -110,8 +114,10 @@ def test_a_service_with_all_that_it_has(a, b, scratch, service):
 
 def test_what_is_refused_at_once(a, b, scratch, service):
     name = service("-v", "/srv:/srv")
-    tickets.refused(b, scratch, ["from=a", f"container={name}"], ["bind mount", "binds=keep"])
-    tickets.refused(a, scratch, ["to=b", f"container={name}"], ["from=HOST"])
+    for host, way in ((b, "from=a"), (a, "to=b")):
+        tickets.refused(host, scratch, [way, f"container={name}"], ["bind mount", "binds=keep"])
+        tickets.refused(host, scratch, [way, "container=e2e-none"], ["e2e-none"])
+    tickets.refused(a, scratch, ["to=a", f"container={name}"], ["this host"])
     assert runs(a, name)
 
 

@@ -201,11 +201,6 @@ def test_its_own_host(a, scratch, made):
     tickets.refused(a, scratch, ["from=a", f"container={made(a)}", "dry-run=true"], ["this host"])
 
 
-@pytest.mark.parametrize("way,host,options", [("to=b", "a", [])])
-def test_a_move_that_is_not_there_yet_is_refused(request, scratch, way, host, options):
-    tickets.refused(request.getfixturevalue(host), scratch, [way, "container=e2e-none", *options],
-                    [tickets.option("container"), "dry-run=true"])
-
 
 def test_a_plan_outlives_the_plugin(a, b, scratch, made):
     name = made(a)

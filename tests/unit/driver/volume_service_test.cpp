@@ -55,7 +55,7 @@ class VolumeServiceTest : public testing::Test {
   migration::Tickets tickets_{{*catalogue_, peers_, imports_, mounts_, client_, hand_offs_, 7766, [] {}}};
   migration::LabelKeeper labels_{*catalogue_, client_};
   volumes::MarkerKeeper marker_{directory_ / "propagated", *catalogue_};
-  migration::Exports exports_{*catalogue_, peers_, sources_, hand_offs_};
+  migration::Exports exports_{{*catalogue_, peers_, sources_, hand_offs_}};
   migration::ArchiveExports archive_exports_{*catalogue_, archives_, sources_};
   migration::ForcedReclaims forced_{{*catalogue_, peers_, hand_offs_, tickets_, 7766}};
   const migration::Services services_{client_, sources_};
@@ -177,7 +177,7 @@ TEST_F(VolumeServiceTest, AQuarantinedVolumeIsListedButNotMounted) {
     const auto catalogue = std::move(*volumes::Catalogue::open(volumes::Layout(copy.path())));
     migration::Imports imports(*catalogue, peers_, archives_);
     migration::Tickets tickets({*catalogue, peers_, imports, mounts_, client_, hand_offs_, 7766, [] {}});
-    migration::Exports exports(*catalogue, peers_, sources_, hand_offs_);
+    migration::Exports exports({*catalogue, peers_, sources_, hand_offs_});
     VolumeService service({*catalogue, mounts_, trash_, imports, tickets, exports, archive_exports_, hand_offs_,
                            forced_, plans_, departures_, arriving_, labels_, tracker_, marker_});
     EXPECT_TRUE(service.get("web"));

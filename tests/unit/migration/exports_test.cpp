@@ -94,7 +94,7 @@ class ExportsTest : public testing::Test {
     hand_offs_ = std::make_unique<HandOffs>(
         HandOffs::Parts{*catalogue_, mounts_, client_, tracker_, *sources_, [] {},
                         [this](const std::string& name) { return catalogue_->remove(name); }});
-    exports_ = std::make_unique<Exports>(*catalogue_, peers_, *sources_, *hand_offs_);
+    exports_ = std::make_unique<Exports>(Exports::Parts{*catalogue_, peers_, *sources_, *hand_offs_});
   }
   /// As another process finds it.
   void restart() {
@@ -343,27 +343,16 @@ class ArrivalsTest : public testing::Test {
   }
 
   test::TemporaryDirectory directory_;
-  FakeHost host_;
-  FakePeers peers_{host_};
-  engine::Client client_{directory_ / "no-engine.sock"};
-  volumes::Mounts mounts_{directory_ / "propagated", directory_ / "scratch"};
   std::unique_ptr<volumes::Catalogue> catalogue_ =
       std::move(*volumes::Catalogue::open(volumes::Layout(directory_.path())));
-  const ArchiveStore archives_{{}, {}};
-  Imports imports_{*catalogue_, peers_, archives_};
-  engine::Tracker tracker_{client_, [] {}};
-  Sources sources_{*catalogue_, mounts_, client_, tracker_, directory_.path(), directory_ / "p"};
-  HandOffs hand_offs_{
-      {*catalogue_, mounts_, client_, tracker_, sources_, [] {}, [](const std::string&) { return Result<>(); }}};
-  Tickets tickets_{{*catalogue_, peers_, imports_, mounts_, client_, hand_offs_, 7766, [] {}}};
   int begun_ = 0;
   Arrivals arrivals_{*catalogue_,
-                     tickets_,
                      {[this](const std::string& ticket, const TicketRequest&) {
                         ++begun_;
                         return add(ticket, volumes::Kind::ticket);
                       },
-                      [this](const std::string& ticket) { return catalogue_->remove(ticket); }}};
+                      [this](const std::string& ticket) { return catalogue_->remove(ticket); },
+                      [](const volumes::VolumeRecord&) { return nlohmann::json::object(); }}};
 };
 
 TEST_F(ArrivalsTest, OneIsBegunOnce) {

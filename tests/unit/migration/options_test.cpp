@@ -206,10 +206,17 @@ TEST(Options, AServiceMovesWithoutDryRun) {
     EXPECT_EQ(parsed->service->options.name_there(), "db2");
     EXPECT_FALSE(parsed->service->options.start);
   }
-  const auto sent = parse_options("tt", {{"to", "b"}, {"container", "db"}});
-  ASSERT_FALSE(sent);
-  EXPECT_EQ(sent.error().code, Code::unsupported);
-  EXPECT_THAT(sent.error().message, HasSubstr("from=HOST"));
+}
+
+TEST(Options, AServiceIsSent) {
+  const auto sent = parse_options("tt", {{"to", "b"}, {"container", "db"}, {"limit", "1M"}, {"shared", "copy"}});
+  ASSERT_TRUE(sent) << sent.error().message;
+  ASSERT_TRUE(sent->exported && sent->exported->service && !sent->plan && !sent->service);
+  EXPECT_EQ(sent->exported->peer.text(), "b:7766");
+  EXPECT_EQ(sent->exported->terms.limit, 1'000'000U);
+  EXPECT_TRUE(sent->exported->hands_off() && sent->exported->volumes.empty());
+  EXPECT_EQ(sent->exported->service->container, "db");
+  EXPECT_TRUE(sent->exported->service->copy_shared);
 }
 
 TEST(Options, WhatIsWrongWithAServiceIsNamed) {

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "hand_off_source.h"
+#include "migration/migration_record.h"
 #include "support/temporary_directory.h"
 
 namespace ferry::migration {
@@ -261,6 +262,79 @@ TEST_F(ServiceDeparturesTest, ItsUserCannotTakeBackWhatIsGiven) {
   ASSERT_FALSE(cancelled);
   EXPECT_EQ(cancelled.error().code, Code::busy);
   EXPECT_TRUE(is_stopped());
+}
+
+/// Of an export: by its ID first, and by others once the source has run the service again.
+class ServiceExportTest : public ServiceDeparturesTest {
+ protected:
+  static HandOffRequest exported(const std::string& after = {}) {
+    HandOffRequest exported = request();
+    exported.export_id = id;
+    exported.after = after;
+    return exported;
+  }
+  void add_export() { ASSERT_TRUE(source_.catalogue->create(new_ticket("exported", {{"export", id}}, nullptr))); }
+};
+
+TEST_F(ServiceExportTest, IsGivenByWhicheverHandOffItIs) {
+  add_export();
+  EXPECT_EQ(*departures_->hold(id, exported()), Answer::held);
+  EXPECT_EQ(ask(Request::release), Answer::gone);
+  ASSERT_TRUE(wait([&] { return is_as_it_was() && !has_ticket(); }));
+  EXPECT_EQ(*departures_->hold(other_id, exported(id)), Answer::held);
+  EXPECT_THAT(source_.hand_offs->ids_of_export(id), testing::ElementsAre(id, other_id));
+  EXPECT_FALSE(source_.hand_offs->is_given(id));
+  EXPECT_EQ(*departures_->ask(other_id, Request::commit), Answer::given);
+  EXPECT_TRUE(source_.hand_offs->is_given(id));
+  EXPECT_EQ(*departures_->ask(other_id, Request::acknowledge), Answer::given);
+  EXPECT_TRUE(source_.hand_offs->is_given(id));
+  restart();
+  ASSERT_TRUE(source_.catalogue->remove(ServiceDepartures::ticket_of(other_id))) << "its user does not want it back";
+  EXPECT_TRUE(source_.hand_offs->is_given(id));
+  EXPECT_FALSE(source_.hand_offs->is_taken(id));
+}
+
+TEST_F(ServiceExportTest, ItsUserTakesItBackForGood) {
+  EXPECT_EQ(*departures_->hold(id, exported()), Answer::held);
+  EXPECT_EQ(ask(Request::release), Answer::gone);
+  ASSERT_TRUE(wait([&] { return is_as_it_was() && !has_ticket(); }));
+  EXPECT_EQ(*departures_->hold(other_id, exported(id)), Answer::held);
+  ASSERT_TRUE(departures_->cancel_export(id));
+  EXPECT_TRUE(is_as_it_was());
+  EXPECT_EQ(*departures_->ask(other_id, Request::commit), Answer::gone);
+  const std::string third(32, 'c');
+  for (const std::string& after : {id, other_id, third}) {
+    const auto again = departures_->hold(third, exported(after));
+    ASSERT_FALSE(again);
+    EXPECT_EQ(again.error().code, Code::denied);
+  }
+  EXPECT_TRUE(is_as_it_was());
+}
+
+TEST_F(ServiceExportTest, IsTakenBackBeforeItIsHeld) {
+  ASSERT_TRUE(departures_->cancel_export(id));
+  EXPECT_EQ(*departures_->hold(id, exported()), Answer::gone);
+  EXPECT_EQ(departures_->hold(other_id, exported(id)).error().code, Code::denied);
+  EXPECT_TRUE(is_as_it_was());
+}
+
+TEST_F(ServiceExportTest, IsNotTakenBackOnceItIsGiven) {
+  EXPECT_EQ(*departures_->hold(id, exported()), Answer::held);
+  EXPECT_EQ(ask(Request::commit), Answer::given);
+  const auto cancelled = departures_->cancel_export(id);
+  ASSERT_FALSE(cancelled);
+  EXPECT_EQ(cancelled.error().code, Code::busy);
+  EXPECT_TRUE(is_stopped());
+}
+
+TEST_F(ServiceExportTest, MayAskForNoOtherOne) {
+  const std::string of_another(32, 'c');
+  EXPECT_EQ(*departures_->hold(other_id, request()), Answer::held) << "an import by another host";
+  EXPECT_FALSE(departures_->is_of_export(other_id, id));
+  EXPECT_TRUE(departures_->is_of_export(id, id));
+  EXPECT_TRUE(departures_->is_of_export(of_another, id)) << "nothing is known of it yet";
+  EXPECT_EQ(*departures_->ask(other_id, Request::commit), Answer::given);
+  EXPECT_FALSE(departures_->is_of_export(other_id, id));
 }
 
 TEST_F(ServiceDeparturesTest, AHoldThatFailsBringsItBack) {

@@ -60,7 +60,7 @@ TEST_F(ExportTest, OnlyItsVolumesCanBeRead) {
   here_.add("pg");
   here_.add("secret");
   Offer offer(transport::make_tls_transport({"127.0.0.1", there_.port()}, keys_), std::string(32, 'a'), here_.sources,
-              &here_.hand_offs, here_.catalogue->uuid(), {"pg"});
+              here_.catalogue->uuid(), {{"pg"}, &here_.hand_offs});
   ASSERT_TRUE(offer.start());
   // Asked as the destination would: by a ticket that names what is not offered.
   auto wanted = request({"pg", "secret"});
@@ -71,11 +71,45 @@ TEST_F(ExportTest, OnlyItsVolumesCanBeRead) {
   EXPECT_THAT(begun.error().message, HasSubstr("secret"));
 }
 
+TEST_F(ExportTest, OfTheServicesOnlyItsOwnIsShown) {
+  const migration::Services services(here_.client, here_.sources);
+  const migration::ContainerHolds holds(here_.client);
+  migration::ServiceDepartures departures(
+      {*here_.catalogue, here_.hand_offs, holds, [] {}, [](const std::string&) { return Result<>(); }});
+  Offer::Offered offered{{"pg"}, &here_.hand_offs, "db", std::string(64, '1'), &services, &departures};
+  Offer offer(transport::make_tls_transport({"127.0.0.1", there_.port()}, keys_), std::string(32, 'a'), here_.sources,
+              here_.catalogue->uuid(), std::move(offered));
+  ASSERT_TRUE(offer.start());
+  const auto peer = there_.peers->peer(transport::PeerAddress::turned(std::string(32, 'a'), "here"));
+  const auto describe = [&](const std::string& container) {
+    return peer->describe_service(container, migration::ServiceDetail::whole, seconds(20)).error();
+  };
+  const auto is_shown = [](const Error& error) { return error.message.find("of the export") == std::string::npos; };
+  EXPECT_TRUE(is_shown(describe("db")) && is_shown(describe(std::string(64, '1'))));  // there is no Engine to ask
+  const Error other = describe("web");
+  EXPECT_EQ(other.code, Code::denied);
+  EXPECT_FALSE(is_shown(other)) << other.message;
+  const auto image = peer->image("web", [](std::string_view) { return Result<>(); });
+  ASSERT_FALSE(image);
+  EXPECT_FALSE(is_shown(image.error())) << image.error().message;
+  migration::HandOffRequest held;
+  held.container = "web";
+  const auto hold = [&](const std::string& id) {
+    return peer->hand_off(id, migration::hand_off::Request::hold, held, seconds(20)).error();
+  };
+  EXPECT_FALSE(is_shown(hold(std::string(32, 'a'))));
+  held.container = "db";
+  EXPECT_TRUE(is_shown(hold(std::string(32, 'b')))) << "as one that follows it";
+  held.container.clear();
+  held.volumes = {{"pg", "pg", 1, "", false}};
+  EXPECT_EQ(hold(std::string(32, 'a')).code, Code::denied) << "its volumes go with it only";
+}
+
 TEST_F(ExportTest, ItCanBeStoppedAtAnyInstant) {
   here_.add("pg");
   for (int i = 0; i < 20; ++i) {
     Offer offer(transport::make_tls_transport({"127.0.0.1", there_.port()}, keys_), std::string(32, 'a'), here_.sources,
-                &here_.hand_offs, here_.catalogue->uuid(), {"pg"});
+                here_.catalogue->uuid(), {{"pg"}, &here_.hand_offs});
     std::thread starts([&] { (void)offer.start(); });
     std::thread stops([&] { offer.stop(); });
     std::this_thread::sleep_for(milliseconds(i));
@@ -95,7 +129,7 @@ TEST_F(ExportTest, ADestinationThatEndsEveryConnectionIsTrouble) {
   });
   ASSERT_TRUE(hostile.start());
   Offer offer(transport::make_tls_transport({"127.0.0.1", hostile.port()}, keys_), std::string(32, 'a'), here_.sources,
-              &here_.hand_offs, here_.catalogue->uuid(), {"pg"});
+              here_.catalogue->uuid(), {{"pg"}, &here_.hand_offs});
   ASSERT_TRUE(offer.start());
   const Deadline deadline = after(seconds(20));
   while (offer.trouble().empty() && SteadyClock::now() < deadline) std::this_thread::sleep_for(milliseconds(5));

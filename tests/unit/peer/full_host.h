@@ -23,16 +23,16 @@ class FullHost : public BareHost {
         peers(make_peer_factory(keys, "", ExportEnds{sources, catalogue->uuid(), links_, hand_offs})),
         imports_(*catalogue, *peers, archives_),
         tickets({*catalogue, *peers, imports_, mounts, client, hand_offs, 0, [] {}}),
-        exports(*catalogue, *peers, sources, hand_offs),
+        exports({*catalogue, *peers, sources, hand_offs}),
         forced({*catalogue, *peers, hand_offs, tickets, 0}),
-        arrivals_(*catalogue, tickets,
-                  {[this](const std::string& name, const migration::TicketRequest& asked) {
-                     return tickets.begin(name, asked);
-                   },
-                   [this](const std::string& name) -> Result<> {
-                     FERRY_TRY(tickets.cancel(name));
-                     return catalogue->remove(name);
-                   }}),
+        arrivals_(*catalogue, {[this](const std::string& name, const migration::TicketRequest& asked) {
+                                 return tickets.begin(name, asked);
+                               },
+                               [this](const std::string& name) -> Result<> {
+                                 FERRY_TRY(tickets.cancel(name));
+                                 return catalogue->remove(name);
+                               },
+                               [this](const volumes::VolumeRecord& ticket) { return tickets.status(ticket); }}),
         server_(sources, catalogue->uuid(), {Permission::write}),
         tls_(keys, 0, "127.0.0.1") {
     hand_offs.resume([this](const std::string& name) { return tickets.holder(name); });

@@ -215,6 +215,34 @@ TEST(Messages, AnExportArrivesAsItWasAskedFor) {
   EXPECT_TRUE(request->replace && !request->dry_run);
 }
 
+migration::TicketRequest export_request_of_service() {
+  migration::TicketRequest request;
+  request.volumes = {{"pgdata", "copy"}, {std::string(64, 'a'), ""}};  // of which only this host speaks
+  request.move = true;
+  request.service.emplace().container = "db";
+  request.service->renames = {{"pgdata", "copy"}};
+  return request;
+}
+
+TEST(Messages, AnExportOfAServiceArrivesAsItWasAskedFor) {
+  const std::string sent = encode_export_request(export_request_of_service());
+  const auto request = decode_export_request(sent);
+  ASSERT_TRUE(request && request->service) << request.error().message;
+  EXPECT_EQ(encode_export_request(*request), sent);
+  EXPECT_TRUE(request->volumes.empty() && request->hands_off());
+  EXPECT_EQ(request->service->container, "db");
+  const auto with = [&](const char* key, const nlohmann::json& value) {
+    auto bad = nlohmann::json::parse(sent);
+    bad[key] = value;
+    return decode_export_request(bad.dump()).has_value();
+  };
+  EXPECT_FALSE(with("move", false));
+  EXPECT_FALSE(with("dry_run", true));
+  EXPECT_FALSE(with("service", nullptr));
+  EXPECT_FALSE(with("service", {{"container", "a b"}}));
+  EXPECT_FALSE(with("volumes", nlohmann::json::array({{{"source", "xx"}, {"target", "xx"}}})));
+}
+
 TEST(Messages, AnExportOfNothingOrOfNoNamesIsRefused) {
   const auto good = nlohmann::json::parse(encode_export_request(export_request()));
   const auto with = [&](const nlohmann::json& volumes) {
@@ -251,6 +279,29 @@ TEST(Messages, OfAStatusOnlyWhatIsKnownIsTaken) {
   for (const char* bad :
        {"[]", "{}", R"({"state":1,"migration":{},"volumes":[]})", R"({"state":"done","migration":{}})"})
     EXPECT_FALSE(decode_status(bad)) << bad;
+}
+
+TEST(Messages, OfTheStatusOfAServiceItsStepsAreTaken) {
+  nlohmann::json status = {{"state", "importing"},
+                           {"migration", {{"downtime_ms", 7}}},
+                           {"volumes", nlohmann::json::array()},
+                           {"service",
+                            {{"container", "another"},
+                             {"step", "hold"},
+                             {"steps", nlohmann::json::array({{{"step", "hold"}, {"at", "x\n"}, {"unknown", 1}}})}}}};
+  const auto decoded = decode_status(encode_status(status));
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_EQ(
+      (*decoded)["service"],
+      nlohmann::json({{"step", "hold"}, {"steps", nlohmann::json::array({{{"step", "hold"}, {"at", "x\\x0a"}}})}}));
+  EXPECT_EQ((*decoded)["migration"]["downtime_ms"], 7);
+  status["service"]["step"] = nullptr;
+  EXPECT_TRUE(decode_status(encode_status(status)));
+  for (const nlohmann::json& steps :
+       {nlohmann::json(1), nlohmann::json::array({1}), nlohmann::json(1001, {{"step", "hold"}, {"at", "x"}})}) {
+    status["service"]["steps"] = steps;
+    EXPECT_FALSE(decode_status(encode_status(status))) << steps.dump().substr(0, 50);
+  }
 }
 
 TEST(Messages, AVolumeNameInARequestIsChecked) {
