@@ -99,8 +99,9 @@ class Peer {
   /// Of a container of the peer.
   virtual Result<ServiceDescription> describe_service(const std::string& container, ServiceDetail detail,
                                                       std::chrono::milliseconds timeout) = 0;
-  /// The image of a container of the peer, as `docker save` has it, in pieces. An error of the sink is passed on.
-  virtual Result<> image(const std::string& container, const std::function<Result<>(std::string_view)>& sink) = 0;
+  /// The image of a container of the peer, see engine::Images::save. An error of the sink is passed on.
+  virtual Result<> image(const std::string& container, std::size_t known,
+                         const std::function<Result<>(std::string_view)>& sink) = 0;
   /// What would become of the service of this host at the peer, see ServicePlanner::plan.
   virtual Result<nlohmann::json> plan_service(const ServiceDescription& service, const ServiceOptions& options,
                                               std::chrono::milliseconds timeout) = 0;

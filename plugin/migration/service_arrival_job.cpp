@@ -162,8 +162,7 @@ Result<std::string> ServiceArrivalJob::bring_image(const ServiceDescription& ser
   }
   FERRY_ASSIGN(there, parts_.planner.image_for(service, &interrupt_));
   if (there.empty()) {
-    FERRY_TRY(images_.load(
-        [&](const engine::Images::Sink& sink) { return peer_->image(request_.options.container, sink); }, &interrupt_));
+    FERRY_TRY(load_image(service));
     FERRY_ASSIGN(there, parts_.planner.image_for(service, &interrupt_));
   }
   if (there.empty())
@@ -172,6 +171,25 @@ Result<std::string> ServiceArrivalJob::bring_image(const ServiceDescription& ser
                     " was brought, and the Engine has it as another one; load it here yourself: docker "
                     "save IMAGE | ssh HOST docker load");
   return name_image(service, there);
+}
+
+/// From the source, without the layers that are here: unless they have gone meanwhile, or this Engine wants them all.
+Result<> ServiceArrivalJob::load_image(const ServiceDescription& service) {
+  const auto load = [&](std::size_t known) {
+    return images_.load(
+        [&](const engine::Images::Sink& sink) { return peer_->image(request_.options.container, known, sink); },
+        &interrupt_);
+  };
+  FERRY_ASSIGN(const auto facts, containers_.facts(&interrupt_));
+  std::size_t known = 0;
+  if (!facts.containerd_store) {
+    FERRY_ASSIGN(known, images_.count_known(service.image.layers, &interrupt_));
+  }
+  auto loaded = load(known);
+  if (loaded || known == 0 || loaded.error().code != Code::io) return loaded;
+  spdlog::warn("ticket {}: image {} is brought with all of its layers: {}", name_, service.image_name,
+               loaded.error().message);
+  return load(0);
 }
 
 /// As the container names it, unless it names it by what it is.

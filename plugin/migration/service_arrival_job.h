@@ -47,6 +47,7 @@ class ServiceArrivalJob {
   Result<Descriptions> describe_volumes(const ServiceDescription& service);
   Result<std::string> name_image(const ServiceDescription& service, const std::string& image);
   Result<std::string> bring_image(const ServiceDescription& service);
+  Result<> load_image(const ServiceDescription& service);
   Result<> make_volumes(const ServiceDescription& service, const Descriptions& described);
   Result<engine::Container> make_container(const ServiceDescription& service, const std::string& image);
   Result<TicketPlan> plan_of(const ServiceDescription& service, const Descriptions& described,

@@ -177,9 +177,9 @@ Result<ServiceDescription> Services::describe(const std::string& name, ServiceDe
   return service;
 }
 
-Result<std::string> Services::image_of(const std::string& container) const {
+Result<engine::Image> Services::image_of(const std::string& container) const {
   FERRY_ASSIGN(auto known, containers_.container(container));
-  return std::move(known.image_id);
+  return containers_.image(known.image_id);
 }
 
 /// Others that cannot do without this one. Whether they use its network, the list tells already.

@@ -21,10 +21,12 @@ class Services {
   /// `interrupt` ends it with Code::cancelled; none: engine::Client::stop().
   Result<ServiceDescription> describe(const std::string& container, ServiceDetail detail,
                                       engine::Interrupt* interrupt = nullptr) const;
-  /// The ID of its image. Code::not_found.
-  Result<std::string> image_of(const std::string& container) const;
+  /// Its image. Code::not_found.
+  Result<engine::Image> image_of(const std::string& container) const;
   /// See engine::Images::save.
-  Result<> save_image(const std::string& id, const engine::Images::Sink& sink) const { return images_.save(id, sink); }
+  Result<> save_image(const engine::Image& image, std::size_t known, const engine::Images::Sink& sink) const {
+    return images_.save(image, known, sink);
+  }
 
  private:
   Result<> describe_volume(ServiceMount& mount) const;

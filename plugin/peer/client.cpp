@@ -122,8 +122,9 @@ class RemotePeer : public migration::Peer {
     return decode_service(answer);
   }
 
-  Result<> image(const std::string& container, const std::function<Result<>(std::string_view)>& sink) override {
-    const std::string body = encode(DescribeServiceRequest{container, migration::ServiceDetail::quick});
+  Result<> image(const std::string& container, std::size_t known,
+                 const std::function<Result<>(std::string_view)>& sink) override {
+    const std::string body = encode(ImageRequest{container, known});
     return connect()->stream({"POST", "/containers/image", body, connect_time, image_time}, sink);
   }
 

@@ -394,24 +394,26 @@ void Server::describe_service(const httplib::Request&, const std::string& body, 
 }
 
 void Server::image(const httplib::Request&, const std::string& body, httplib::Response& response) {
-  const auto found = [&]() -> Result<std::string> {
+  std::size_t known = 0;
+  const auto found = [&]() -> Result<engine::Image> {
     FERRY_TRY(allow(Permission::read));
-    FERRY_ASSIGN(const auto wanted, decode_describe_service_request(body));
+    FERRY_ASSIGN(const auto wanted, decode_image_request(body));
     FERRY_ASSIGN(const auto container, allowed_container(wanted.container));
+    known = wanted.known;
     return services_->image_of(container);
   }();
   if (!found) return refuse(response, found.error());
   response.set_header("Transfer-Encoding", "chunked");
-  response.set_content_provider(bytes_type, [this, id = *found](std::size_t, httplib::DataSink& sink) {
+  response.set_content_provider(bytes_type, [this, image = *found, known](std::size_t, httplib::DataSink& sink) {
     Chunk chunk;
-    const auto saved = services_->save_image(id, [&](std::string_view piece) -> Result<> {
+    const auto saved = services_->save_image(image, known, [&](std::string_view piece) -> Result<> {
       chunk.begin();
       chunk.bytes() += piece;
       const auto bytes = chunk.finish();
       return sink.write(bytes.data(), bytes.size()) ? Result<>() : fail(Code::unavailable, "the peer is gone");
     });
     // Nothing but a broken answer can say so now.
-    if (!saved) spdlog::error("image {} was not sent to its end: {}", id, saved.error().message);
+    if (!saved) spdlog::error("image {} was not sent to its end: {}", image.id, saved.error().message);
     constexpr std::string_view end = "0\r\n\r\n";
     if (!saved || !sink.write(end.data(), end.size())) return false;
     sink.done();

@@ -208,6 +208,18 @@ Result<DescribeServiceRequest> decode_describe_service_request(const std::string
       });
 }
 
+std::string encode(const ImageRequest& request) {
+  return dump({{"container", request.container}, {"known", request.known}});
+}
+
+Result<ImageRequest> decode_image_request(const std::string& text) {
+  return decode_with<ImageRequest>(text, "request", [](const json& message) -> Result<ImageRequest> {
+    ImageRequest request{message.at("container").get<std::string>(), count(message.at("known"))};
+    FERRY_TRY(migration::check_container(request.container));
+    return request;
+  });
+}
+
 std::string encode(const ServiceDescription& service) { return dump(to_json(service)); }
 
 Result<ServiceDescription> decode_service(const std::string& text) {

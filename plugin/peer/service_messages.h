@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -15,6 +16,13 @@ struct DescribeServiceRequest {
 };
 std::string encode(const DescribeServiceRequest& request);
 Result<DescribeServiceRequest> decode_describe_service_request(const std::string& text);
+
+struct ImageRequest {
+  std::string container;
+  std::uint64_t known = 0;  ///< of how many of the image's lowest layers the content is not needed
+};
+std::string encode(const ImageRequest& request);
+Result<ImageRequest> decode_image_request(const std::string& text);
 
 std::string encode(const migration::ServiceDescription& service);
 Result<migration::ServiceDescription> decode_service(const std::string& text);

@@ -1,19 +1,41 @@
 """The image of a service that moves to a host that does not have it: pulled from its registry, else sent."""
 
 import json
+import os
+import shutil
 
 import pytest
-from support import service, tickets, volumes
+from support import service, tickets, traffic, volumes
+
+
+def commit(a, base, name, *arguments, script):
+    a.docker("rm", "-f", "ferry-e2e-image", check=False)
+    a.docker("run", "--name", "ferry-e2e-image", base, "sh", "-c", script)
+    a.docker("commit", *arguments, "ferry-e2e-image", name)
+    a.docker("rm", "ferry-e2e-image")
+
+
+@pytest.fixture(scope="module")
+def base(running_lab):
+    """An image of 20 MB that both hosts have."""
+    a, b = running_lab.hosts
+    name = "ferry-e2e-base-of-image"
+    commit(a, "busybox", name, script="head -c 20000000 /dev/urandom >/base")
+    a.docker("save", "-o", "/root/base.tar", name)
+    shutil.move(a.path("root/base.tar"), b.path("root/base.tar"))
+    b.docker("load", "-i", "/root/base.tar")
+    os.unlink(b.path("root/base.tar"))
+    yield name
+    for host in (a, b):
+        host.docker("rmi", "-f", name, check=False)
 
 
 @pytest.fixture
-def image(a, b, scratch):
-    """An image that only a has."""
+def image(a, b, scratch, base):
+    """An image of two more layers, which only a has."""
     name = scratch.name(stem="ferry-e2e-image") + ":3"
-    a.docker("rm", "-f", "ferry-e2e-image", check=False)
-    a.docker("run", "--name", "ferry-e2e-image", "busybox", "sh", "-c", f"echo {name} >/which; head -c 3000000 /dev/urandom >/much")
-    a.docker("commit", "--change", "ENV OF=image", "ferry-e2e-image", name)
-    a.docker("rm", "ferry-e2e-image")
+    commit(a, base, name, script="head -c 3000000 /dev/urandom >/much")
+    commit(a, name, name, "--change", "ENV OF=image", script=f"echo {name} >/which")
     yield name
     for host in (a, b):
         for container in host.docker("ps", "-aq", "--filter", f"ancestor={name}").stdout.split():
@@ -45,7 +67,9 @@ def move(a, b, scratch, name, image):
 
 
 def test_it_is_sent(a, b, scratch, image):
-    move(a, b, scratch, started(a, b, scratch, image), image)
+    name, before = started(a, b, scratch, image), traffic.received(b)
+    move(a, b, scratch, name, image)
+    assert 3_000_000 < traffic.received(b) - before < 6_000_000, "but for the layers that are there"
     here, there = inspect(a, image), inspect(b, image)
     assert here["RootFS"] == there["RootFS"] and here["Id"] == there["Id"]
     assert "OF=image" in there["Config"]["Env"]

@@ -101,7 +101,8 @@ class FakePeer : public Peer {
     if (aborted_) return fail(Code::cancelled, "cancelled");
     return host_.on_describe_service(container, detail);
   }
-  Result<> image(const std::string& container, const std::function<Result<>(std::string_view)>& sink) override {
+  Result<> image(const std::string& container, std::size_t,
+                 const std::function<Result<>(std::string_view)>& sink) override {
     if (aborted_) return fail(Code::cancelled, "cancelled");
     return host_.on_image(container, sink);
   }

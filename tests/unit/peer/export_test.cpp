@@ -89,7 +89,7 @@ TEST_F(ExportTest, OfTheServicesOnlyItsOwnIsShown) {
   const Error other = describe("web");
   EXPECT_EQ(other.code, Code::denied);
   EXPECT_FALSE(is_shown(other)) << other.message;
-  const auto image = peer->image("web", [](std::string_view) { return Result<>(); });
+  const auto image = peer->image("web", 0, [](std::string_view) { return Result<>(); });
   ASSERT_FALSE(image);
   EXPECT_FALSE(is_shown(image.error())) << image.error().message;
   migration::HandOffRequest held;

@@ -128,6 +128,7 @@ TEST(ServiceMessages, HostileDescriptionsAreRefused) {
 
 TEST(ServiceMessages, NamesAreChecked) {
   for (const char* name : {"", "../x", "a b", "-x", "a/b"}) {
+    EXPECT_FALSE(decode_image_request(json({{"container", name}, {"known", 1}}).dump())) << name;
     const auto request = decode_describe_service_request(json({{"container", name}, {"full", true}}).dump());
     ASSERT_FALSE(request) << name;
     EXPECT_EQ(request.error().code, Code::invalid_argument);
