@@ -62,11 +62,11 @@ class Exchange {
     return true;
   }
 
-  /// An Engine that has answered before the end takes no more: its answer counts, so that is no error of its own.
   bool write(httplib::DataSink& sink) {
     auto written = call_.write_body([&](std::string_view piece) -> Result<> {
       heard_ = SteadyClock::now();
-      if (!sink.write(piece.data(), piece.size())) return fail(Code::unavailable, "the Engine takes no more");
+      if (!sink.write(piece.data(), piece.size()))
+        return fail(Code::io, "the Docker Engine takes no more of it; its log says why");
       return {};
     });
     if (!written) error_ = std::move(written.error());

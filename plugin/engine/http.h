@@ -34,7 +34,7 @@ struct HttpCall {
   std::function<Result<>(std::string_view)> on_piece{};
 
   /// In place of json_body: hands the body on to the sink, in pieces of any size; an error from it ends the exchange
-  /// and is returned. `body_type`: its media type.
+  /// and is returned. Code::io: the Engine takes no more. `body_type`: its media type.
   std::function<Result<>(const std::function<Result<>(std::string_view)>& sink)> write_body{};
   std::string body_type{};
 };

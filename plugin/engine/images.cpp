@@ -13,7 +13,7 @@ namespace {
 
 /// A registry that is not there, or an Engine that unpacks a large layer, says nothing for a while.
 constexpr std::chrono::milliseconds silence_of_registry{30'000};
-constexpr std::chrono::milliseconds silence_of_engine{120'000};
+constexpr std::chrono::milliseconds silence_of_engine{300'000};
 constexpr std::chrono::milliseconds change_time{60'000};
 constexpr std::size_t longest_line = 1U << 20;
 constexpr std::size_t longest_manifest = 4U << 20;
@@ -108,7 +108,7 @@ Result<std::size_t> Images::count_known(const std::vector<std::string>& layers, 
 Result<> Images::load(const std::function<Result<>(const Sink& sink)>& write, Interrupt* interrupt) const {
   Lines lines(longest_line);
   FERRY_TRY(client_.request({.method = "POST",
-                             .target = "/images/load?quiet=1",
+                             .target = "/images/load?quiet=0",
                              .pause = silence_of_engine,
                              .interrupt = interrupt,
                              .on_piece = [&](std::string_view piece) { return lines.add(piece, check); },

@@ -157,11 +157,14 @@ bool ExportJob::has_outcome() const {
 void ExportJob::run() {
   const auto destination = this->destination();
   if (!has_outcome()) {
-    const auto done = follow(*destination);
+    auto done = follow(*destination);
     if (stopping_) return;
+    // What is given is the destination's, whatever else could not be heard of it.
+    if (!done && plan_.request.hands_off() && hand_off_.is_given() && !hand_off_.is_taken()) done = {};
     if (!done && plan_.request.hands_off()) hand_off_.take_back();
     end(done);
   } else if (plan_.request.hands_off()) {
+    hand_off_.take_back();  // of what has failed, as the former process did; what is given stays so
     if (auto offered = destination->offer(); !offered) note(offered.error());
   }
   given_up_ = false;

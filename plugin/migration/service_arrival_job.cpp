@@ -186,10 +186,14 @@ Result<> ServiceArrivalJob::load_image(const ServiceDescription& service) {
     FERRY_ASSIGN(known, images_.count_known(service.image.layers, &interrupt_));
   }
   auto loaded = load(known);
-  if (loaded || known == 0 || loaded.error().code != Code::io) return loaded;
-  spdlog::warn("ticket {}: image {} is brought with all of its layers: {}", name_, service.image_name,
-               loaded.error().message);
-  return load(0);
+  if (!loaded && known != 0 && loaded.error().code == Code::io) {
+    spdlog::warn("ticket {}: image {} is brought with all of its layers: {}", name_, service.image_name,
+                 loaded.error().message);
+    loaded = load(0);
+  }
+  if (loaded || loaded.error().code != Code::io) return loaded;
+  FERRY_TRY(containers_.facts(&interrupt_));  // one that has died meanwhile is waited for
+  return loaded;
 }
 
 /// As the container names it, unless it names it by what it is.

@@ -64,15 +64,7 @@ Result<HeldContainer> ServiceDepartures::note(const std::string& id, const HandO
     if (const auto known = parts_.catalogue.find(ticket_of(id)))
       return held_container_of(known->import.at("container"));
     FERRY_ASSIGN(HeldContainer container, parts_.containers.note(request.container, &stopping_));
-    for (const auto& record : parts_.catalogue.list())
-      if (is_ticket(*record, TicketKind::departed_service) && record->state != volumes::State::done &&
-          record->import.at("container").at("id") == nlohmann::json(container.id)) {
-        const bool comes_back = is_over(parts_.hand_offs.state_of(id_of(*record)));
-        return fail(comes_back ? Code::unavailable : Code::busy,
-                    "container " + container.name +
-                        (comes_back ? " is being brought back" : " is being moved already") + ": ticket " +
-                        record->name);
-      }
+    FERRY_TRY(check_departure(container.id, container.name));
     auto ticket =
         new_ticket(ticket_of(id), {{"departed", id}, {"container", to_json(container)}, {"to", request.host}}, nullptr);
     if (!request.export_id.empty()) ticket.import["of_export"] = request.export_id;
@@ -84,19 +76,39 @@ Result<HeldContainer> ServiceDepartures::note(const std::string& id, const HandO
   }
 }
 
+Result<> ServiceDepartures::check_departure(const std::string& container, const std::string& name) const {
+  for (const auto& record : parts_.catalogue.list()) {
+    if (!is_ticket(*record, TicketKind::departed_service)) continue;
+    if (record->import.at("container").at("id") != nlohmann::json(container)) continue;
+    if (record->state == volumes::State::done)
+      return fail(Code::busy, "container " + name + " was handed off to " + record->import.value("to", "another host") +
+                                  " already, which has it now; if that is not so any more, remove ticket " +
+                                  record->name + " first");
+    const bool comes_back = is_over(parts_.hand_offs.state_of(id_of(*record)));
+    return fail(comes_back ? Code::unavailable : Code::busy,
+                "container " + name + (comes_back ? " is being brought back" : " is being moved already") +
+                    ": ticket " + record->name);
+  }
+  return {};
+}
+
 Result<Answer> ServiceDepartures::hold(const std::string& id, const HandOffRequest& request) {
   const Busy busy(*this, id);
   if (!busy.admitted()) return fail(Code::unavailable, "container " + request.container + " is being stopped");
   const Source state = parts_.hand_offs.state_of(id);
   if (hand_off::step(state, Request::hold).next != Source::held || state == Source::held)
     return parts_.hand_offs.hold(id, request);
-  if (is_unwanted(request.after) || is_unwanted(request.export_id))
+  const auto check_wanted = [&]() -> Result<> {
+    if (!is_unwanted(id) && !is_unwanted(request.after) && !is_unwanted(request.export_id)) return {};
     return fail(Code::denied, "the move of container " + request.container +
                                   " was cancelled at its source, or somebody has started the container there");
+  };
+  FERRY_TRY(check_wanted());
   if (!has(id)) FERRY_TRY(parts_.hand_offs.check_service(request));
   FERRY_ASSIGN(const auto container, note(id, request));
   spdlog::info("container {} is stopped for {}: ticket {}", container.name, request.host, ticket_of(id));
   FERRY_TRY(parts_.containers.hold(container, &stopping_));
+  FERRY_TRY(check_wanted());  // that may have taken minutes
   return parts_.hand_offs.hold(id, request);
 }
 
@@ -108,8 +120,9 @@ Result<Answer> ServiceDepartures::ask(const std::string& id, Request request) {
     if (!held) {
       spdlog::error("ticket {} is given up: container {} was started meanwhile", ticket->name, container.name);
       note_unwanted(id);
-      return parts_.hand_offs.ask(id, Request::cancel);
     }
+    if (is_unwanted(id) || is_unwanted(ticket->import.value("of_export", "")))
+      return parts_.hand_offs.ask(id, Request::cancel);
   }
   return parts_.hand_offs.ask(id, request);
 }
@@ -172,6 +185,7 @@ void ServiceDepartures::note_unwanted(const std::string& id) {
 }
 
 bool ServiceDepartures::is_unwanted(const std::string& id) const {
+  if (id.empty()) return false;
   const std::lock_guard guard(mutex_);
   return std::find(unwanted_.begin(), unwanted_.end(), id) != unwanted_.end();
 }
@@ -188,9 +202,9 @@ Result<> ServiceDepartures::cancel(const std::string& name) {
   const auto ticket = parts_.catalogue.find(name);
   if (!ticket || ticket->state == volumes::State::done) return {};
   const std::string id = id_of(*ticket);
+  note_unwanted(id);
   const Busy busy(*this, id);
   if (!busy.admitted()) return fail(Code::busy, "ticket " + name + " is at work on its container; try again");
-  note_unwanted(id);
   FERRY_ASSIGN(const Answer answer, parts_.hand_offs.ask(id, Request::cancel));
   if (answer == Answer::given || answer == Answer::refused)
     return fail(Code::busy, "the service of ticket " + name +
@@ -208,6 +222,9 @@ bool ServiceDepartures::is_of_export(const std::string& id, const std::string& e
 }
 
 Result<> ServiceDepartures::cancel_export(const std::string& id) {
+  if (parts_.hand_offs.is_given(id))
+    return fail(Code::busy,
+                "the service is the other host's already; the ticket ends as soon as that has confirmed it");
   note_unwanted(id);
   for (const auto& one : parts_.hand_offs.ids_of_export(id)) {
     if (has(one)) {

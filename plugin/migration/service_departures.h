@@ -58,6 +58,8 @@ class ServiceDepartures {
   bool is_of_export(const std::string& id, const std::string& export_id) const;
   /// Takes back what that export hands off, and refuses what may still be asked for. Code::busy as of cancel().
   Result<> cancel_export(const std::string& id);
+  /// Code::busy or unavailable: the container `name` of that ID is being handed off, or was; its ticket says so.
+  Result<> check_departure(const std::string& container, const std::string& name) const;
   /// Whether there is a container in the hand-off of that ID.
   bool has(const std::string& id) const { return parts_.catalogue.find(ticket_of(id)) != nullptr; }
 

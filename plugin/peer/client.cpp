@@ -20,7 +20,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds connect_time{5000};
 constexpr milliseconds content_time{30'000};
-constexpr milliseconds image_time{120'000};  // an Engine packs it
+constexpr milliseconds image_time{600'000};  // an Engine packs it, twice
 /// The sender first writes back its whole file system (syncfs), and a walk may meet slow disks. A peer that vanished
 /// is noticed earlier, by TCP's keepalive.
 constexpr milliseconds walk_time{600'000};

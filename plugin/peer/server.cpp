@@ -387,7 +387,11 @@ void Server::describe_service(const httplib::Request&, const std::string& body, 
     FERRY_ASSIGN(const auto wanted, decode_describe_service_request(body));
     FERRY_ASSIGN(const auto container, allowed_container(wanted.container));
     if (wanted.detail == migration::ServiceDetail::whole) FERRY_TRY(allow(Permission::freeze));
-    return services_->describe(container, wanted.detail);
+    FERRY_ASSIGN(auto service, services_->describe(container, wanted.detail));
+    if (departures_ == nullptr) return service;
+    const auto departed = departures_->check_departure(service.id, service.container);
+    if (!departed && departed.error().code == Code::busy) service.obstacles.push_back({departed.error().message, ""});
+    return service;
   }();
   if (!described) return refuse(response, described.error());
   answer(response, encode(*described));

@@ -271,3 +271,22 @@ def test_somebody_starts_it_at_its_destination(a, b, scratch, gates, counter):
         held.release()
         assert volumes.wait_state(b, ticket, tickets.ENDED, 60)["state"] == "done"
         one.check_whole(b)
+
+
+@pytest.mark.slow
+def test_its_source_is_lost_at_the_last_moment(lab, a, b, scratch, gates, counter):
+    """When b has everything but a's word; then its user takes it."""
+    one = counter()
+    ticket, release = at("commit", a, b, scratch, gates, one)
+    lab.cut()
+    a.engine("kill")
+    try:
+        release()
+        service.wait_step(b, ticket, "commit")
+        assert not service.runs(b, one.name)
+        tickets.start(b, scratch, f"reclaim={one.volume}", "force=true")
+        wait_until(lambda: service.runs(b, one.name), 30, lambda: f"it runs at b: {volumes.status(b, ticket)}")
+        one.check_whole(b)
+    finally:
+        a.engine("start")
+        lab.heal()

@@ -50,7 +50,10 @@ class ServiceDeparturesTest : public testing::Test {
       return {};
     if (fails_) return answer(500, R"({"message":"the port is taken"})");
     if (request.find("/start\n") != std::string::npos) running_ = true;
-    if (request.find("/stop\n") != std::string::npos) running_ = false;
+    if (request.find("/stop\n") != std::string::npos) {
+      running_ = false;
+      if (at_stop_) at_stop_();
+    }
     if (request.find("/update\n") != std::string::npos)
       policy_ = json::parse(request.substr(request.find('\n') + 1))["RestartPolicy"]["Name"];
     if (request.starts_with("POST ")) return answer(204, "");
@@ -99,6 +102,7 @@ class ServiceDeparturesTest : public testing::Test {
   std::mutex mutex_;
   bool running_ = true, fails_ = false;
   std::string policy_ = "always";
+  std::function<void()> at_stop_;
   std::chrono::milliseconds longest_silence_ = std::chrono::minutes(1);
   HandOffSource source_{directory_.path(), [this](const std::string& request) { return answer_of(request); }};
   ContainerHolds holds_{source_.client};
@@ -231,6 +235,34 @@ TEST_F(ServiceDeparturesTest, WhatItsUserHasTakenBackIsNotHeldAgainAtOnce) {
   EXPECT_EQ(*departures_->hold(other_id, again), Answer::held) << "by another ticket";
 }
 
+TEST_F(ServiceDeparturesTest, WhatItsUserTakesBackWhileItIsStoppedIsNotHeld) {
+  Result<> cancelled;
+  at_stop_ = [&] { cancelled = departures_->cancel(ticket); };
+  const auto held = departures_->hold(id, request());
+  ASSERT_FALSE(cancelled);
+  EXPECT_EQ(cancelled.error().code, Code::busy) << "it is at work on its container";
+  ASSERT_FALSE(held);
+  EXPECT_EQ(held.error().code, Code::denied);
+  EXPECT_TRUE(wait([&] { return is_as_it_was() && !has_ticket(); }));
+}
+
+/// Its container is still here, stopped, and a second destination would start it while the first one has it running.
+TEST_F(ServiceDeparturesTest, WhatHasLeftDoesNotLeaveAgain) {
+  HandOffRequest alone = request();
+  alone.volumes.clear();  // nothing else would tell
+  ASSERT_TRUE(departures_->hold(id, alone));
+  EXPECT_EQ(ask(Request::commit), Answer::given);
+  EXPECT_EQ(departures_->hold(other_id, alone).error().code, Code::busy);
+  EXPECT_EQ(ask(Request::acknowledge), Answer::given);
+  ASSERT_TRUE(wait([&] { return source_.catalogue->find(ticket)->state == State::done; }));
+  const auto again = departures_->hold(other_id, alone);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, Code::busy);
+  EXPECT_THAT(again.error().message, testing::AllOf(HasSubstr("handed off to b"), HasSubstr(ticket)));
+  ASSERT_TRUE(source_.catalogue->remove(ticket));
+  EXPECT_EQ(*departures_->hold(other_id, alone), Answer::held) << "its user knows better";
+}
+
 TEST_F(ServiceDeparturesTest, NorWhatSomebodyHasStarted) {
   EXPECT_EQ(hold(), Answer::held);
   set(running_, true);
@@ -321,10 +353,13 @@ TEST_F(ServiceExportTest, IsTakenBackBeforeItIsHeld) {
 TEST_F(ServiceExportTest, IsNotTakenBackOnceItIsGiven) {
   EXPECT_EQ(*departures_->hold(id, exported()), Answer::held);
   EXPECT_EQ(ask(Request::commit), Answer::given);
-  const auto cancelled = departures_->cancel_export(id);
-  ASSERT_FALSE(cancelled);
-  EXPECT_EQ(cancelled.error().code, Code::busy);
-  EXPECT_TRUE(is_stopped());
+  for (int i = 0; i < 2; ++i) {  // before that is known there, and after
+    const auto cancelled = departures_->cancel_export(id);
+    ASSERT_FALSE(cancelled);
+    EXPECT_EQ(cancelled.error().code, Code::busy);
+    EXPECT_TRUE(is_stopped());
+    EXPECT_EQ(ask(Request::acknowledge), Answer::given);
+  }
 }
 
 TEST_F(ServiceExportTest, MayAskForNoOtherOne) {
