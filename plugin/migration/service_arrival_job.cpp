@@ -151,7 +151,7 @@ Result<> ServiceArrivalJob::make_volumes(const ServiceDescription& service, cons
 /// What the container is to be made of: the image, if it is here, else from its registry, else from the source.
 Result<std::string> ServiceArrivalJob::bring_image(const ServiceDescription& service) {
   FERRY_ASSIGN(auto there, parts_.planner.image_for(service, &interrupt_));
-  if (!there.empty()) return there;
+  if (!there.empty()) return name_image(service, there);  // maybe an earlier attempt has brought it
   std::string why;
   for (const auto& digest : service.image.digests) {
     const auto pulled = images_.pull(digest, &interrupt_);

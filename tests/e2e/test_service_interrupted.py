@@ -167,6 +167,7 @@ def test_it_moves_all_the_same(lab, a, b, scratch, gates, counter, lonely_image,
         where, status = settle(a, b, one, ticket, b if way == "from=a" else a)
     assert where is b, status["migration"]["error"]
     assert not service.runs(a, one.name)
+    assert b.docker("inspect", "-f", "{{.Config.Image}}", one.name).stdout == a.docker("inspect", "-f", "{{.Config.Image}}", one.name).stdout
 
 
 def check_as_it_was(a, b, one, there):
