@@ -62,8 +62,8 @@ class ImagesTest : public ::testing::Test {
 };
 
 TEST_F(ImagesTest, APullIsAskedForByDigest) {
-  bytes_ =
-      chunked + chunk("{\"status\":\"Pulling from library/x\"}\r\n{\"status\":\"Download complete\"}\r\n") + chunk("");
+  set_answer(chunked + chunk("{\"status\":\"Pulling from library/x\"}\r\n{\"status\":\"Download complete\"}\r\n") +
+             chunk(""));
   EXPECT_TRUE(images_.pull("registry:5000/x@sha256:12"));
   EXPECT_EQ(last_request(), "POST /v1.44/images/create?fromImage=registry%3A5000%2Fx%40sha256%3A12");
 }
