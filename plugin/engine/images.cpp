@@ -95,11 +95,10 @@ Result<std::size_t> Images::count_known(const std::vector<std::string>& layers, 
   std::size_t known = 0;
   for (const auto& one : nlohmann::json::parse(listed, nullptr, false)) {
     if (!one.is_object() || !one.contains("Id") || !one["Id"].is_string()) continue;
-    const auto body = client_.get("/images/" + url_escape(one["Id"].get<std::string>()) + "/json", interrupt);
-    if (!body && body.error().code == Code::not_found) continue;  // it was removed meanwhile
-    if (!body) return tl::unexpected(body.error());
-    FERRY_ASSIGN(const Image image, decode_image(*body));
-    const auto end = std::mismatch(layers.begin(), layers.end(), image.layers.begin(), image.layers.end()).first;
+    const auto image = containers_.image(one["Id"].get<std::string>(), interrupt);
+    if (!image && image.error().code == Code::not_found) continue;  // it was removed meanwhile
+    FERRY_TRY(image);
+    const auto end = std::mismatch(layers.begin(), layers.end(), image->layers.begin(), image->layers.end()).first;
     known = std::max(known, static_cast<std::size_t>(end - layers.begin()));
   }
   return known;

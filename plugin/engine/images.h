@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 #include "engine/client.h"
-#include "engine/container.h"
+#include "engine/containers.h"
 
 namespace ferry::engine {
 
@@ -17,7 +17,7 @@ namespace ferry::engine {
 /// nothing is heard for too long is Code::unavailable. Thread-safe.
 class Images {
  public:
-  explicit Images(Client& client) : client_(client) {}
+  explicit Images(Client& client) : client_(client), containers_(client) {}
 
   using Sink = std::function<Result<>(std::string_view piece)>;
 
@@ -40,6 +40,7 @@ class Images {
   Result<std::set<std::string>> find_lowest(const Image& image, std::size_t count, Interrupt* interrupt) const;
 
   Client& client_;
+  const Containers containers_;
 };
 
 }  // namespace ferry::engine

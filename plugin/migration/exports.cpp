@@ -89,16 +89,13 @@ void Exports::start(const std::string& name, const ExportPlan& plan, std::shared
       std::make_shared<ExportJob>(parts_.catalogue, name, plan, std::move(destination),
                                   ExportJob::HandOff{[this, id = plan.id] { return parts_.hand_offs.is_given(id); },
                                                      [this, id = plan.id] { return parts_.hand_offs.is_taken(id); },
-                                                     [this, plan] { (void)cancel_hand_off(plan); }});
+                                                     [this, plan] { (void)take_back(plan); }});
   jobs_.start(name, std::move(job));
 }
 
 /// Of a hand-off: the volumes are this host's again, whatever the destination says. Code::busy: they are its own.
 Result<> Exports::take_back(const ExportPlan& plan) const {
-  return plan.request.hands_off() ? cancel_hand_off(plan) : Result<>();
-}
-
-Result<> Exports::cancel_hand_off(const ExportPlan& plan) const {
+  if (!plan.request.hands_off()) return {};
   if (plan.request.service && parts_.departures != nullptr) return parts_.departures->cancel_export(plan.id);
   FERRY_ASSIGN(const hand_off::Answer answer, parts_.hand_offs.ask(plan.id, hand_off::Request::cancel));
   if (answer == hand_off::Answer::gone || answer == hand_off::Answer::reclaimed) return {};

@@ -47,7 +47,6 @@ class Exports {
   Result<> check_volumes(const TicketRequest& request) const;
   Result<TicketRequest> look_at(const TicketRequest& request, const std::string& name) const;
   Result<> take_back(const ExportPlan& plan) const;
-  Result<> cancel_hand_off(const ExportPlan& plan) const;
   void start(const std::string& name, const ExportPlan& plan, std::shared_ptr<Destination> destination);
 
   const Parts parts_;

@@ -84,9 +84,9 @@ class HandOffs {
 
   /// The volume is at the destination, for sure: the hand-off of it, if it was given, is over.
   Result<> confirm(const std::string& volume);
-  /// What was given by the hand-off of that ticket, and not confirmed.
   /// Of a service, before it is stopped for nothing: why hold() would refuse, as far as that is known while it runs.
   Result<> check_service(const HandOffRequest& request) const;
+  /// What was given by the hand-off of that ticket, and not confirmed.
   std::optional<HandOffRequest> given(const std::string& ticket) const;
 
   /// Before its ticket is removed by the user.

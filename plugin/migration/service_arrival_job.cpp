@@ -152,7 +152,6 @@ Result<> ServiceArrivalJob::make_volumes(const ServiceDescription& service, cons
 Result<std::string> ServiceArrivalJob::bring_image(const ServiceDescription& service) {
   FERRY_ASSIGN(auto there, parts_.planner.image_for(service, &interrupt_));
   if (!there.empty()) return name_image(service, there);  // maybe an earlier attempt has brought it
-  std::string why;
   for (const auto& digest : service.image.digests) {
     const auto pulled = images_.pull(digest, &interrupt_);
     if (!pulled && pulled.error().code == Code::cancelled) return tl::unexpected(pulled.error());

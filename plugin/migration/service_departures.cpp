@@ -79,12 +79,12 @@ Result<HeldContainer> ServiceDepartures::note(const std::string& id, const HandO
 Result<> ServiceDepartures::check_departure(const std::string& container, const std::string& name) const {
   for (const auto& record : parts_.catalogue.list()) {
     if (!is_ticket(*record, TicketKind::departed_service)) continue;
-    if (record->import.at("container").at("id") != nlohmann::json(container)) continue;
+    if (record->import.value("container", nlohmann::json::object()).value("id", "") != container) continue;
     if (record->state == volumes::State::done)
       return fail(Code::busy, "container " + name + " was handed off to " + record->import.value("to", "another host") +
                                   " already, which has it now; if that is not so any more, remove ticket " +
                                   record->name + " first");
-    const bool comes_back = is_over(parts_.hand_offs.state_of(id_of(*record)));
+    const bool comes_back = is_over(parts_.hand_offs.state_of(record->import.value("departed", "")));
     return fail(comes_back ? Code::unavailable : Code::busy,
                 "container " + name + (comes_back ? " is being brought back" : " is being moved already") +
                     ": ticket " + record->name);
