@@ -1,10 +1,9 @@
 """The image of a service that moves to a host that does not have it: pulled from its registry, else sent."""
 
 import json
-import os
-import shutil
 
 import pytest
+from support import scratch as containers
 from support import service, tickets, traffic, volumes
 
 
@@ -21,10 +20,7 @@ def base(running_lab):
     a, b = running_lab.hosts
     name = "ferry-e2e-base-of-image"
     commit(a, "busybox", name, script="head -c 20000000 /dev/urandom >/base")
-    a.docker("save", "-o", "/root/base.tar", name)
-    shutil.move(a.path("root/base.tar"), b.path("root/base.tar"))
-    b.docker("load", "-i", "/root/base.tar")
-    os.unlink(b.path("root/base.tar"))
+    containers.copy_image(a, b, name)
     yield name
     for host in (a, b):
         host.docker("rmi", "-f", name, check=False)

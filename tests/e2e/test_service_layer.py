@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import stat
 import subprocess
 import tarfile
@@ -40,10 +39,8 @@ def image(running_lab):
     with open(a.path("root/layered.tar"), "wb") as out:
         out.write(packed.getvalue())
     a.docker("import", "--change", 'CMD ["sh"]', "/root/layered.tar", IMAGE)
-    a.docker("save", "-o", "/root/layered.tar", IMAGE)
-    shutil.move(a.path("root/layered.tar"), b.path("root/layered.tar"))
-    b.docker("load", "-i", "/root/layered.tar")
-    os.unlink(b.path("root/layered.tar"))
+    os.unlink(a.path("root/layered.tar"))
+    containers.copy_image(a, b, IMAGE)
     yield IMAGE
     for host in (a, b):
         host.docker("rmi", "-f", IMAGE, check=False)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import uuid
 
 from support import volumes
@@ -71,6 +72,15 @@ def seen_in(host, container, path="/data"):
 
 def name_of(host, container):
     return json.loads(host.docker("inspect", container).stdout)[0]["Name"].lstrip("/")
+
+
+def copy_image(home, away, image):
+    """An image of one host is on the other one, too, by that name."""
+    path = "root/e2e-image.tar"
+    home.docker("save", "-o", f"/{path}", image)
+    shutil.move(home.path(path), away.path(path))
+    away.docker("load", "-i", f"/{path}")
+    os.unlink(away.path(path))
 
 
 def fill(directory, files):

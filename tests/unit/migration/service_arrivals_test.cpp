@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "fake_peer.h"
 #include "migration/ticket_kind.h"
+#include "open_tickets.h"
 #include "support/scripted_engine.h"
 #include "support/temporary_directory.h"
 
@@ -152,7 +153,7 @@ class ArrivalEngine {
 };
 
 /// The destination of a container db of the host a, which has the volume pg and an anonymous one.
-class ServiceArrivalsTest : public testing::Test {
+class ServiceArrivalsTest : public testing::Test, protected OpenTickets {
  protected:
   ServiceArrivalsTest() {
     service_.container = "db";
@@ -197,15 +198,7 @@ class ServiceArrivalsTest : public testing::Test {
     return mount;
   }
   void open() {
-    catalogue_ = std::move(*volumes::Catalogue::open(volumes::Layout(directory_.path())));
-    sources_ = std::make_unique<Sources>(*catalogue_, mounts_, client_, tracker_, directory_.path(), directory_ / "p");
-    hand_offs_ = std::make_unique<HandOffs>(
-        HandOffs::Parts{*catalogue_, mounts_, client_, tracker_, *sources_, [] {},
-                        [this](const std::string& name) { return catalogue_->remove(name); }});
-    imports_ = std::make_unique<Imports>(*catalogue_, peers_, archives_);
-    tickets_ = std::make_unique<Tickets>(Tickets::Parts{*catalogue_, peers_, *imports_, mounts_, client_, *hand_offs_,
-                                                        7766, [] {}, pauses_, sources_.get()});
-    hand_offs_->resume([this](const std::string& volume) { return tickets_->holder(volume); });
+    open_tickets(directory_.path(), {peers_, archives_, mounts_, client_, tracker_, pauses_});
     planner_ = std::make_unique<ServicePlanner>(client_, *catalogue_, directory_ / "net");
     arrivals_ =
         std::make_unique<ServiceArrivals>(ServiceArrivals::Parts{*catalogue_, peers_, client_, *planner_, *tickets_});
@@ -217,9 +210,7 @@ class ServiceArrivalsTest : public testing::Test {
     tickets_->abandon_all();
     ready_ = false;
     arrivals_.reset();
-    tickets_.reset();
-    hand_offs_.reset();
-    catalogue_.reset();
+    close_tickets();
   }
   /// Ferry's Create, of a ticket's volume or of an anonymous one.
   void create(const std::string& name) {
@@ -265,11 +256,6 @@ class ServiceArrivalsTest : public testing::Test {
   volumes::Mounts mounts_{directory_ / "propagated", directory_ / "scratch"};
   engine::Client client_{engine_.socket()};
   engine::Tracker tracker_{client_, [] {}};
-  std::unique_ptr<volumes::Catalogue> catalogue_;
-  std::unique_ptr<Sources> sources_;
-  std::unique_ptr<HandOffs> hand_offs_;
-  std::unique_ptr<Imports> imports_;
-  std::unique_ptr<Tickets> tickets_;
   std::unique_ptr<ServicePlanner> planner_;
   std::unique_ptr<ServiceArrivals> arrivals_;
 };

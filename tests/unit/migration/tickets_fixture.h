@@ -9,7 +9,7 @@
 
 #include "base/files.h"
 #include "fake_peer.h"
-#include "migration/tickets.h"
+#include "open_tickets.h"
 #include "support/temporary_directory.h"
 
 namespace ferry::migration {
@@ -17,7 +17,7 @@ namespace ferry::migration {
 namespace fs = std::filesystem;
 
 /// Tickets with everything behind them but a Docker Engine, mounts and a network.
-class TicketsTest : public testing::Test {
+class TicketsTest : public testing::Test, protected OpenTickets {
  protected:
   void SetUp() override {
     open();
@@ -30,7 +30,7 @@ class TicketsTest : public testing::Test {
   }
   void TearDown() override {
     host_.release();
-    tickets_->abandon_all();
+    close_tickets();
   }
 
   static constexpr std::chrono::milliseconds settling{50};  // the kernel's clock moves on: two times may be told apart
@@ -73,22 +73,10 @@ class TicketsTest : public testing::Test {
 
   /// As another process finds it.
   void restart() {
-    tickets_->abandon_all();
-    tickets_.reset();
-    catalogue_.reset();
+    close_tickets();
     open();
   }
-  void open() {
-    catalogue_ = std::move(*volumes::Catalogue::open(volumes::Layout(directory_.path())));
-    sources_ = std::make_unique<Sources>(*catalogue_, mounts_, client_, tracker_, directory_.path(), directory_ / "p");
-    hand_offs_ = std::make_unique<HandOffs>(
-        HandOffs::Parts{*catalogue_, mounts_, client_, tracker_, *sources_, [] {},
-                        [this](const std::string& name) { return catalogue_->remove(name); }});
-    imports_ = std::make_unique<Imports>(*catalogue_, peers_, archives_);
-    tickets_ = std::make_unique<Tickets>(
-        Tickets::Parts{*catalogue_, peers_, *imports_, mounts_, client_, *hand_offs_, 7766, [] {}, pauses_});
-    hand_offs_->resume([this](const std::string& volume) { return tickets_->holder(volume); });
-  }
+  void open() { open_tickets(directory_.path(), {peers_, archives_, mounts_, client_, tracker_, pauses_}); }
 
   TicketPauses pauses_;
   const TicketRequest request_{{"a", 7766}, {{"pg", "pg"}}, {}, false, false};
@@ -99,11 +87,6 @@ class TicketsTest : public testing::Test {
   volumes::Mounts mounts_{directory_ / "propagated", directory_ / "scratch"};
   engine::Client client_{directory_ / "engine.sock"};
   engine::Tracker tracker_{client_, [] {}};
-  std::unique_ptr<volumes::Catalogue> catalogue_;
-  std::unique_ptr<Sources> sources_;
-  std::unique_ptr<HandOffs> hand_offs_;
-  std::unique_ptr<Imports> imports_;
-  std::unique_ptr<Tickets> tickets_;
 };
 
 }  // namespace ferry::migration
