@@ -203,7 +203,9 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   links.stop();
   forced.stop();
   departures.stop();
+  std::thread packing([&] { peer_server.stop_packing(); });  // each may wait for the other
   listeners.stop();
+  packing.join();
   exports.abandon_all();
   archive_exports.abandon_all();
   plans.abandon_all();

@@ -36,7 +36,7 @@ nlohmann::json first_status(const volumes::Catalogue& catalogue, const std::stri
 nlohmann::json to_json(const ExportPlan& plan) {
   auto volumes = nlohmann::json::array();
   for (const auto& volume : plan.request.volumes)
-    volumes.push_back({{"source", volume.source}, {"target", volume.target}});
+    volumes.push_back({{"source", volume.source}, {"target", volume.target}, {"stays", volume.stays}});
   nlohmann::json json = {
       {"export", plan.id},   {"volumes", volumes}, {"replace", plan.request.replace}, {"dry_run", plan.request.dry_run},
       {"begun", plan.begun}, {"told", plan.told},  {"move", plan.request.move}};
@@ -61,7 +61,8 @@ Result<ExportPlan> export_plan(const nlohmann::json& json) {
     plan.told = json.at("told").get<bool>();
     plan.request.move = json.value("move", false);
     for (const auto& volume : json.at("volumes"))
-      plan.request.volumes.push_back({volume.at("source").get<std::string>(), volume.at("target").get<std::string>()});
+      plan.request.volumes.push_back({volume.at("source").get<std::string>(), volume.at("target").get<std::string>(),
+                                      volume.value("stays", false)});
     if (json.contains("service")) {
       plan.request.service = service_options_of(json["service"]);
       plan.request.container = json.at("container").get<std::string>();

@@ -56,7 +56,8 @@ Result<TicketRequest> Exports::look_at(const TicketRequest& request, const std::
   FERRY_TRY(check_names(service, *request.service, name));
   known.container = service.id;
   for (const auto* mount : travelling_volumes(service, *request.service))
-    known.volumes.push_back({mount->at.name, mount->anonymous ? "" : name_there(*mount, *request.service)});
+    known.volumes.push_back({mount->at.name, mount->anonymous ? "" : name_there(*mount, *request.service),
+                             is_copied(*mount, *request.service)});
   return known;
 }
 

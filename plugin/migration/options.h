@@ -54,6 +54,7 @@ struct TicketRequest {
   struct Volume {
     std::string source;  ///< name at the source
     std::string target;  ///< name at the destination
+    bool stays = false;  ///< of a service: it is copied, and not handed off
   };
   transport::PeerAddress peer;
   std::vector<Volume> volumes;  ///< at least one; different targets

@@ -266,7 +266,7 @@ Result<TicketPlan> ServiceArrivalJob::plan_of(const ServiceDescription& service,
         }));
     }
     if (is_made_here(volume.target)) volume.action = "create";
-    volume.is_copy = request_.options.copy_shared && !mount->shared_with.empty();
+    volume.is_copy = is_copied(*mount, request_.options);
     plan.request.volumes.push_back({volume.source.volume, volume.target});
     plan.volumes.push_back(std::move(volume));
   }

@@ -36,6 +36,10 @@ bool is_copy(const ServiceMount& mount, const DestinationFacts::Volume& there);
 bool travels(const ServiceMount& mount, const ServiceOptions& options);
 /// The mounts of the volumes that go along, one of each. They belong to `service`.
 std::vector<const ServiceMount*> travelling_volumes(const ServiceDescription& service, const ServiceOptions& options);
+/// Whether the mount's volume stays with other containers, and is copied.
+inline bool is_copied(const ServiceMount& mount, const ServiceOptions& options) {
+  return options.copy_shared && !mount.shared_with.empty();
+}
 /// What the mount's volume is to be called there.
 std::string name_there(const ServiceMount& mount, const ServiceOptions& options);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -8,7 +9,7 @@
 
 namespace ferry::migration {
 
-/// What was begun of a service's move, and when, as Status has it (docs/status.md). Not thread-safe.
+/// What was begun of a service's move, and when, as Status has it (docs/status.md): the last 1000. Not thread-safe.
 class ServiceSteps {
  public:
   /// `service`: of a Status that an earlier job has stored; null: none has.
@@ -17,7 +18,9 @@ class ServiceSteps {
   }
   /// The same one again is another attempt, and not told.
   void begin(std::string_view step) {
-    if (steps_.empty() || steps_.back()["step"] != step) steps_.push_back({{"step", step}, {"at", now_rfc3339()}});
+    if (!steps_.empty() && steps_.back()["step"] == step) return;
+    if (steps_.size() == most) steps_.erase(0);
+    steps_.push_back({{"step", step}, {"at", now_rfc3339()}});
   }
   /// The `service` of a Status.
   nlohmann::json status(const ServiceOptions& options) const {
@@ -28,6 +31,8 @@ class ServiceSteps {
   }
 
  private:
+  static constexpr std::size_t most = 1000;
+
   nlohmann::json steps_ = nlohmann::json::array();
 };
 

@@ -24,8 +24,9 @@ class Services {
   /// Its image. Code::not_found.
   Result<engine::Image> image_of(const std::string& container) const;
   /// See engine::Images::save.
-  Result<> save_image(const engine::Image& image, std::size_t known, const engine::Images::Sink& sink) const {
-    return images_.save(image, known, sink);
+  Result<> save_image(const engine::Image& image, std::size_t known, const engine::Images::Sink& sink,
+                      engine::Interrupt* interrupt = nullptr) const {
+    return images_.save(image, known, sink, interrupt);
   }
 
  private:

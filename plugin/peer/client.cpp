@@ -268,7 +268,10 @@ class Factory : public migration::PeerFactory {
   std::shared_ptr<migration::Destination> destination(const migration::TicketRequest& request,
                                                       const std::string& id) override {
     Offer::Offered offered;
-    for (const auto& volume : request.volumes) offered.volumes.insert(volume.source);
+    for (const auto& volume : request.volumes) {
+      offered.volumes.insert(volume.source);
+      if (volume.stays) offered.staying.insert(volume.source);
+    }
     if (request.move) offered.hand_offs = &exports_->hand_offs;
     if (request.service) {
       offered.container = request.service->container;

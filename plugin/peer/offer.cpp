@@ -27,7 +27,7 @@ Offer::Offer(std::shared_ptr<transport::Transport> transport, const std::string&
       path_(std::string(path_prefix) + "/exports/" + id + "/links"),
       server_(sources, std::move(uuid), {Permission::read, Permission::freeze, Permission::containers}),
       http_([](int) { return nullptr; }, {links, "", message_time}) {
-  server_.restrict_to(std::move(offered.volumes), transport_->peer());
+  server_.restrict_to(std::move(offered.volumes), transport_->peer(), std::move(offered.staying));
   if (offered.hand_offs != nullptr) server_.hand_over(*offered.hand_offs, transport_->address(), id);
   if (offered.services != nullptr) server_.show_service(*offered.services, offered.container, offered.container_id);
   if (offered.departures != nullptr) server_.let_depart(*offered.departures);
@@ -57,7 +57,10 @@ void Offer::stop() {
     stopping_ = true;
   }
   changed_.notify_all();
+  std::thread packing(
+      [this] { server_.stop_packing(); });  // what is packed may wait for a connection, and the other way
   http_.stop_serving(std::chrono::milliseconds(0));
+  packing.join();
 }
 
 std::string Offer::trouble() const {

@@ -24,11 +24,12 @@ class Offer {
  public:
   /// What the peer may ask for.
   struct Offered {
-    std::set<std::string> volumes;
+    std::set<std::string> volumes;                       ///< to read
     migration::HandOffs* hand_offs = nullptr;            ///< null: it may only copy
     std::string container{}, container_id{};             ///< its name and ID; empty: none
     const migration::Services* services = nullptr;       ///< null: there is no container
     migration::ServiceDepartures* departures = nullptr;  ///< likewise
+    std::set<std::string> staying{};                     ///< of the volumes: they are not handed off
   };
   /// `sources` must outlive this object, as must what `offered` points to. `id` is the export's, `uuid` the
   /// catalogue's.

@@ -214,6 +214,13 @@ Result<> Server::allow_reading(const std::string& volume) const {
   return fail(Code::denied, "volume " + quote(volume) + " is not part of the export");
 }
 
+/// As its own.
+Result<> Server::allow_taking(const std::string& volume) const {
+  FERRY_TRY(allow_reading(volume));
+  if (!staying_.contains(volume)) return {};
+  return fail(Code::denied, "volume " + quote(volume) + " stays here, and is exported as a copy");
+}
+
 /// As the Engine is to be asked for it.
 Result<std::string> Server::allowed_container(const std::string& container) const {
   FERRY_TRY(allow(Permission::containers));
@@ -315,7 +322,7 @@ void Server::hold(const httplib::Request& request, const std::string& body, http
     if (departures_ != nullptr && hand_off_peer_ && wanted.container.empty())
       return fail(Code::denied, "a service is exported, and its volumes are not handed off without it");
     wanted.export_id = hand_off_id_;
-    for (const auto& volume : wanted.volumes) FERRY_TRY(allow_reading(volume.source));
+    for (const auto& volume : wanted.volumes) FERRY_TRY(allow_taking(volume.source));
     note_who(request, wanted);
     if (wanted.container.empty()) return hand_offs_->hold(request.matches[1], wanted);
     FERRY_ASSIGN(wanted.container, allowed_container(wanted.container));
@@ -355,7 +362,7 @@ void Server::fence(const httplib::Request& request, const std::string& body, htt
   const auto fenced = [&]() -> Result<migration::FenceAnswer> {
     FERRY_TRY(allow_hand_off(request.matches[1]));
     FERRY_ASSIGN(migration::FenceRequest wanted, decode_fence_request(body));
-    if (only_) FERRY_TRY(allow_reading(wanted.volume));
+    if (only_) FERRY_TRY(allow_taking(wanted.volume));
     wanted.id = request.matches[1];
     note_who(request, wanted);
     return hand_offs_->fence(wanted);
@@ -410,12 +417,15 @@ void Server::image(const httplib::Request&, const std::string& body, httplib::Re
   response.set_header("Transfer-Encoding", "chunked");
   response.set_content_provider(bytes_type, [this, image = *found, known](std::size_t, httplib::DataSink& sink) {
     Chunk chunk;
-    const auto saved = services_->save_image(image, known, [&](std::string_view piece) -> Result<> {
-      chunk.begin();
-      chunk.bytes() += piece;
-      const auto bytes = chunk.finish();
-      return sink.write(bytes.data(), bytes.size()) ? Result<>() : fail(Code::unavailable, "the peer is gone");
-    });
+    const auto saved = services_->save_image(
+        image, known,
+        [&](std::string_view piece) -> Result<> {
+          chunk.begin();
+          chunk.bytes() += piece;
+          const auto bytes = chunk.finish();
+          return sink.write(bytes.data(), bytes.size()) ? Result<>() : fail(Code::unavailable, "the peer is gone");
+        },
+        &packing_);
     // Nothing but a broken answer can say so now.
     if (!saved) spdlog::error("image {} was not sent to its end: {}", image.id, saved.error().message);
     constexpr std::string_view end = "0\r\n\r\n";

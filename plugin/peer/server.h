@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "engine/interrupt.h"
 #include "migration/arrivals.h"
 #include "migration/forced_reclaims.h"
 #include "migration/hand_offs.h"
@@ -43,11 +44,12 @@ class Server {
   Server(const migration::Sources& sources, std::string uuid, std::set<Permission> allowed,
          const ServerTimes& times = {});
 
-  /// Only these volumes can be read, and only by that peer, which is named for people. As the following, to be called
-  /// before add_routes().
-  void restrict_to(std::set<std::string> volumes, std::string peer) {
+  /// Only these volumes can be read, and only by that peer, which is named for people; those that are `staying` are not
+  /// handed off. As the following, to be called before add_routes().
+  void restrict_to(std::set<std::string> volumes, std::string peer, std::set<std::string> staying = {}) {
     only_ = std::move(volumes);
     only_peer_ = std::move(peer);
+    staying_ = std::move(staying);
   }
   /// Hand-offs of volumes are possible. With `peer`, to that one only, and the one of that ID.
   void hand_over(migration::HandOffs& hand_offs, std::optional<transport::PeerAddress> peer = {}, std::string id = {}) {
@@ -76,6 +78,9 @@ class Server {
   /// Adds the protocol's routes; to be called before `routes` serves. Bodies have 4 MiB at most, whatever is asked for.
   void add_routes(httplib::Server& routes);
 
+  /// Ends what is being packed, for good; a request that is being answered so is broken off.
+  void stop_packing() { packing_.trip(); }
+
   /// How many sources are open.
   std::size_t open_sources() const { return sessions_.count(); }
 
@@ -88,6 +93,7 @@ class Server {
   std::string who(const httplib::Request& request) const;
   Result<> allow(Permission permission) const;
   Result<> allow_reading(const std::string& volume) const;
+  Result<> allow_taking(const std::string& volume) const;
   Result<std::string> allowed_container(const std::string& container) const;
   void add_export_routes(httplib::Server& routes);
   void add_hand_off_routes(httplib::Server& routes);
@@ -125,6 +131,7 @@ class Server {
   std::optional<std::set<std::string>> only_;
   std::map<std::string, std::string> only_container_;  // with only_: IDs by what they may be asked for
   std::string only_peer_;
+  std::set<std::string> staying_;  // with only_
   migration::Arrivals* arrivals_ = nullptr;
   TurnedLinks* links_ = nullptr;
   migration::HandOffs* hand_offs_ = nullptr;
@@ -134,6 +141,7 @@ class Server {
   const migration::ServicePlanner* planner_ = nullptr;
   std::optional<transport::PeerAddress> hand_off_peer_;
   std::string hand_off_id_;
+  engine::Interrupt packing_;
   Sessions sessions_;
 };
 
