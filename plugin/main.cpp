@@ -161,7 +161,8 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
                                 trash.wake();
                               },
                               {},
-                              &sources});
+                              &sources,
+                              [&](const std::string& container) { departures.forget(container); }});
   hand_offs.resume([&](const std::string& volume) { return tickets.holder(volume); });
   tickets.resume();  // before a volume that one of them holds can be mounted
   migration::Exports exports({catalogue, *peers, sources, hand_offs, &services, &departures});
@@ -173,8 +174,9 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   migration::ServicePlans plans({catalogue, *peers, services, planner});
   plans.resume();
   migration::ServiceArrivals arriving({catalogue, *peers, client, planner, tickets});
+  migration::ServiceReturns returns({catalogue, *peers, client, sources, departures, tickets});
   driver::VolumeService service({catalogue, mounts, trash, imports, tickets, exports, archive_exports, hand_offs,
-                                 forced, plans, departures, arriving, labels, tracker, marker});
+                                 forced, plans, departures, arriving, returns, labels, tracker, marker});
   migration::Arrivals arrivals(catalogue,
                                {[&](const std::string& name, const migration::TicketRequest& asked) {
                                   return service.create_ticket(name, asked);

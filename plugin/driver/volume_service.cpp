@@ -66,12 +66,26 @@ Result<> VolumeService::begin(const std::string& name, const migration::CreateRe
   if (request.import) return parts_.imports.begin(name, request);
   if (request.ticket) return parts_.tickets.begin(name, *request.ticket);
   if (request.exported) return parts_.exports.begin(name, *request.exported);
+  if (request.reclaim && is_ticket(request.reclaim->volume)) return begin_return(name, *request.reclaim);
   if (request.reclaim && request.reclaim->force) return parts_.forced.begin(name, *request.reclaim);
   if (request.reclaim) return parts_.tickets.begin_reclaim(name, *request.reclaim);
   if (!request.retry.empty()) return parts_.tickets.begin_retry(name, request.retry);
   if (parts_.labels.is_own_create(name))
     return fail(Code::busy, "volume " + name + " has just been removed; create it again");
   return create_plain(name, request);
+}
+
+bool VolumeService::is_ticket(const std::string& name) const {
+  const auto record = parts_.catalogue.find(name);
+  return record && record->kind == volumes::Kind::ticket;
+}
+
+Result<> VolumeService::begin_return(const std::string& name, const migration::ReclaimRequest& reclaim) {
+  if (reclaim.force)
+    return fail(Code::invalid_argument,
+                "option force does not go with a ticket; take each of its volumes back with a "
+                "ticket, -o reclaim=VOLUME -o force=true");
+  return parts_.returns.begin(name, reclaim);
 }
 
 void VolumeService::update_marker() {

@@ -12,6 +12,7 @@
 #include "migration/service_arrivals.h"
 #include "migration/service_departures.h"
 #include "migration/service_plans.h"
+#include "migration/service_returns.h"
 #include "migration/tickets.h"
 #include "volumes/catalogue.h"
 #include "volumes/marker_keeper.h"
@@ -37,6 +38,7 @@ class VolumeService : public VolumeDriver {
     migration::ServicePlans& plans;
     migration::ServiceDepartures& departures;
     migration::ServiceArrivals& arriving;
+    migration::ServiceReturns& returns;
     migration::LabelKeeper& labels;
     const engine::Tracker& tracker;
     volumes::MarkerKeeper& marker;
@@ -64,6 +66,8 @@ class VolumeService : public VolumeDriver {
   Result<> begin(const std::string& name, const migration::CreateRequest& request);
   Result<> wait_for_content(const std::string& name);
   Result<> remove_ticket(const volumes::VolumeRecord& record);
+  bool is_ticket(const std::string& name) const;
+  Result<> begin_return(const std::string& name, const migration::ReclaimRequest& reclaim);
   Result<> create_plain(const std::string& name, const migration::CreateRequest& request);
   Result<> discard(const volumes::VolumeRecord& record);
   VolumeInfo info(const volumes::VolumeRecord& record) const;

@@ -21,34 +21,6 @@ constexpr std::size_t most_released = 1000;
 
 using hand_off::Source;
 
-nlohmann::json to_json(const HandOffRequest& request) {
-  auto volumes = nlohmann::json::array();
-  for (const auto& volume : request.volumes)
-    volumes.push_back({{"source", volume.source},
-                       {"target", volume.target},
-                       {"epoch", volume.epoch},
-                       {"lineage", volume.lineage},
-                       {"local", volume.local}});
-  nlohmann::json json = {
-      {"volumes", volumes}, {"to", request.host}, {"uuid", request.uuid}, {"peer", peer_to_json(request.peer)}};
-  if (!request.container.empty()) json["container"] = request.container;
-  return json;
-}
-
-/// Throws nlohmann::json::exception.
-HandOffRequest request_of(const nlohmann::json& json) {
-  HandOffRequest request;
-  request.host = json.at("to").get<std::string>();
-  request.uuid = json.at("uuid").get<std::string>();
-  request.container = json.value("container", "");
-  if (!json.at("peer").is_null()) request.peer = peer_of(json["peer"]);
-  for (const auto& volume : json.at("volumes"))
-    request.volumes.push_back({volume.at("source").get<std::string>(), volume.at("target").get<std::string>(),
-                               volume.at("epoch").get<std::uint64_t>(), volume.at("lineage").get<std::string>(),
-                               volume.at("local").get<bool>()});
-  return request;
-}
-
 /// Another ticket of this host that is a part of the hand-off: by which it exports what it hands off, or which has the
 /// container that goes along.
 bool is_part_of(const volumes::VolumeRecord& record, const std::string& id) {
@@ -63,6 +35,35 @@ std::size_t count_fenced(const HandOffRequest& request) {
 }
 
 }  // namespace
+
+nlohmann::json to_json(const HandOffRequest& request) {
+  auto volumes = nlohmann::json::array();
+  for (const auto& volume : request.volumes)
+    volumes.push_back({{"source", volume.source},
+                       {"target", volume.target},
+                       {"epoch", volume.epoch},
+                       {"lineage", volume.lineage},
+                       {"local", volume.local}});
+  nlohmann::json json = {
+      {"volumes", volumes}, {"to", request.host}, {"uuid", request.uuid}, {"peer", peer_to_json(request.peer)}};
+  if (!request.container.empty()) json["container"] = request.container;
+  if (!request.as.empty()) json["as"] = request.as;
+  return json;
+}
+
+HandOffRequest hand_off_request_of(const nlohmann::json& json) {
+  HandOffRequest request;
+  request.host = json.at("to").get<std::string>();
+  request.uuid = json.at("uuid").get<std::string>();
+  request.container = json.value("container", "");
+  request.as = json.value("as", "");
+  if (!json.at("peer").is_null()) request.peer = peer_of(json["peer"]);
+  for (const auto& volume : json.at("volumes"))
+    request.volumes.push_back({volume.at("source").get<std::string>(), volume.at("target").get<std::string>(),
+                               volume.at("epoch").get<std::uint64_t>(), volume.at("lineage").get<std::string>(),
+                               volume.at("local").get<bool>()});
+  return request;
+}
 
 std::string HandOffs::ticket_of(const std::string& id) { return std::string(volumes::departure_prefix) + id; }
 
@@ -100,7 +101,7 @@ void HandOffs::resume(std::function<std::string(const std::string& volume)> hold
     try {
       const auto& json = record->import;
       Open open;
-      open.request = request_of(json);
+      open.request = hand_off_request_of(json);
       open.group = count_fenced(open.request);
       open.state = json.at("state") == "given" ? Source::given : Source::held;
       open.started = record->created;

@@ -22,6 +22,11 @@
 
 namespace ferry::migration {
 
+/// A request as records have it, in an object with other members; without `port`, `name`, `after` and `export_id`.
+nlohmann::json to_json(const HandOffRequest& request);
+/// Throws nlohmann::json::exception.
+HandOffRequest hand_off_request_of(const nlohmann::json& json);
+
 /// The hand-offs of this host's volumes to others, each by its ID, as hand_off.h has them. A ticket of this host stands
 /// for one that is not over: its record is the durable state, and by removing it the user takes the volumes back.
 /// Thread-safe.

@@ -80,7 +80,7 @@ struct ServiceMoveRequest {
 
 /// A volume that was handed off and is to come back.
 struct ReclaimRequest {
-  std::string volume;
+  std::string volume;                          ///< or the ticket of a service that has left
   std::optional<transport::PeerAddress> peer;  ///< where it is; none: as this host knows
   Terms terms;
   bool replace = false;  ///< what was written here before it was fenced by force may be lost

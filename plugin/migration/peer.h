@@ -51,6 +51,7 @@ struct HandOffRequest {
   std::string name{};                          ///< what it calls itself; empty: it does not tell
   std::string container{};  ///< that goes along; then there may be no volume. Empty: none, see ServiceDepartures
   std::string after{};      ///< ID of the one before, which the source has ended without being asked to; empty: none
+  std::string as{};         ///< what the container is called at the destination; empty: it does not tell
   std::string export_id{};  ///< of the export that it is a part of; empty: of none; at the source
 };
 

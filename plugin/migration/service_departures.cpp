@@ -68,6 +68,7 @@ Result<HeldContainer> ServiceDepartures::note(const std::string& id, const HandO
     auto ticket =
         new_ticket(ticket_of(id), {{"departed", id}, {"container", to_json(container)}, {"to", request.host}}, nullptr);
     if (!request.export_id.empty()) ticket.import["of_export"] = request.export_id;
+    ticket.import["request"] = to_json(request);
     FERRY_TRY(parts_.catalogue.create(std::move(ticket)));
     parts_.created();
     return container;
@@ -213,6 +214,44 @@ Result<> ServiceDepartures::cancel(const std::string& name) {
   return bring_back(*ticket);
 }
 
+Result<ServiceDepartures::Departed> ServiceDepartures::departed(const std::string& name) const {
+  const auto asked = parts_.catalogue.find(name);
+  const std::string export_id =
+      asked && is_ticket(*asked, TicketKind::exported) ? asked->import.value("export", "") : std::string();
+  for (const auto& record : parts_.catalogue.list()) {
+    if (!is_ticket(*record, TicketKind::departed_service)) continue;
+    try {
+      const std::string id = id_of(*record);
+      const bool is_of_it =
+          !export_id.empty() && (id == export_id || record->import.value("of_export", "") == export_id);
+      if (record->name != name && !is_of_it) continue;
+      if (record->state != volumes::State::done)
+        return fail(Code::busy, "the service of ticket " + record->name +
+                                    " has not left yet; remove that ticket, and it runs here again");
+      if (!record->import.contains("request"))
+        return fail(Code::unsupported, "ticket " + record->name +
+                                           " is of an earlier version, which has not noted what is needed to bring "
+                                           "the service back");
+      const auto request = hand_off_request_of(record->import["request"]);
+      const auto container = held_container_of(record->import.at("container"));
+      return Departed{record->name, id,           container,    request.as.empty() ? container.name : request.as,
+                      request.host, request.uuid, request.peer, request.volumes};
+    } catch (const nlohmann::json::exception& error) {
+      return fail(Code::corrupt, "ticket " + record->name + " cannot be read: " + error.what());
+    }
+  }
+  return fail(Code::not_found, "there is no ticket " + name + " of a service that has left");
+}
+
+void ServiceDepartures::forget(const std::string& container) const {
+  for (const auto& record : parts_.catalogue.list()) {
+    const bool is_of_it = is_ticket(*record, TicketKind::departed_service) && record->import.contains("container") &&
+                          record->import["container"].value("id", "") == container;
+    if (!is_of_it || record->state != volumes::State::done) continue;
+    if (auto removed = parts_.remove(record->name); !removed) spdlog::error("{}", removed.error().message);
+  }
+}
+
 bool ServiceDepartures::is_of_export(const std::string& id, const std::string& export_id) const {
   if (id == export_id) return true;
   if (const auto ticket = parts_.catalogue.find(ticket_of(id)))
@@ -246,19 +285,23 @@ nlohmann::json ServiceDepartures::status(const volumes::VolumeRecord& ticket) co
     if (found != trouble_.end()) trouble = found->second;
   }
   const auto container = held_container_of(ticket.import.at("container"));
-  return {
-      {"state", state == Source::left ? "done" : "exporting"},
-      {"migration",
-       {{"id", id},
-        {"role", "hand-off"},
-        {"peer", ticket.import.value("to", "")},
-        {"phase", is_over(state) ? "thaw" : std::string(to_string(state))},
-        {"started", ticket.created},
-        {"error", trouble.empty() ? nlohmann::json(nullptr) : nlohmann::json(trouble)},
-        {"warnings", nlohmann::json::array()}}},
-      {"service",
-       {{"container", container.name}, {"was_running", container.was_running}, {"restart", container.restart_policy}}},
-      {"volumes", nlohmann::json::array()}};
+  return {{"state", state == Source::left ? "done" : "exporting"},
+          {"migration",
+           {{"id", id},
+            {"role", "hand-off"},
+            {"peer", ticket.import.value("to", "")},
+            {"phase", is_over(state) ? "thaw" : std::string(to_string(state))},
+            {"started", ticket.created},
+            {"error", trouble.empty() ? nlohmann::json(nullptr) : nlohmann::json(trouble)},
+            {"warnings", nlohmann::json::array()}}},
+          {"service",
+           {{"container", container.name},
+            {"was_running", container.was_running},
+            {"restart", container.restart_policy},
+            {"undo", state == Source::left
+                         ? nlohmann::json("docker volume create -d ferry -o reclaim=" + ticket.name + " NAME")
+                         : nlohmann::json("docker volume rm " + ticket.name)}}},
+          {"volumes", nlohmann::json::array()}};
 }
 
 }  // namespace ferry::migration

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/periodic.h"
 #include "engine/interrupt.h"
@@ -60,6 +61,24 @@ class ServiceDepartures {
   Result<> cancel_export(const std::string& id);
   /// Code::busy or unavailable: the container `name` of that ID is being handed off, or was; its ticket says so.
   Result<> check_departure(const std::string& container, const std::string& name) const;
+  /// What has left by a ticket, of this kind or one that has exported it.
+  struct Departed {
+    std::string ticket;
+    std::string id;  ///< of the hand-off
+    HeldContainer container;
+    std::string as;  ///< what it is called at the destination
+    std::string to;  ///< the destination, for people
+    std::string uuid;
+    std::optional<transport::PeerAddress> peer;
+    std::vector<HandOffRequest::Volume> volumes;
+  };
+  /// Code::not_found: there is no such ticket; busy: it has not left yet; unsupported: by an earlier version, which has
+  /// not kept what is needed.
+  Result<Departed> departed(const std::string& ticket) const;
+  /// See ContainerHolds.
+  Result<bool> is_held(const HeldContainer& container) const { return parts_.containers.is_held(container); }
+  /// The container is this host's again: the ticket of its departure goes.
+  void forget(const std::string& container) const;
   /// Whether there is a container in the hand-off of that ID.
   bool has(const std::string& id) const { return parts_.catalogue.find(ticket_of(id)) != nullptr; }
 

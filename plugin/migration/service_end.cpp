@@ -29,6 +29,7 @@ ImportRequest layer_of(const TicketPlan& plan) {
 ServiceEnd::ServiceEnd(Parts parts, std::string ticket, const TicketPlan& plan)
     : parts_(std::move(parts)),
       containers_(parts_.client),
+      holds_(parts_.client),
       ticket_(std::move(ticket)),
       service_(*plan.service),
       layer_(layer_of(plan)),
@@ -55,7 +56,11 @@ nlohmann::json ServiceEnd::layer_status() const {
 
 Result<engine::Container> ServiceEnd::untouched() const {
   FERRY_ASSIGN(auto container, containers_.container(service_.made, &interrupt_));
-  if (has_run(container))
+  bool is_untouched = !has_run(container);
+  if (service_.returns()) {
+    FERRY_ASSIGN(is_untouched, holds_.is_held(held_container_of(service_.held), &interrupt_));
+  }
+  if (!is_untouched)
     return fail(Code::busy, "container " + container.name + " was started before everything of it has come");
   return container;
 }
@@ -112,10 +117,12 @@ Result<> ServiceEnd::check_untouched() const {
 }
 
 Result<> ServiceEnd::take_name() const {
+  if (service_.returns()) return {};
   return containers_.rename(service_.made, service_.options.name_there(), &interrupt_);
 }
 
 Result<bool> ServiceEnd::run(std::string& warning) const {
+  if (service_.returns()) FERRY_TRY(holds_.release(held_container_of(service_.held), &interrupt_));
   if (!service_.options.start) return true;
   auto known = containers_.container(service_.made, &interrupt_);
   if (known && !has_run(*known)) {
@@ -136,9 +143,20 @@ Result<bool> ServiceEnd::run(std::string& warning) const {
 }
 
 Result<> ServiceEnd::clean_up() const {
+  if (service_.returns() && parts_.returned) parts_.returned(service_.made);
   FERRY_ASSIGN(const bool left, ferry::exists(staged()));
   if (!left) return {};
   return rename_durably(staged(), parts_.catalogue.layout().trash() / ("0-" + random_hex(8)));
+}
+
+/// Of one that stays here as it had left.
+Result<> ServiceEnd::take_layer_out(const engine::Container& container) const {
+  FERRY_ASSIGN(const bool staged_is_there, ferry::exists(staged()));
+  if (service_.before == 0 || !staged_is_there) return {};
+  FERRY_ASSIGN(const auto there, identify_layer(staged()));
+  if (there != service_.before) return {};
+  FERRY_ASSIGN(const auto upper, upper_of(container));
+  return place_layer(staged(), there, upper);
 }
 
 Result<> ServiceEnd::undo() const {
@@ -146,6 +164,7 @@ Result<> ServiceEnd::undo() const {
   const auto container = containers.container(service_.made);
   if (!container && container.error().code == Code::not_found) return {};
   if (!container) return tl::unexpected(container.error());
+  if (service_.returns()) return take_layer_out(*container);
   if (has_run(*container)) {
     spdlog::error("ticket {}: container {} was started by somebody, so it is left", ticket_, container->name);
     return {};

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "engine/containers.h"
+#include "migration/container_holds.h"
 #include "migration/peer.h"
 #include "migration/ticket_plan.h"
 #include "migration/transfer.h"
@@ -16,7 +17,8 @@
 
 namespace ferry::migration {
 
-/// What a ticket that brings a service does to the container that was made for it, beside bringing its volumes; the
+/// What a ticket that brings a service does to the container that was made for it, or that had left and comes back,
+/// beside bringing its volumes; the
 /// job's thread decides about the order, and every call can be repeated. Not thread-safe but for cancel(), which ends
 /// what is under way with Code::cancelled for good, and interrupt(), which does so to a layer that is being brought.
 class ServiceEnd {
@@ -26,6 +28,7 @@ class ServiceEnd {
     engine::Client& client;
     /// Where this process sees a path of the host below the Engine's data root.
     std::function<Result<std::filesystem::path>(const std::string& path)> visible;
+    std::function<void(const std::string& container)> returned{};  ///< one that had left is this host's again
   };
   /// `plan` must have a service.
   ServiceEnd(Parts parts, std::string ticket, const TicketPlan& plan);
@@ -38,7 +41,7 @@ class ServiceEnd {
   Result<> bring_layer(Freeze freeze, std::uint64_t placed, const std::shared_ptr<Peer>& peer);
   /// Which one has come; 0: none is to be brought.
   Result<std::uint64_t> identify() const;
-  /// Puts it into the container, which must never have run. Code::busy: somebody has started it.
+  /// Puts it into the container, which must not have run since. Code::busy: somebody has started it.
   Result<> place(std::uint64_t layer) const;
   /// Code::already_exists: another container has the name by now.
   Result<> take_name() const;
@@ -49,7 +52,7 @@ class ServiceEnd {
   Result<bool> run(std::string& warning) const;
   /// What the Engine had made in the layer's place goes.
   Result<> clean_up() const;
-  /// Removes the container, if it has never run.
+  /// Removes the container, if it has never run; one that had left gets back the layer that it had.
   Result<> undo() const;
   void cancel();
   void interrupt();
@@ -59,10 +62,12 @@ class ServiceEnd {
  private:
   Result<engine::Container> untouched() const;
   Result<std::filesystem::path> upper_of(const engine::Container& container) const;
+  Result<> take_layer_out(const engine::Container& container) const;
   std::filesystem::path staged() const { return parts_.catalogue.layout().staging(ticket_); }
 
   const Parts parts_;
   const engine::Containers containers_;
+  const ContainerHolds holds_;
   const std::string ticket_;
   const TicketService service_;
   const ImportRequest layer_;

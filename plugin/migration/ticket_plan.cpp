@@ -55,7 +55,10 @@ HandOffRequest hand_off_request(const TicketPlan& plan, const std::string& uuid,
     if (!volume.is_copy)
       request.volumes.push_back({volume.source.volume, volume.target, volume.source.epoch, volume.source_lineage,
                                  volume.source.driver == "local"});
-  if (plan.service) request.container = plan.service->container;
+  if (plan.service) {
+    request.container = plan.service->container;
+    request.as = plan.service->options.name_there();
+  }
   return request;
 }
 
@@ -76,12 +79,17 @@ nlohmann::json to_json(const TicketPlan& plan) {
     json["prepared"] = plan.prepared;
     json["owned"] = plan.owned;
   }
-  if (plan.service)
+  if (plan.service) {
     json["service"] = {{"options", to_json(plan.service->options)},
                        {"container", plan.service->container},
                        {"made", plan.service->made},
                        {"layer", plan.service->layer},
                        {"store", plan.service->store}};
+    if (plan.service->returns()) {
+      json["service"]["held"] = plan.service->held;
+      json["service"]["before"] = plan.service->before;
+    }
+  }
   add_to_json(json, plan.request.terms);
   return json;
 }
@@ -107,9 +115,11 @@ Result<TicketPlan> ticket_plan(const nlohmann::json& json) {
     }
     if (json.contains("service")) {
       const auto& service = json["service"];
-      plan.service = TicketService{service_options_of(service.at("options")),
-                                   service.at("container").get<std::string>(), service.at("made").get<std::string>(),
-                                   service.at("layer").get<std::uint64_t>(), service.at("store").get<std::string>()};
+      plan.service =
+          TicketService{service_options_of(service.at("options")), service.at("container").get<std::string>(),
+                        service.at("made").get<std::string>(),     service.at("layer").get<std::uint64_t>(),
+                        service.at("store").get<std::string>(),    service.value("held", nlohmann::json()),
+                        service.value("before", std::uint64_t{0})};
     }
     const auto adds_up = [&](const nlohmann::json& outcomes) {
       return outcomes.is_null() || outcomes.size() == plan.volumes.size();

@@ -27,6 +27,11 @@ struct TicketService {
   std::string made{};       ///< ID of the one that was made of it here
   std::uint64_t layer = 0;  ///< which directory the layer is that has come, see identify_layer(); 0: none yet
   std::string store{};      ///< where the Engine keeps the layer of the one here; empty: none is brought
+  /// Not null: the one here was not made for it, but had left, and comes back; as HeldContainer has it.
+  nlohmann::json held = nullptr;
+  std::uint64_t before = 0;  ///< of one that comes back: which directory its layer was
+
+  bool returns() const { return !held.is_null(); }
 };
 
 /// What a ticket's record keeps, so that another process carries on.

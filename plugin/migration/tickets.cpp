@@ -11,6 +11,7 @@
 #include "migration/handed_off.h"
 #include "migration/label_keeper.h"
 #include "migration/migration_record.h"
+#include "migration/service_steps.h"
 #include "migration/ticket_kind.h"
 #include "volumes/names.h"
 
@@ -87,7 +88,8 @@ Tickets::Job Tickets::add(const std::string& name, TicketPlan plan) {
       [this, name](const TicketPlan& of) {
         return std::make_unique<ServiceEnd>(
             ServiceEnd::Parts{parts_.catalogue, parts_.client,
-                              [this](const std::string& path) { return parts_.sources->visible_path(path); }},
+                              [this](const std::string& path) { return parts_.sources->visible_path(path); },
+                              parts_.returned},
             name, of);
       },
       [this, address = plan.request.peer] { return parts_.peers.peer(address); }};
@@ -210,6 +212,24 @@ Result<> Tickets::carry_on(const std::string& name, TicketPlan plan, const nlohm
       record.import = to_json(plan);
       record.migration = {{"state", "importing"}, {"migration", migration}, {"service", status["service"]}};
     }));
+    job = add(name, std::move(plan));
+  }
+  job->start();
+  return {};
+}
+
+Result<> Tickets::begin_return(const std::string& name, TicketPlan plan) {
+  if (parts_.catalogue.find(name)) return fail(Code::already_exists, "volume " + name + " exists already");
+  plan.hand_off = random_hex(16);
+  Job job;
+  {
+    const std::lock_guard guard(beginning_);
+    FERRY_TRY(complete(plan));
+    FERRY_TRY(check_room(plan));
+    FERRY_TRY(parts_.catalogue.create(new_ticket(name, to_json(plan),
+                                                 {{"state", "importing"},
+                                                  {"migration", new_ticket_status(plan)},
+                                                  {"service", ServiceSteps().status(plan.service->options)}})));
     job = add(name, std::move(plan));
   }
   job->start();

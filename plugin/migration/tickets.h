@@ -30,7 +30,8 @@ class Tickets {
     std::uint16_t port;               ///< on which peers reach this host; 0: none
     std::function<void()> committed;  ///< volumes have labels to be registered, or left something to the trash
     TicketPauses pauses{};
-    const Sources* sources = nullptr;  ///< needed for services
+    const Sources* sources = nullptr;                              ///< needed for services
+    std::function<void(const std::string& container)> returned{};  ///< see ServiceEnd
   };
   explicit Tickets(Parts parts) : parts_(std::move(parts)) {}
 
@@ -70,6 +71,9 @@ class Tickets {
   /// Of a service, once its container is made: the ticket is one that brings its volumes from now on. A volume without
   /// an action is one that was there before. `status`: what Status has said up to now.
   Result<> carry_on(const std::string& name, TicketPlan plan, const nlohmann::json& status);
+
+  /// Of a service that had left: `plan` is as for carry_on(), without a hand-off.
+  Result<> begin_return(const std::string& name, TicketPlan plan);
 
   /// Of a ticket of HandOffs: if the destination has the volumes, and only did not say so, the hand-off is over.
   void confirm_hand_off(const std::string& ticket);

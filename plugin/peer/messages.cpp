@@ -306,6 +306,7 @@ std::string encode(const migration::HandOffRequest& request) {
                                   {"local", volume.local}});
   if (!request.container.empty()) message["container"] = request.container;
   if (!request.after.empty()) message["after"] = request.after;
+  if (!request.as.empty()) message["as"] = request.as;
   return dump(message);
 }
 
@@ -330,6 +331,10 @@ Result<migration::HandOffRequest> decode_hand_off_request(const std::string& tex
       FERRY_TRY(migration::check_container(request.container));
     }
     if (message.contains("after")) request.after = short_string(message["after"], 64);
+    if (message.contains("as")) {
+      request.as = message["as"].get<std::string>();
+      FERRY_TRY(migration::check_container(request.as));
+    }
     const bool is_nothing = request.volumes.empty() && request.container.empty();
     if (is_nothing || request.volumes.size() > most_volumes) throw Mismatch("it has no or too many volumes");
     return request;

@@ -65,8 +65,9 @@ class VolumeServiceTest : public testing::Test {
   migration::ServiceDepartures departures_{
       {*catalogue_, hand_offs_, holds_, [] {}, [this](const std::string& name) { return catalogue_->remove(name); }}};
   migration::ServiceArrivals arriving_{{*catalogue_, peers_, client_, planner_, tickets_}};
+  migration::ServiceReturns returns_{{*catalogue_, peers_, client_, sources_, departures_, tickets_}};
   VolumeService service_{{*catalogue_, mounts_, trash_, imports_, tickets_, exports_, archive_exports_, hand_offs_,
-                          forced_, plans_, departures_, arriving_, labels_, tracker_, marker_}};
+                          forced_, plans_, departures_, arriving_, returns_, labels_, tracker_, marker_}};
 };
 
 TEST_F(VolumeServiceTest, TheLifeOfAPlainVolume) {
@@ -179,7 +180,7 @@ TEST_F(VolumeServiceTest, AQuarantinedVolumeIsListedButNotMounted) {
     migration::Tickets tickets({*catalogue, peers_, imports, mounts_, client_, hand_offs_, 7766, [] {}});
     migration::Exports exports({*catalogue, peers_, sources_, hand_offs_});
     VolumeService service({*catalogue, mounts_, trash_, imports, tickets, exports, archive_exports_, hand_offs_,
-                           forced_, plans_, departures_, arriving_, labels_, tracker_, marker_});
+                           forced_, plans_, departures_, arriving_, returns_, labels_, tracker_, marker_});
     EXPECT_TRUE(service.get("web"));
     EXPECT_EQ(service.list().size(), 1U);
     return service.mount("web", "id");

@@ -126,6 +126,33 @@ TEST_F(ServiceDeparturesTest, AServiceIsHandedOff) {
   EXPECT_TRUE(is_stopped() && has_ticket()) << "for good";
 }
 
+TEST_F(ServiceDeparturesTest, WhatIsNeededToBringItBackIsKept) {
+  HandOffRequest asked = request();
+  asked.as = "database";
+  asked.uuid = "uuid of b";
+  EXPECT_EQ(departures_->departed(ticket).error().code, Code::not_found);
+  asked.volumes.clear();
+  ASSERT_TRUE(departures_->hold(id, asked));
+  EXPECT_EQ(departures_->departed(ticket).error().code, Code::busy) << "it has not left yet";
+  EXPECT_EQ(ask(Request::commit), Answer::given);
+  EXPECT_EQ(ask(Request::acknowledge), Answer::given);
+  ASSERT_TRUE(wait([&] { return source_.catalogue->find(ticket)->state == State::done; }));
+  restart();
+  const auto departed = departures_->departed(ticket);
+  ASSERT_TRUE(departed) << departed.error().message;
+  EXPECT_EQ(departed->id, id);
+  EXPECT_EQ(departed->as, "database");
+  EXPECT_EQ(departed->uuid, "uuid of b");
+  EXPECT_EQ(departed->peer->text(), "b:7766");
+  EXPECT_EQ(departed->container.id, "1234");
+  EXPECT_TRUE(departed->container.was_running);
+  EXPECT_TRUE(*departures_->is_held(departed->container));
+  departures_->forget("another");
+  EXPECT_TRUE(has_ticket());
+  departures_->forget("1234");
+  EXPECT_FALSE(has_ticket());
+}
+
 TEST_F(ServiceDeparturesTest, OneThatIsReleasedIsBroughtBack) {
   EXPECT_EQ(hold(), Answer::held);
   EXPECT_EQ(ask(Request::release), Answer::gone);

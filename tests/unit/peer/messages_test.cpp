@@ -40,6 +40,7 @@ migration::HandOffRequest hand_off_request_of_service() {
   auto request = hand_off_request();
   request.container = "db";
   request.after = "fedcba9876543210fedcba9876543210";
+  request.as = "database";
   return request;
 }
 
@@ -75,7 +76,7 @@ std::map<std::string, std::string> messages() {
           {"seal-request.json", encode(SealRequest{true})},
           {"seal.json", encode(sync::Seal{7, {3, 12}, "live", "a container had it mounted"})},
           {"hand-off-request.json", encode(hand_off_request())},
-          {"hand-off-request-of-service.json", encode(hand_off_request_of_service())},
+          {"hand-off-request-of-service-with-name.json", encode(hand_off_request_of_service())},
           {"hand-off-answer.json", encode(migration::hand_off::Answer::given)},
           {"fence-request.json", encode(fence_request())},
           {"fence-answer.json", encode(fence_answer())},
@@ -101,8 +102,9 @@ TEST(Messages, GoldenFilesOfEveryVersion) {
   EXPECT_EQ(decode_description(golden("description-without-instance.json"))->instance, "");  // of earlier versions
   EXPECT_FALSE(decode_description(golden("description-without-owner.json"))->owner);         // these hand nothing off
   EXPECT_EQ(encode(*decode_hand_off_request(golden("hand-off-request.json"))), encode(hand_off_request()));
-  EXPECT_EQ(encode(*decode_hand_off_request(golden("hand-off-request-of-service.json"))),
+  EXPECT_EQ(encode(*decode_hand_off_request(golden("hand-off-request-of-service-with-name.json"))),
             encode(hand_off_request_of_service()));
+  EXPECT_EQ(decode_hand_off_request(golden("hand-off-request-of-service.json"))->as, "");  // of earlier versions
   EXPECT_EQ(decode_hand_off_answer(golden("hand-off-answer.json")), migration::hand_off::Answer::given);
   EXPECT_EQ(encode(*decode_fence_request(golden("fence-request.json"))), encode(fence_request()));
   EXPECT_EQ(encode(*decode_fence_answer(golden("fence-answer.json"))), encode(fence_answer()));

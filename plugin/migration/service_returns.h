@@ -1,0 +1,43 @@
+#pragma once
+
+#include <string>
+
+#include "engine/containers.h"
+#include "migration/options.h"
+#include "migration/peer.h"
+#include "migration/service_departures.h"
+#include "migration/sources.h"
+#include "migration/tickets.h"
+#include "volumes/catalogue.h"
+
+namespace ferry::migration {
+
+/// Brings back services that have left, with what has become of them since: into the containers, and the volumes, that
+/// have stayed here. What it begins is one of Tickets. Thread-safe.
+class ServiceReturns {
+ public:
+  struct Parts {  ///< all must outlive this object
+    const volumes::Catalogue& catalogue;
+    PeerFactory& peers;
+    engine::Client& client;
+    const Sources& sources;
+    const ServiceDepartures& departures;
+    Tickets& tickets;
+  };
+  explicit ServiceReturns(Parts parts) : parts_(parts), containers_(parts.client) {}
+
+  /// `reclaim.volume`: the ticket by which it has left, see ServiceDepartures::departed. Finds out within 5 s what
+  /// stands in the way, as far as that can be known at once, adds the ticket `name` and starts it.
+  Result<> begin(const std::string& name, const ReclaimRequest& reclaim);
+
+ private:
+  using Departed = ServiceDepartures::Departed;
+  Result<transport::PeerAddress> peer_of(const Departed& departed, const ReclaimRequest& reclaim) const;
+  Result<> add_volumes(const Departed& departed, Peer& peer, Deadline deadline, TicketPlan& plan) const;
+  Result<> add_layer(const Departed& departed, const ServiceDescription& there, TicketService& service) const;
+
+  const Parts parts_;
+  const engine::Containers containers_;
+};
+
+}  // namespace ferry::migration
