@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <set>
 #include <string_view>
 
+#include "base/duration.h"
 #include "base/log.h"
 #include "base/rate.h"
 #include "volumes/names.h"
@@ -13,19 +15,19 @@ namespace ferry::migration {
 
 namespace {
 
-constexpr std::array<std::string_view, 21> options_known = {
-    "mode",    "from",  "to",      "freeze", "limit",     "compress", "volume", "as",     "rename", "replace", "move",
-    "reclaim", "force", "dry-run", "retry",  "container", "rest",     "binds",  "shared", "layer",  "start"};
+constexpr std::array<std::string_view, 24> options_known = {
+    "mode",   "from",    "to",     "freeze",  "limit", "compress", "volume", "as",
+    "rename", "replace", "move",   "reclaim", "force", "dry-run",  "retry",  "container",
+    "rest",   "binds",   "shared", "layer",   "start", "rounds",   "strict", "max-downtime"};
 constexpr std::string_view known =
     "mode, from, to, freeze, limit, compress, volume, as, rename, replace, move, reclaim, force, dry-run, retry, and, "
-    "to "
-    "plan the move of a service, container, rest, binds, shared, layer, start";
+    "for a service, container, rest, binds, shared, layer, start, rounds, max-downtime, strict";
 
-constexpr std::array<std::string_view, 6> of_later_versions = {"max-freeze", "rounds", "max-downtime",
-                                                               "strict",     "memory", "exclude"};
+constexpr std::array<std::string_view, 3> of_later_versions = {"max-freeze", "memory", "exclude"};
 
 /// Options that only a service has.
-constexpr std::array<const char*, 5> of_services = {"rest", "binds", "shared", "layer", "start"};
+constexpr std::array<const char*, 8> of_services = {"rest",  "binds",  "shared",       "layer",
+                                                    "start", "rounds", "max-downtime", "strict"};
 
 constexpr std::array<std::pair<const char*, sync::Compression>, 3> compressions = {
     {{"auto", sync::Compression::automatic}, {"zstd", sync::Compression::zstd}, {"none", sync::Compression::none}}};
@@ -364,6 +366,29 @@ Result<std::map<std::string, std::string>> parse_service_renames(const std::stri
   return renames;
 }
 
+/// How long it may stand still, and what may be done so that it does not stand longer.
+Result<> parse_rounds(const volumes::StringMap& options, ServiceOptions& service) {
+  if (const auto rounds = options.find("rounds"); rounds != options.end()) {
+    const std::string& text = rounds->second;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), service.rounds);
+    if (error != std::errc{} || end != text.data() + text.size())
+      return refuse("option rounds: " + quote(text) + " is no number; use rounds=1 to 100");
+  }
+  if (const auto downtime = options.find("max-downtime"); downtime != options.end()) {
+    const auto parsed = parse_duration(downtime->second);
+    if (!parsed || parsed->count() <= 0)
+      return refuse("option max-downtime: " + quote(downtime->second) +
+                    " is no duration; use, for example, 500ms or 2s");
+    service.max_downtime_ms = static_cast<std::uint64_t>(parsed->count());
+  }
+  if (const auto strict = options.find("strict"); strict != options.end()) {
+    FERRY_ASSIGN(service.strict, parse_flag("strict", strict->second));
+    if (service.strict && service.max_downtime_ms == 0)
+      return refuse("option strict is about option max-downtime; add max-downtime=DURATION, or leave it out");
+  }
+  return {};
+}
+
 /// A service moves with everything that it has, and is handed off always.
 Result<CreateRequest> parse_service(const volumes::StringMap& options) {
   CreateRequest request;
@@ -379,7 +404,7 @@ Result<CreateRequest> parse_service(const volumes::StringMap& options) {
       if (key == other)
         return refuse("option " + key +
                       " does not go with option container, beside which there can be from or to, as, volume, rest, "
-                      "rename, binds, shared, layer, start, limit, compress and dry-run");
+                      "rename, binds, shared, layer, start, rounds, max-downtime, strict, limit, compress and dry-run");
   }
   Terms terms;
   FERRY_TRY(parse_terms(options, &terms));
@@ -409,6 +434,7 @@ Result<CreateRequest> parse_service(const volumes::StringMap& options) {
   if (const auto start = options.find("start"); start != options.end()) {
     FERRY_ASSIGN(service.start, parse_flag("start", start->second));
   }
+  FERRY_TRY(parse_rounds(options, service));
   FERRY_TRY(check(service));
   const auto dry_run = options.find("dry-run");
   const bool plans = dry_run != options.end();

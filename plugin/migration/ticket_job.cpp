@@ -588,6 +588,7 @@ nlohmann::json TicketJob::status_locked() const {
   nlohmann::json status = {{"state", "importing"}, {"migration", std::move(migration)}, {"volumes", std::move(listed)}};
   if (service_) {
     status["service"] = steps_.status(plan().service->options);
+    status["service"]["rounds"] = rounds_;
     if (downtime_ms_) status["migration"]["downtime_ms"] = *downtime_ms_;
     if (!service_warning_.empty()) status["migration"]["warnings"].push_back(service_warning_);
   }

@@ -126,6 +126,7 @@ class TicketJob {
   Result<> commit();
   Result<> hold_source();
   Result<> bring_live();
+  Result<std::chrono::milliseconds> bring_live_round(const char* volumes_step, const char* layer_step);
   Result<> begin_last_round();
   void begin_round(Freeze freeze);
   void beat();
@@ -179,11 +180,12 @@ class TicketJob {
   std::atomic<bool> unclear_{false};  // its record on disk may say that it is decided
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  bool ended_ = false;                       // protected by mutex_
-  nlohmann::json outcome_ = nullptr;         // protected by mutex_: the final Status
-  ServiceSteps steps_;                       // protected by mutex_: of a service
-  std::optional<std::int64_t> downtime_ms_;  // protected by mutex_: of a service
-  std::string service_warning_;              // protected by mutex_
+  bool ended_ = false;                               // protected by mutex_
+  nlohmann::json outcome_ = nullptr;                 // protected by mutex_: the final Status
+  ServiceSteps steps_;                               // protected by mutex_: of a service
+  nlohmann::json rounds_ = nlohmann::json::array();  // protected by mutex_: of a service, while it runs
+  std::optional<std::int64_t> downtime_ms_;          // protected by mutex_: of a service
+  std::string service_warning_;                      // protected by mutex_
   std::mutex thread_mutex_;
   std::thread thread_;  // protected by thread_mutex_
 };

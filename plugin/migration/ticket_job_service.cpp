@@ -11,7 +11,10 @@ namespace ferry::migration {
 
 namespace {
 
-constexpr std::chrono::milliseconds beat_time{4000};
+using std::chrono::milliseconds;
+
+constexpr milliseconds beat_time{4000};
+constexpr milliseconds usual_downtime{500};  // of the design
 
 }  // namespace
 
@@ -49,13 +52,47 @@ Result<> TicketJob::begin_again() {
   return {};
 }
 
-/// While the service runs: most of it, so that little is left for when it does not.
+/// While the service runs: most of it, and then what has changed meanwhile, as long as that makes it less, so that
+/// little is left for when it does not run.
 Result<> TicketJob::bring_live() {
-  set_step("bring volumes");
+  const ServiceOptions& options = plan().service->options;
+  const milliseconds wanted = options.max_downtime_ms == 0 ? usual_downtime : milliseconds(options.max_downtime_ms);
+  FERRY_ASSIGN(milliseconds took, bring_live_round("bring volumes", "bring layer"));
+  std::string why;
+  for (unsigned round = 1; took > wanted && why.empty(); ++round) {
+    if (round == options.rounds) {
+      why = "after " + std::to_string(round) + " rounds";
+      continue;
+    }
+    begin_round(Freeze::none);
+    const milliseconds before = took;
+    FERRY_ASSIGN(took, bring_live_round("follow", "follow"));
+    if (took > wanted && took * 10 > before * 8) why = "and as much changes meanwhile";
+  }
+  if (why.empty()) return {};
+  const std::string still = "the last round would take " + std::to_string(took.count()) + " ms, " + why;
+  if (options.strict)
+    return fail(Code::busy, still + ", and max-downtime is " + std::to_string(wanted.count()) +
+                                " ms with strict=true; the service was not stopped");
+  spdlog::info("ticket {}: {}; the service is stopped for it", name_, still);
+  return {};
+}
+
+Result<milliseconds> TicketJob::bring_live_round(const char* volumes_step, const char* layer_step) {
+  const auto began = SteadyClock::now();
+  set_step(volumes_step);
   FERRY_TRY(transfer_all());
-  set_step("bring layer");
-  return while_unavailable(
-      [this] { return service_->bring_layer(Freeze::none, plan().service->layer, content_peer_); });
+  set_step(layer_step);
+  FERRY_TRY(
+      while_unavailable([this] { return service_->bring_layer(Freeze::none, plan().service->layer, content_peer_); }));
+  const auto took = std::chrono::duration_cast<milliseconds>(SteadyClock::now() - began);
+  const std::lock_guard guard(mutex_);
+  std::uint64_t bytes = 0;
+  for (const auto& item : items_) bytes += item.transfer->status().value("bytes_sent", std::uint64_t{0});
+  if (const auto layer = service_->layer_status(); !layer.is_null())
+    bytes += layer.value("bytes_sent", std::uint64_t{0});
+  rounds_.push_back({{"bytes_sent", bytes}, {"ms", took.count()}});
+  return took;
 }
 
 /// The source holds everything, for as long as it hears of this host.

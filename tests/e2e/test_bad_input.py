@@ -68,8 +68,6 @@ BAD_PEERS = {
 
 # Options and peers of the design that this version does not have, and how the line names them.
 NOT_YET = {name: (options, option(name)) for name, options in {
-    "rounds": ["from=a/{source}", "rounds=3"],
-    "max-downtime": ["from=a/{source}", "max-downtime=1s"], "strict": ["from=a/{source}", "strict=true"],
     "memory": ["from=a/{source}", "memory=try"],
 }.items()} | {
     "pause": (["from=a/{source}", "freeze=pause"], "freeze=pause"),

@@ -157,7 +157,7 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
 }
 
 TEST(Options, ThoseOfTheDocumentationThatAreStillToComeSaySo) {
-  for (const auto* key : {"max-freeze", "rounds", "max-downtime", "strict", "memory", "exclude"}) {
+  for (const auto* key : {"max-freeze", "memory", "exclude"}) {
     const Error refused = refusal({{key, "true"}, {"from", "a"}});
     EXPECT_EQ(refused.code, Code::unsupported) << key;
     EXPECT_THAT(refused.message, AllOf(HasSubstr(std::string("option ") + key), HasSubstr("not in this version")));
@@ -206,6 +206,29 @@ TEST(Options, AServiceMovesWithoutDryRun) {
     EXPECT_EQ(parsed->service->options.name_there(), "db2");
     EXPECT_FALSE(parsed->service->options.start);
   }
+}
+
+TEST(Options, HowLongAServiceMayStandStillCanBeSaid) {
+  const auto with = [](const volumes::StringMap& more) {
+    volumes::StringMap options = {{"from", "a"}, {"container", "db"}};
+    options.insert(more.begin(), more.end());
+    return parse_options("tt", options);
+  };
+  const auto said = with({{"rounds", "3"}, {"max-downtime", "2s"}, {"strict", "true"}});
+  ASSERT_TRUE(said) << said.error().message;
+  EXPECT_EQ(said->service->options.rounds, 3U);
+  EXPECT_EQ(said->service->options.max_downtime_ms, 2000U);
+  EXPECT_TRUE(said->service->options.strict);
+  EXPECT_EQ(to_json(service_options_of(to_json(said->service->options))), to_json(said->service->options));
+  EXPECT_EQ(with({})->service->options.rounds, 10U);
+  for (const auto& [key, value] : volumes::StringMap{{"rounds", "0"}, {"max-downtime", "0s"}, {"strict", "true"}}) {
+    const auto refused = with({{key, value}});
+    ASSERT_FALSE(refused) << key;
+    EXPECT_THAT(refused.error().message, HasSubstr("option " + key));
+  }
+  for (const char* value : {"", "x", "-1", "1.5", "101", "99999999999"})
+    EXPECT_FALSE(with({{"rounds", value}})) << value;
+  EXPECT_THAT(refusal({{"rounds", "3"}, {"from", "a"}}).message, HasSubstr("container=NAME"));
 }
 
 TEST(Options, AServiceIsSent) {

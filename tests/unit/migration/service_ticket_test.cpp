@@ -117,7 +117,8 @@ class ServiceTicketTest : public testing::Test {
     plan_.service->container = "at the source";
     plan_.service->made = "made";
     plan_.service->store = "overlay2";
-    volumes::VolumeRecord volume;  // as the Engine has made the container with it
+    plan_.service->options.max_downtime_ms = 60'000;  // one round, however slow the machine
+    volumes::VolumeRecord volume;                     // as the Engine has made the container with it
     volume.name = "pg";
     volume.created = volume.lineage = "x";
     volume.import = {{TicketCommit::made_for, "move-db"}};
@@ -245,6 +246,53 @@ TEST_F(ServiceTicketTest, ItComesAndRuns) {
   EXPECT_THAT(steps(), testing::ElementsAre("bring volumes", "bring layer", "hold", "last round", "place layer",
                                             "commit", "start", "done"));
   EXPECT_FALSE(fs::exists(catalogue_->layout().staging("move-db"))) << "what the Engine had in the layer's place";
+}
+
+class ServiceRoundsTest : public ServiceTicketTest {
+ protected:
+  /// So long each round of volume and layer takes, altogether; the last one for all that follow.
+  json come(const std::vector<int>& rounds_ms, const std::function<void(ServiceOptions&)>& change) {
+    auto& options = plan_.service->options;
+    options.max_downtime_ms = 800;
+    change(options);
+    EXPECT_TRUE(catalogue_->update("move-db", [&](volumes::VolumeRecord& record) { record.import = to_json(plan_); }));
+    host_.on_open = [this, rounds_ms](int) -> Result<> {
+      const auto round = std::min(static_cast<std::size_t>(opened_++) / 2, rounds_ms.size() - 1);
+      std::this_thread::sleep_for(std::chrono::milliseconds(rounds_ms[round] / 2));
+      return {};
+    };
+    begin();
+    return wait_ended();
+  }
+  std::atomic<int> opened_{0};
+};
+
+TEST_F(ServiceRoundsTest, WhatChangesMeanwhileFollowsUntilLittleIsLeft) {
+  const json status = come({4000, 1600, 0}, [](ServiceOptions&) {});
+  EXPECT_EQ(status["state"], "done") << status;
+  EXPECT_EQ(status["service"]["rounds"].size(), 3U) << status["service"];
+  EXPECT_THAT(steps(), testing::ElementsAre("bring volumes", "bring layer", "follow", "hold", "last round",
+                                            "place layer", "commit", "start", "done"));
+  EXPECT_TRUE(is_here() && has_layer());
+}
+
+TEST_F(ServiceRoundsTest, NotForEver) {
+  EXPECT_EQ(come({1600, 1540, 0}, [](ServiceOptions&) {})["service"]["rounds"].size(), 2U) << "as much changes";
+}
+
+TEST_F(ServiceRoundsTest, NorMoreOftenThanItsUserWants) {
+  const json status = come({1600}, [](ServiceOptions& options) { options.rounds = 1; });
+  EXPECT_EQ(status["state"], "done");
+  EXPECT_EQ(status["service"]["rounds"].size(), 1U);
+}
+
+TEST_F(ServiceRoundsTest, WhatMustNotStandStillForSoLongIsNotStopped) {
+  const json status = come({1600}, [](ServiceOptions& options) { options.strict = true; });
+  EXPECT_EQ(status["state"], "failed");
+  EXPECT_THAT(status["migration"]["error"].get<std::string>(),
+              testing::AllOf(HasSubstr("max-downtime is 800 ms"), HasSubstr("was not stopped")));
+  EXPECT_TRUE(locked(held_).empty());
+  EXPECT_TRUE(is_undone());
 }
 
 TEST_F(ServiceTicketTest, ItIsOnlyMade) {
