@@ -48,6 +48,7 @@ nlohmann::json to_json(const HandOffRequest& request) {
       {"volumes", volumes}, {"to", request.host}, {"uuid", request.uuid}, {"peer", peer_to_json(request.peer)}};
   if (!request.container.empty()) json["container"] = request.container;
   if (!request.as.empty()) json["as"] = request.as;
+  if (!request.layer) json["layer"] = false;
   return json;
 }
 
@@ -57,6 +58,7 @@ HandOffRequest hand_off_request_of(const nlohmann::json& json) {
   request.uuid = json.at("uuid").get<std::string>();
   request.container = json.value("container", "");
   request.as = json.value("as", "");
+  request.layer = json.value("layer", true);
   if (!json.at("peer").is_null()) request.peer = peer_of(json["peer"]);
   for (const auto& volume : json.at("volumes"))
     request.volumes.push_back({volume.at("source").get<std::string>(), volume.at("target").get<std::string>(),

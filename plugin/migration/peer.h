@@ -52,6 +52,7 @@ struct HandOffRequest {
   std::string container{};  ///< that goes along; then there may be no volume. Empty: none, see ServiceDepartures
   std::string after{};      ///< ID of the one before, which the source has ended without being asked to; empty: none
   std::string as{};         ///< what the container is called at the destination; empty: it does not tell
+  bool layer = true;        ///< of the container: what it has changed of its image goes along
   std::string export_id{};  ///< of the export that it is a part of; empty: of none; at the source
 };
 

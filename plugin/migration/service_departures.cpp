@@ -221,11 +221,11 @@ Result<ServiceDepartures::Departed> ServiceDepartures::departed(const std::strin
   for (const auto& record : parts_.catalogue.list()) {
     if (!is_ticket(*record, TicketKind::departed_service)) continue;
     try {
-      const std::string id = id_of(*record);
+      const std::string id = record->import.value("departed", "");
       const bool is_of_it =
           !export_id.empty() && (id == export_id || record->import.value("of_export", "") == export_id);
       if (record->name != name && !is_of_it) continue;
-      if (record->state != volumes::State::done)
+      if (parts_.hand_offs.state_of(id) != Source::left)
         return fail(Code::busy, "the service of ticket " + record->name +
                                     " has not left yet; remove that ticket, and it runs here again");
       if (!record->import.contains("request"))
@@ -234,8 +234,9 @@ Result<ServiceDepartures::Departed> ServiceDepartures::departed(const std::strin
                                            "the service back");
       const auto request = hand_off_request_of(record->import["request"]);
       const auto container = held_container_of(record->import.at("container"));
-      return Departed{record->name, id,           container,    request.as.empty() ? container.name : request.as,
-                      request.host, request.uuid, request.peer, request.volumes};
+      return Departed{record->name,   id,           container,    request.as.empty() ? container.name : request.as,
+                      request.layer,  request.host, request.uuid, request.peer,
+                      request.volumes};
     } catch (const nlohmann::json::exception& error) {
       return fail(Code::corrupt, "ticket " + record->name + " cannot be read: " + error.what());
     }
@@ -247,7 +248,7 @@ void ServiceDepartures::forget(const std::string& container) const {
   for (const auto& record : parts_.catalogue.list()) {
     const bool is_of_it = is_ticket(*record, TicketKind::departed_service) && record->import.contains("container") &&
                           record->import["container"].value("id", "") == container;
-    if (!is_of_it || record->state != volumes::State::done) continue;
+    if (!is_of_it || parts_.hand_offs.state_of(record->import.value("departed", "")) != Source::left) continue;
     if (auto removed = parts_.remove(record->name); !removed) spdlog::error("{}", removed.error().message);
   }
 }

@@ -66,8 +66,9 @@ class ServiceDepartures {
     std::string ticket;
     std::string id;  ///< of the hand-off
     HeldContainer container;
-    std::string as;  ///< what it is called at the destination
-    std::string to;  ///< the destination, for people
+    std::string as;     ///< what it is called at the destination
+    bool layer = true;  ///< its layer went along
+    std::string to;     ///< the destination, for people
     std::string uuid;
     std::optional<transport::PeerAddress> peer;
     std::vector<HandOffRequest::Volume> volumes;

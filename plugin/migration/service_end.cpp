@@ -121,8 +121,19 @@ Result<> ServiceEnd::take_name() const {
   return containers_.rename(service_.made, service_.options.name_there(), &interrupt_);
 }
 
+/// Once: one that has run since is its user's.
+Result<> ServiceEnd::bring_back() const {
+  HeldContainer held = held_container_of(service_.held);
+  const auto now = containers_.container(held.id, &interrupt_);
+  if (!now && now.error().code == Code::not_found) return {};
+  FERRY_TRY(now);
+  if (now->running || now->started != held.started) return {};
+  held.was_running = service_.options.start;
+  return holds_.release(held, &interrupt_);
+}
+
 Result<bool> ServiceEnd::run(std::string& warning) const {
-  if (service_.returns()) FERRY_TRY(holds_.release(held_container_of(service_.held), &interrupt_));
+  if (service_.returns()) FERRY_TRY(bring_back());
   if (!service_.options.start) return true;
   auto known = containers_.container(service_.made, &interrupt_);
   if (known && !has_run(*known)) {
@@ -155,6 +166,11 @@ Result<> ServiceEnd::take_layer_out(const engine::Container& container) const {
   if (service_.before == 0 || !staged_is_there) return {};
   FERRY_ASSIGN(const auto there, identify_layer(staged()));
   if (there != service_.before) return {};
+  if (container.running || container.started != held_container_of(service_.held).started) {
+    spdlog::error("ticket {}: container {} was started by somebody, so it keeps the layer that has come", ticket_,
+                  container.name);
+    return {};
+  }
   FERRY_ASSIGN(const auto upper, upper_of(container));
   return place_layer(staged(), there, upper);
 }

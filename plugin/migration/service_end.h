@@ -62,6 +62,7 @@ class ServiceEnd {
  private:
   Result<engine::Container> untouched() const;
   Result<std::filesystem::path> upper_of(const engine::Container& container) const;
+  Result<> bring_back() const;
   Result<> take_layer_out(const engine::Container& container) const;
   std::filesystem::path staged() const { return parts_.catalogue.layout().staging(ticket_); }
 

@@ -139,11 +139,6 @@ json mount_of(const ServiceMount& mount, const ServiceOptions& options, const De
   return shown;
 }
 
-/// What both unpack to is the same: the ID depends on the store, and what was never pulled or pushed has no digest.
-bool has_same_layers(const engine::Image& a, const engine::Image& b) {
-  return !a.layers.empty() && a.layers == b.layers && a.architecture == b.architecture && a.os == b.os;
-}
-
 std::vector<std::string_view> words_of(std::string_view line, std::size_t most) {
   std::vector<std::string_view> words;
   while (words.size() < most) {
@@ -191,6 +186,10 @@ bool shares_digest(const engine::Image& a, const engine::Image& b) {
 }
 
 }  // namespace
+
+bool has_same_layers(const engine::Image& a, const engine::Image& b) {
+  return !a.layers.empty() && a.layers == b.layers && a.architecture == b.architecture && a.os == b.os;
+}
 
 std::vector<engine::PublishedPort> sockets_in(std::string_view table, const std::string& protocol,
                                               std::string_view state) {

@@ -21,6 +21,10 @@ std::vector<engine::PublishedPort> sockets_in(std::string_view table, const std:
 nlohmann::json plan_of(const ServiceDescription& service, const ServiceOptions& options, const DestinationFacts& there,
                        const std::vector<Obstacle>& obstacles);
 
+/// Whether what both unpack to is the same: the ID depends on the store, and what was never pulled or pushed has no
+/// digest.
+bool has_same_layers(const engine::Image& a, const engine::Image& b);
+
 /// This host as the destination of services. Thread-safe.
 class ServicePlanner {
  public:

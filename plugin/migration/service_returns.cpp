@@ -1,5 +1,7 @@
 #include "migration/service_returns.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -7,6 +9,7 @@
 #include "migration/handed_off.h"
 #include "migration/layer_place.h"
 #include "migration/service_obstacles.h"
+#include "migration/service_planner.h"
 
 namespace ferry::migration {
 
@@ -48,22 +51,56 @@ Result<> ServiceReturns::add_volumes(const Departed& departed, Peer& peer, Deadl
   return {};
 }
 
-Result<> ServiceReturns::add_layer(const Departed& departed, const ServiceDescription& there,
-                                   TicketService& service) const {
-  const auto here = containers_.container(departed.container.id);
+/// As it has stayed here.
+Result<engine::Container> ServiceReturns::container_of(const Departed& departed) const {
+  const std::string move = "move the service back: from=HOST and container=" + departed.as;
+  auto here = containers_.container(departed.container.id);
   if (!here && here.error().code == Code::not_found)
-    return fail(Code::not_found,
-                "container " + departed.container.name +
-                    " was removed here; move the service back: from=HOST and container=" + departed.as);
+    return fail(Code::not_found, "container " + departed.container.name + " was removed here; " + move);
   FERRY_TRY(here);
-  const auto upper = here->upper.empty() ? Result<std::filesystem::path>(fail(Code::unsupported, "no such path"))
-                                         : parts_.sources.visible_path(here->upper);
-  if (!upper || !there.layer.readable)
-    return fail(Code::unsupported,
-                "Ferry does not see the layer of container " + departed.container.name +
-                    " at both hosts, so it cannot bring it back; move the service: from=HOST, container=" +
-                    departed.as + " and layer=false");
-  service.store = here->store;
+  FERRY_ASSIGN(const bool held, parts_.departures.is_held(departed.container));
+  if (held) return here;
+  return fail(Code::busy,
+              "container " + here->name + " was started or changed here since it had left; remove it, and " + move);
+}
+
+/// What has its name there may be another one by now.
+Result<> ServiceReturns::check_same(const Departed& departed, const engine::Container& here,
+                                    const ServiceDescription& there) const {
+  const auto has = [&](const std::string& volume) {
+    return std::any_of(there.mounts.begin(), there.mounts.end(),
+                       [&](const ServiceMount& mount) { return mount.is_volume() && mount.at.name == volume; });
+  };
+  FERRY_ASSIGN(const auto image, containers_.image(here.image_id));
+  const bool is_same = (image.id == there.image.id || has_same_layers(image, there.image)) &&
+                       std::all_of(departed.volumes.begin(), departed.volumes.end(),
+                                   [&](const auto& volume) { return has(volume.target); });
+  if (is_same) return {};
+  return fail(Code::busy, "container " + departed.as + " of " + departed.to +
+                              " is not the one that had left, but of another image or with other volumes; remove what "
+                              "is left of the service here, and move it back: from=HOST and container=" +
+                              departed.as);
+}
+
+Result<> ServiceReturns::add_layer(const engine::Container& here, const ServiceDescription& there,
+                                   TicketService& service) const {
+  const auto upper = here.upper.empty() ? Result<std::filesystem::path>(fail(Code::unsupported, "it has none"))
+                                        : parts_.sources.visible_path(here.upper);
+  if (!upper || !there.layer.readable || there.layer.store != here.store)
+    return fail(Code::unsupported, "Ferry does not see the layer of container " + here.name +
+                                       " at both hosts, so it cannot bring it back; move the service: from=HOST, "
+                                       "container=" +
+                                       service.options.container + " and layer=false");
+  struct stat layer {};
+  struct stat ferrys {};
+  if (::stat(upper->c_str(), &layer) != 0 || ::stat(parts_.catalogue.layout().volumes().c_str(), &ferrys) != 0)
+    return fail_errno("stat " + upper->string());
+  if (layer.st_dev != ferrys.st_dev)
+    return fail(Code::unsupported, "Ferry's data and the layer of container " + here.name +
+                                       " are on two file systems here, so it cannot be brought back into place; move "
+                                       "the service: from=HOST, container=" +
+                                       service.options.container + " and layer=false");
+  service.store = here.store;
   FERRY_ASSIGN(service.before, identify_layer(*upper));
   return {};
 }
@@ -71,12 +108,7 @@ Result<> ServiceReturns::add_layer(const Departed& departed, const ServiceDescri
 Result<> ServiceReturns::begin(const std::string& name, const ReclaimRequest& reclaim) {
   if (parts_.catalogue.find(name)) return fail(Code::already_exists, "volume " + name + " exists already");
   FERRY_ASSIGN(const auto departed, parts_.departures.departed(reclaim.volume));
-  FERRY_ASSIGN(const bool held, parts_.departures.is_held(departed.container));
-  if (!held)
-    return fail(Code::busy, "container " + departed.container.name +
-                                " was started or changed here since it had left; remove it, and move the service back: "
-                                "from=HOST and container=" +
-                                departed.as);
+  FERRY_ASSIGN(const auto here, container_of(departed));
   const Deadline deadline = after(check_time);
   TicketPlan plan;
   FERRY_ASSIGN(plan.request.peer, peer_of(departed, reclaim));
@@ -89,15 +121,17 @@ Result<> ServiceReturns::begin(const std::string& name, const ReclaimRequest& re
     return fail(Code::denied, plan.request.peer.text() + " is another host than the one that has the service");
   FERRY_ASSIGN(const auto there, peer->describe_service(departed.as, ServiceDetail::quick, left_until(deadline)));
   FERRY_TRY(refuse_blocked(there.obstacles));
+  FERRY_TRY(check_same(departed, here, there));
   FERRY_TRY(add_volumes(departed, *peer, deadline, plan));
   TicketService service;
   service.options.container = departed.as;
-  service.options.as = departed.container.name;
-  service.options.start = departed.container.was_running;
+  service.options.as = here.name;
+  service.options.start = departed.container.was_running || there.status == "running";
+  service.options.layer = departed.layer;
   service.container = there.id;
   service.made = departed.container.id;
   service.held = to_json(departed.container);
-  FERRY_TRY(add_layer(departed, there, service));
+  if (departed.layer) FERRY_TRY(add_layer(here, there, service));
   plan.service = std::move(service);
   return parts_.tickets.begin_return(name, std::move(plan));
 }

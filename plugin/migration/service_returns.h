@@ -34,7 +34,9 @@ class ServiceReturns {
   using Departed = ServiceDepartures::Departed;
   Result<transport::PeerAddress> peer_of(const Departed& departed, const ReclaimRequest& reclaim) const;
   Result<> add_volumes(const Departed& departed, Peer& peer, Deadline deadline, TicketPlan& plan) const;
-  Result<> add_layer(const Departed& departed, const ServiceDescription& there, TicketService& service) const;
+  Result<engine::Container> container_of(const Departed& departed) const;
+  Result<> check_same(const Departed& departed, const engine::Container& here, const ServiceDescription& there) const;
+  Result<> add_layer(const engine::Container& here, const ServiceDescription& there, TicketService& service) const;
 
   const Parts parts_;
   const engine::Containers containers_;

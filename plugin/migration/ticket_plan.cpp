@@ -58,6 +58,7 @@ HandOffRequest hand_off_request(const TicketPlan& plan, const std::string& uuid,
   if (plan.service) {
     request.container = plan.service->container;
     request.as = plan.service->options.name_there();
+    request.layer = !plan.service->store.empty();
   }
   return request;
 }

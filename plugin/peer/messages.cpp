@@ -307,6 +307,7 @@ std::string encode(const migration::HandOffRequest& request) {
   if (!request.container.empty()) message["container"] = request.container;
   if (!request.after.empty()) message["after"] = request.after;
   if (!request.as.empty()) message["as"] = request.as;
+  if (!request.layer) message["layer"] = false;
   return dump(message);
 }
 
@@ -331,6 +332,7 @@ Result<migration::HandOffRequest> decode_hand_off_request(const std::string& tex
       FERRY_TRY(migration::check_container(request.container));
     }
     if (message.contains("after")) request.after = short_string(message["after"], 64);
+    request.layer = message.value("layer", true);
     if (message.contains("as")) {
       request.as = message["as"].get<std::string>();
       FERRY_TRY(migration::check_container(request.as));

@@ -7,6 +7,11 @@ from support.wait import wait_until
 from test_service_move import comparable, inspect
 
 MIB = 1 << 20
+# Stopping it takes a large last write, so that the last round lasts with a limit.
+_SCRIPT = """
+trap 'dd if=/dev/urandom of=/data/last bs=1M count=4 2>/dev/null; exit 0' TERM
+while :; do sleep 1000 & wait $!; done
+"""
 
 
 class Moved:
@@ -16,8 +21,8 @@ class Moved:
         self.name, self.volume = scratch.name(a, stem="returning"), scratch.volume(a, labels=["kind=own"])
         scratch.forget_later(b, self.volume)
         containers.fill(a.volume_data(self.volume), {"file": b"of a", "much": bytes(more), "gone": b"x"})
-        scratch.container(a, "--name", self.name, "--stop-signal", "KILL", "--restart", "unless-stopped", "-v", f"{self.volume}:/data",
-                          *arguments)
+        scratch.container(a, "--name", self.name, "--restart", "unless-stopped", "-v", f"{self.volume}:/data", *arguments,
+                          command=("sh", "-c", _SCRIPT))
         a.docker("exec", self.name, "sh", "-c", "echo of a >/layer; rm /bin/wget")
         self.before = inspect(a, self.name)
         home = b if way == "from=a" else a
@@ -85,8 +90,8 @@ def test_and_can_leave_again(a, b, scratch, moved):
     assert b.docker("exec", one.name, "cat", "/data/file", "/new").stdout == "of b\nnew\n"
 
 
-@pytest.mark.parametrize("step", ["bring volumes", "last round"])
-@pytest.mark.parametrize("what", ["kill a", "kill b", "cut"])
+@pytest.mark.parametrize("step,what", [("bring volumes", "kill a"), ("bring volumes", "kill b"), ("last round", "kill a"),
+                                       ("last round", "kill b"), ("last round", "cut")])
 def test_it_comes_back_all_the_same(lab, a, b, scratch, moved, step, what):
     one = moved(more=6 * MIB)
     b.docker("exec", one.name, "sh", "-c", "head -c 6000000 /dev/urandom >/data/much; head -c 6000000 /dev/urandom >/big")
@@ -122,5 +127,35 @@ def test_what_is_refused(a, b, scratch, moved):
     tickets.refused(b, scratch, [f"reclaim={one.moved_by}"], ["no ticket", one.moved_by])
     tickets.refused(b, scratch, ["from=a", f"container={one.name}", "as=other"], ["handed off to", one.ticket])
     a.docker("rm", one.name)
-    tickets.refused(a, scratch, [f"reclaim={one.ticket}"], ["was started or changed"])
+    tickets.refused(a, scratch, [f"reclaim={one.ticket}"], ["was removed here"])
     assert service.runs(b, one.name)
+
+
+def test_another_container_of_its_name_does_not_come(a, b, scratch, moved):
+    one = moved()
+    b.docker("rename", one.name, one.name + "-kept")
+    try:
+        scratch.container(b, "--name", one.name)
+        tickets.refused(a, scratch, [f"reclaim={one.ticket}"], ["not the one that had left"])
+        b.docker("rm", "-f", one.name)
+    finally:
+        b.docker("rename", one.name + "-kept", one.name)
+    assert volumes.wait_state(a, tickets.start(a, scratch, f"reclaim={one.ticket}"), tickets.ENDED, 60)["state"] == "done"
+    one.check_back(a, b)
+
+
+def test_a_layer_that_stayed_stays(a, b, scratch, moved):
+    one = moved(more=0)
+    # Once more, now without its layer: b has that of the first move.
+    assert volumes.wait_state(a, tickets.start(a, scratch, f"reclaim={one.ticket}"), tickets.ENDED, 60)["state"] == "done"
+    one.check_back(a, b)
+    b.docker("rm", one.name)
+    for name in [one.volume, *(name for name in volumes.names(b) if name.startswith("service-elsewhere-"))]:
+        wait_until(lambda name=name: volumes.remove(b, name)[0] == 204, 10, f"{name} goes")
+    a.docker("exec", one.name, "sh", "-c", "echo stays >/layer")
+    status = volumes.wait_state(b, tickets.start(b, scratch, "from=a", f"container={one.name}", "layer=false"), tickets.ENDED, 60)
+    assert status["state"] == "done", status
+    [departed] = [name for name in volumes.names(a) if name.startswith("service-elsewhere-")]
+    assert volumes.wait_state(a, tickets.start(a, scratch, f"reclaim={departed}"), tickets.ENDED, 60)["state"] == "done"
+    wait_until(lambda: service.runs(a, one.name), 30, "it runs")
+    assert a.docker("exec", one.name, "cat", "/layer").stdout == "stays\n"

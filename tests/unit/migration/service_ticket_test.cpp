@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "fake_peer.h"
+#include "migration/layer_place.h"
 #include "migration/migration_record.h"
 #include "migration/ticket_job.h"
 #include "migration/ticket_kind.h"
@@ -246,6 +247,69 @@ TEST_F(ServiceTicketTest, ItComesAndRuns) {
   EXPECT_THAT(steps(), testing::ElementsAre("bring volumes", "bring layer", "hold", "last round", "place layer",
                                             "commit", "start", "done"));
   EXPECT_FALSE(fs::exists(catalogue_->layout().staging("move-db"))) << "what the Engine had in the layer's place";
+}
+
+/// Its container is one that had left, and has a layer of then.
+class ServiceReturnTest : public ServiceTicketTest {
+ protected:
+  ServiceReturnTest() {
+    std::ofstream(upper_ / "old") << "of then";
+    auto& service = *plan_.service;
+    service.options.as = "db";
+    service.held = to_json(HeldContainer{"made", "db", {{"Name", "always"}}, true, "0001-01-01T00:00:00Z"});
+    service.before = *identify_layer(upper_);
+    EXPECT_TRUE(catalogue_->update("move-db", [&](volumes::VolumeRecord& record) { record.import = to_json(plan_); }));
+    engine_.change([](auto& container) { container.name = "db"; });
+  }
+  bool has_old_layer() const { return fs::exists(upper_ / "old") && !fs::exists(upper_ / "file"); }
+};
+
+TEST_F(ServiceReturnTest, ItRunsAgainWithWhatHasCome) {
+  begin();
+  const json status = wait_ended();
+  EXPECT_EQ(status["state"], "done") << status;
+  EXPECT_TRUE(is_here() && has_layer());
+  EXPECT_FALSE(fs::exists(upper_ / "old"));
+  EXPECT_TRUE(engine_.container().running);
+}
+
+TEST_F(ServiceReturnTest, ItIsStartedOnce) {
+  engine_.change([](auto& container) { container.health = "starting"; });
+  begin();
+  ASSERT_TRUE(wait([&] { return engine_.container().running; }));
+  engine_.change([](auto& container) {
+    container.running = false;  // its user has stopped it
+    container.health = "";
+  });
+  EXPECT_EQ(wait_ended()["state"], "done");
+  EXPECT_FALSE(engine_.container().running);
+}
+
+TEST_F(ServiceReturnTest, WhatDoesNotComeLeavesItAsItWas) {
+  {
+    const std::lock_guard guard(mutex_);
+    commits_lost_ = 100;  // it has got its layer by then
+  }
+  begin();
+  EXPECT_EQ(wait_ended()["state"], "failed");
+  EXPECT_TRUE(has_old_layer());
+  EXPECT_TRUE(engine_.container().exists && !engine_.container().has_run);
+  EXPECT_EQ(engine_.container().name, "db");
+}
+
+TEST_F(ServiceReturnTest, NorIsItsLayerExchangedBeneathIt) {
+  {
+    const std::lock_guard guard(mutex_);
+    refused_ = Request::commit;
+  }
+  begin();
+  ASSERT_TRUE(wait([&] { return !steps().empty() && steps().back() == "commit"; }));
+  engine_.change([](auto& container) { container.running = container.has_run = true; });  // by somebody
+  ASSERT_TRUE(has_layer());
+  job_->abandon();
+  EXPECT_TRUE(job_->undo());
+  EXPECT_TRUE(has_layer());
+  EXPECT_TRUE(engine_.container().running);
 }
 
 class ServiceRoundsTest : public ServiceTicketTest {
