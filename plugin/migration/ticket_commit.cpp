@@ -151,6 +151,10 @@ Result<> TicketCommit::decide(nlohmann::json outcomes) {
 
 Result<> TicketCommit::take_back() {
   if (!uncertain_) return {};
+  if (is_on_disk()) {
+    uncertain_ = false;
+    return {};
+  }
   if (auto stored = store(plan_); !stored)
     return fail(stored.error().code,
                 "it may be recorded that the volumes become what has come, which cannot be taken "
@@ -158,6 +162,15 @@ Result<> TicketCommit::take_back() {
                     stored.error().message);
   uncertain_ = false;
   return {};
+}
+
+/// A full disk does not even let it be written that nothing is decided. But a record is replaced by rename(2), at last:
+/// as long as the former one is read the new one was never there.
+bool TicketCommit::is_on_disk() const {
+  const auto text = read_file(catalogue_.layout().record(ticket_));
+  if (!text) return false;
+  const auto record = volumes::decode(*text, ticket_);
+  return record && record->import == to_json(plan_);
 }
 
 Result<> TicketCommit::confirm() { return store(plan_); }

@@ -63,6 +63,7 @@ class TicketCommit {
 
  private:
   Result<> store(const TicketPlan& plan);
+  bool is_on_disk() const;
   void be_imported(volumes::VolumeRecord& record, const TicketVolume& volume) const;
   Result<std::vector<bool>> planned() const;
   /// Whether it becomes this host's own.

@@ -240,6 +240,9 @@ Result<> TicketJob::be_prepared() {
   unclear_ = true;
   auto prepared = commit_.be_prepared(outcomes());
   if (!prepared) {
+    stop_heart();
+    lost_ = false;
+    hand_off_.drop();  // whatever is on disk: what the source has taken back it does not give
     FERRY_TRY(until_done([this] { return commit_.take_back(); }));
     unclear_ = false;
     return prepared;
@@ -517,16 +520,21 @@ void TicketJob::end(const char* state, const Error* error) {
   migration["eta_s"] = error == nullptr ? nlohmann::json(0) : nlohmann::json(nullptr);
   migration["verified"] = error == nullptr && !plan().request.dry_run;
   migration["error"] = error == nullptr ? nlohmann::json(nullptr) : nlohmann::json(error->message);
-  auto stored = environment_.catalogue.update(name_, [&](volumes::VolumeRecord& record) {
-    record.state = error == nullptr ? volumes::State::done : volumes::State::failed;
-    record.migration = status;
-    if (error != nullptr && plan().is_move()) record.import["prepared"] = nullptr;
-  });
-  if (!stored) spdlog::error("the outcome of ticket {} could not be stored: {}", name_, stored.error().message);
+  const auto store = [&] {
+    return environment_.catalogue.update(name_, [&](volumes::VolumeRecord& record) {
+      record.state = error == nullptr ? volumes::State::done : volumes::State::failed;
+      record.migration = status;
+      if (error != nullptr && plan().is_move()) record.import["prepared"] = nullptr;
+    });
+  };
+  auto stored = store();
   {
     const std::lock_guard guard(mutex_);
-    outcome_ = std::move(status);
+    outcome_ = status;
   }
+  // Or another process would do it all again, at a time when nobody expects it.
+  if (!stored && !cancelled_) stored = until_done(store);
+  if (!stored) spdlog::error("the outcome of ticket {} could not be stored: {}", name_, stored.error().message);
   environment_.committed();
 }
 

@@ -1,9 +1,11 @@
 """A service moves, and something breaks at each of its steps: it never runs twice, and in the end it runs once, whole."""
 
 import contextlib
+import re
 
 import pytest
 from support import service, tickets, volumes
+from support.data_source import on_a_small_disk
 from support.engine_gate import EngineGate
 from support.wait import wait_until
 
@@ -71,9 +73,9 @@ def lonely_image(running_lab):
         host.docker("rmi", "-f", name, check=False)
 
 
-def at(step, a, b, scratch, gates, counter, way="from=a"):
+def at(step, a, b, scratch, gates, counter, way="from=a", more=()):
     """(ticket, what lets it go on) of a move that stands still at the step, more or less."""
-    home, options = b if way == "from=a" else a, [way, f"container={counter.name}"]
+    home, options = b if way == "from=a" else a, [way, f"container={counter.name}", *more]
     if step in SLOW:
         ticket = tickets.start(home, scratch, *options, "limit=2M")
         if step == "follow":  # what is written while the first round is under way
@@ -114,13 +116,13 @@ def test_each_step_has_its_case(a, b, scratch, counter):
     assert one.starts(b) == 2
 
 
-def settle(a, b, one, ticket, home):
+def settle(a, b, one, ticket, home, layer=True):
     """Where it runs in the end; the ticket's Status at home."""
     status = volumes.wait_state(home, ticket, tickets.ENDED, 120)
     wait_until(lambda: len(one.running()) == 1, 60, lambda: f"it runs once: {one.running()}; {status}")
     where = b if status["state"] == "done" else a
     wait_until(lambda: service.runs(where, one.name), 30, f"on {where.name}: {status}")
-    one.check_whole(where)
+    one.check_whole(where, layer)
     return where, status
 
 
@@ -295,3 +297,52 @@ def test_its_source_is_lost_at_the_last_moment(lab, a, b, scratch, gates, counte
     finally:
         a.engine("start")
         lab.heal()
+
+
+@pytest.fixture(scope="module")
+def small(running_lab):
+    """b has its data on a small file system, so that it can be full."""
+    a, b = running_lab.hosts
+    with on_a_small_disk(b, a.read_key()) as path:
+        yield path
+
+
+# Without its layer, which has to be on one file system with Ferry's data.
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["make volumes", "make container", "bring volumes", "hold", "last round", "place layer", "commit", "start"])
+def test_the_disk_there_is_full(lab, a, b, scratch, small, gates, counter, step):
+    one, there = counter(**of(step, b, None)), volumes.names(b)
+    try:
+        with one.never_twice():
+            ticket, release = at(step, a, b, scratch, gates, one, more=["layer=false"])
+            if step == "commit":
+                lab.cut()
+                release()
+                service.wait_step(b, ticket, "commit")
+            b.exec("sh", "-c", f"cat /dev/zero >{small}/filler", check=False)
+            release()
+            lab.heal()
+            if step in BEFORE:
+                status = volumes.wait_state(b, ticket, tickets.ENDED, 60)
+                assert status["state"] == "failed", status
+                tickets.check_line(status["migration"]["error"], [re.compile("space|room")])
+                check_as_it_was(a, b, one, there | {ticket})
+            elif step == "commit":
+                wait_until(lambda: "space" in (volumes.migration(b, ticket).get("error") or ""), 30, "b says what it waits for")
+                assert not one.running()
+            b.exec("rm", f"{small}/filler")
+            if step not in BEFORE:
+                where, status = settle(a, b, one, ticket, b, layer=False)
+                assert where is b, status
+    finally:
+        b.exec("rm", "-f", f"{small}/filler")
+
+
+def test_the_disk_there_is_full_from_the_beginning(a, b, scratch, small, counter):
+    one = counter()
+    b.exec("sh", "-c", f"cat /dev/zero >{small}/filler", check=False)
+    try:
+        tickets.refused(b, scratch, ["from=a", f"container={one.name}", "layer=false"], ["space"])
+    finally:
+        b.exec("rm", f"{small}/filler")
+    one.check_whole(a)

@@ -9,6 +9,7 @@
 #include "migration/migration_record.h"
 #include "migration/ticket_job.h"
 #include "migration/ticket_kind.h"
+#include "support/intercepted_calls.h"
 #include "support/scripted_engine.h"
 #include "support/temporary_directory.h"
 
@@ -357,6 +358,23 @@ TEST_F(ServiceRoundsTest, WhatMustNotStandStillForSoLongIsNotStopped) {
               testing::AllOf(HasSubstr("max-downtime is 800 ms"), HasSubstr("was not stopped")));
   EXPECT_TRUE(locked(held_).empty());
   EXPECT_TRUE(is_undone());
+}
+
+/// When everything has come, and only its record says so not yet.
+TEST_F(ServiceTicketTest, AFullDiskDoesNotKeepItFromRunningAtItsSource) {
+  std::atomic<bool> is_full = false;
+  const test::InterceptedCalls full([&](const test::Call& call) {
+    return is_full && call.place.starts_with((directory_ / "ferry/volumes/move-db").string()) ? ENOSPC : 0;
+  });
+  engine_.on_rename([&] { is_full = true; });
+  begin();
+  ASSERT_TRUE(wait([&] { return locked(lost_); })) << "it was not released";
+  ASSERT_TRUE(wait([&] { return job_->has_outcome(); })) << job_->status().dump(1);
+  EXPECT_THAT(job_->status()["migration"]["error"].get<std::string>(), HasSubstr("space"));
+  EXPECT_TRUE(is_undone());
+  EXPECT_EQ(catalogue_->find("move-db")->state, State::importing) << "there was no room to say that it has failed";
+  is_full = false;
+  EXPECT_TRUE(wait([&] { return catalogue_->find("move-db")->state == State::failed; }));
 }
 
 TEST_F(ServiceTicketTest, ItIsOnlyMade) {
