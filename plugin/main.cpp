@@ -174,7 +174,7 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   migration::ServicePlans plans({catalogue, *peers, services, planner});
   plans.resume();
   migration::ServiceArrivals arriving({catalogue, *peers, client, planner, tickets});
-  migration::ServiceReturns returns({catalogue, *peers, client, sources, departures, tickets});
+  migration::ServiceReturns returns({catalogue, *peers, client, sources, planner, departures, tickets});
   driver::VolumeService service({catalogue, mounts, trash, imports, tickets, exports, archive_exports, hand_offs,
                                  forced, plans, departures, arriving, returns, labels, tracker, marker});
   migration::Arrivals arrivals(catalogue,

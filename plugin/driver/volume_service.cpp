@@ -81,10 +81,6 @@ bool VolumeService::is_ticket(const std::string& name) const {
 }
 
 Result<> VolumeService::begin_return(const std::string& name, const migration::ReclaimRequest& reclaim) {
-  if (reclaim.replace)
-    return fail(Code::invalid_argument,
-                "option replace does not go with a ticket: what is left here of its service "
-                "nobody could change");
   if (reclaim.force)
     return fail(Code::invalid_argument,
                 "option force does not go with a ticket; take each of its volumes back with a "

@@ -81,11 +81,12 @@ Result<> ServiceDepartures::check_departure(const std::string& container, const 
   for (const auto& record : parts_.catalogue.list()) {
     if (!is_ticket(*record, TicketKind::departed_service)) continue;
     if (record->import.value("container", nlohmann::json::object()).value("id", "") != container) continue;
-    if (record->state == volumes::State::done)
+    const Source state = parts_.hand_offs.state_of(record->import.value("departed", ""));
+    if (record->state == volumes::State::done || state == Source::left)
       return fail(Code::busy, "container " + name + " was handed off to " + record->import.value("to", "another host") +
                                   " already, which has it now; if that is not so any more, remove ticket " +
                                   record->name + " first");
-    const bool comes_back = is_over(parts_.hand_offs.state_of(record->import.value("departed", "")));
+    const bool comes_back = is_over(state);
     return fail(comes_back ? Code::unavailable : Code::busy,
                 "container " + name + (comes_back ? " is being brought back" : " is being moved already") +
                     ": ticket " + record->name);
@@ -110,6 +111,8 @@ Result<Answer> ServiceDepartures::hold(const std::string& id, const HandOffReque
   spdlog::info("container {} is stopped for {}: ticket {}", container.name, request.host, ticket_of(id));
   FERRY_TRY(parts_.containers.hold(container, &stopping_));
   FERRY_TRY(check_wanted());  // that may have taken minutes
+  FERRY_TRY(parts_.catalogue.update(
+      ticket_of(id), [](volumes::VolumeRecord& record) { record.import["stopped_ns"] = realtime_ns(); }));
   return parts_.hand_offs.hold(id, request);
 }
 
@@ -234,9 +237,11 @@ Result<ServiceDepartures::Departed> ServiceDepartures::departed(const std::strin
                                            "the service back");
       const auto request = hand_off_request_of(record->import["request"]);
       const auto container = held_container_of(record->import.at("container"));
-      return Departed{record->name,   id,           container,    request.as.empty() ? container.name : request.as,
-                      request.layer,  request.host, request.uuid, request.peer,
-                      request.volumes};
+      return Departed{record->name,    id,
+                      container,       request.as.empty() ? container.name : request.as,
+                      request.layer,   request.host,
+                      request.uuid,    request.peer,
+                      request.volumes, record->import.value("stopped_ns", std::int64_t{0})};
     } catch (const nlohmann::json::exception& error) {
       return fail(Code::corrupt, "ticket " + record->name + " cannot be read: " + error.what());
     }

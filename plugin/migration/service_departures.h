@@ -72,6 +72,7 @@ class ServiceDepartures {
     std::string uuid;
     std::optional<transport::PeerAddress> peer;
     std::vector<HandOffRequest::Volume> volumes;
+    std::int64_t stopped_ns = 0;  ///< realtime_ns() once the container did not run any more
   };
   /// Code::not_found: there is no such ticket; busy: it has not left yet; unsupported: by an earlier version, which has
   /// not kept what is needed.

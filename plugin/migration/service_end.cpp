@@ -1,5 +1,6 @@
 #include "migration/service_end.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/files.h"
@@ -20,8 +21,11 @@ bool has_run(const engine::Container& container) {
   return container.running || !(container.started.empty() || container.started == never);
 }
 
-ImportRequest layer_of(const TicketPlan& plan) {
-  return {plan.request.peer, "", plan.request.terms, plan.service->container};
+/// The latest change of anything in it, since the epoch.
+std::uint64_t last_change_ns(const sync::Version& version) {
+  std::uint64_t latest = 0;
+  for (const auto& entry : version.entries) latest = std::max(latest, entry.ctime_ns);
+  return latest;
 }
 
 }  // namespace
@@ -32,8 +36,15 @@ ServiceEnd::ServiceEnd(Parts parts, std::string ticket, const TicketPlan& plan)
       holds_(parts_.client),
       ticket_(std::move(ticket)),
       service_(*plan.service),
-      layer_(layer_of(plan)),
-      peer_uuid_(plan.peer_uuid) {}
+      peer_uuid_(plan.peer_uuid) {
+  if (!service_.store.empty())
+    pieces_.push_back({ticket_, {plan.request.peer, "", plan.request.terms, service_.container}, "", "", 0});
+  for (const auto& volume : service_.locals)
+    pieces_.push_back({volumes::Layout::local_part(ticket_, pieces_.size()), request_of(plan, volume),
+                       volume.source_lineage, volume.target, 0});
+  for (std::size_t i = 0; i < std::min(pieces_.size(), service_.before.size()); ++i)
+    pieces_[i].before = service_.before[i];
+}
 
 void ServiceEnd::cancel() {
   {
@@ -46,12 +57,16 @@ void ServiceEnd::cancel() {
 
 void ServiceEnd::interrupt() {
   const std::lock_guard guard(mutex_);
-  if (transfer_) transfer_->cancel();
+  for (const auto& piece : pieces_)
+    if (piece.transfer) piece.transfer->cancel();
 }
 
-nlohmann::json ServiceEnd::layer_status() const {
+std::vector<nlohmann::json> ServiceEnd::statuses() const {
+  std::vector<nlohmann::json> all;
   const std::lock_guard guard(mutex_);
-  return transfer_ ? transfer_->status() : nlohmann::json(nullptr);
+  for (const auto& piece : pieces_)
+    if (piece.transfer) all.push_back(piece.transfer->status());
+  return all;
 }
 
 Result<engine::Container> ServiceEnd::untouched() const {
@@ -65,48 +80,94 @@ Result<engine::Container> ServiceEnd::untouched() const {
   return container;
 }
 
-Result<fs::path> ServiceEnd::upper_of(const engine::Container& container) const {
+Result<fs::path> ServiceEnd::place_of(const Piece& piece, const engine::Container& container) const {
+  if (!piece.is_layer()) return parts_.local(piece.local);
   if (container.store != service_.store || container.upper.empty())
     return fail(Code::unsupported, "the Engine keeps layers otherwise than when container " + container.name +
                                        " was made; pass layer=false");
   return parts_.visible(container.upper);
 }
 
-Result<> ServiceEnd::bring_layer(Freeze freeze, std::uint64_t placed, const std::shared_ptr<Peer>& peer) {
-  if (service_.store.empty()) return {};
-  if (placed != 0) {
-    FERRY_ASSIGN(const auto container, untouched());
-    FERRY_ASSIGN(const auto upper, upper_of(container));
-    FERRY_ASSIGN(const auto there, identify_layer(upper));
-    if (there == placed) {
-      FERRY_ASSIGN(const auto engines, identify_layer(staged()));
-      FERRY_TRY(place_layer(staged(), engines, upper));
-    }
+/// Nothing keeps anybody from mounting a volume of the local driver while its service is elsewhere.
+Result<> ServiceEnd::check_unwritten(Piece& piece, const fs::path& place) const {
+  if (service_.replace) return {};
+  std::string written;
+  if (piece.version) {
+    FERRY_ASSIGN(written, piece.version->written());
+  } else {
+    const auto& catalogue = parts_.catalogue;
+    FERRY_ASSIGN(auto found,
+                 sync::Version::look(place, catalogue.layout().baseline(piece.name + "/before"), catalogue.uuid()));
+    if (last_change_ns(found) > static_cast<std::uint64_t>(service_.left_ns)) written = "its content";
+    found.shrink();
+    piece.version = std::move(found);
   }
-  FERRY_TRY(make_directories(staged(), 0755));
-  auto request = layer_;
+  if (written.empty()) return {};
+  piece.version.reset();
+  return fail(Code::busy, "volume " + piece.local + " of the local driver: " + written +
+                              " was written to here since the service had left; look at it, and make another ticket, "
+                              "with -o replace=true if such changes may be lost");
+}
+
+Result<> ServiceEnd::check_unmounted(const Piece& piece) const {
+  FERRY_ASSIGN(const auto mounted, parts_.mounted(piece.local));
+  if (mounted != engine::Mounted::yes) return {};
+  return fail(Code::busy, "volume " + piece.local + " is mounted here; stop the containers that use it");
+}
+
+Result<> ServiceEnd::bring(Freeze freeze, const std::vector<std::uint64_t>& came, const std::shared_ptr<Peer>& peer) {
+  for (std::size_t i = 0; i < std::min(pieces_.size(), came.size()); ++i) {
+    FERRY_ASSIGN(const auto container, untouched());
+    FERRY_ASSIGN(const auto place, place_of(pieces_[i], container));
+    FERRY_ASSIGN(const auto there, identify_layer(place));
+    if (there != came[i]) continue;
+    FERRY_ASSIGN(const auto former, identify_layer(staged(pieces_[i])));
+    FERRY_TRY(place_layer(staged(pieces_[i]), former, place));
+  }
+  for (auto& piece : pieces_) FERRY_TRY(bring(piece, freeze, peer));
+  return {};
+}
+
+Result<> ServiceEnd::bring(Piece& piece, Freeze freeze, const std::shared_ptr<Peer>& peer) {
+  if (!piece.is_layer()) {
+    FERRY_ASSIGN(const auto place, parts_.local(piece.local));
+    FERRY_TRY(check_unwritten(piece, place));
+  }
+  FERRY_TRY(make_directories(staged(piece), 0755));
+  auto request = piece.request;
   request.terms.freeze = freeze;
-  const auto transfer = std::make_shared<Transfer>(parts_.catalogue.layout(), ticket_, std::move(request), peer,
-                                                   sync::Identity{peer_uuid_, ""});
+  const auto transfer = std::make_shared<Transfer>(parts_.catalogue.layout(), piece.name, std::move(request), peer,
+                                                   sync::Identity{peer_uuid_, piece.lineage});
   {
     const std::lock_guard guard(mutex_);
     if (cancelled_) return fail(Code::cancelled, "cancelled");
-    transfer_ = transfer;
+    piece.transfer = transfer;
   }
   FERRY_TRY(transfer->run());
   return {};
 }
 
-Result<std::uint64_t> ServiceEnd::identify() const {
-  return service_.store.empty() ? Result<std::uint64_t>(0) : identify_layer(staged());
+Result<std::vector<std::uint64_t>> ServiceEnd::identify() const {
+  std::vector<std::uint64_t> came;
+  for (const auto& piece : pieces_) {
+    FERRY_ASSIGN(const auto one, identify_layer(staged(piece)));
+    came.push_back(one);
+  }
+  return came;
 }
 
 /// Looked at before the exchange and after, since nothing keeps anybody from starting it in between.
-Result<> ServiceEnd::place(std::uint64_t layer) const {
+Result<> ServiceEnd::place(const std::vector<std::uint64_t>& came) {
   FERRY_ASSIGN(const auto container, untouched());
-  if (layer == 0) return {};
-  FERRY_ASSIGN(const auto upper, upper_of(container));
-  FERRY_TRY(place_layer(staged(), layer, upper));
+  for (std::size_t i = 0; i < pieces_.size(); ++i) {
+    FERRY_ASSIGN(const auto place, place_of(pieces_[i], container));
+    if (!pieces_[i].is_layer()) {
+      FERRY_TRY(check_unmounted(pieces_[i]));
+      FERRY_ASSIGN(const auto there, identify_layer(place));
+      if (there != came[i]) FERRY_TRY(check_unwritten(pieces_[i], place));
+    }
+    FERRY_TRY(place_layer(staged(pieces_[i]), came[i], place));
+  }
   FERRY_TRY(untouched());
   return {};
 }
@@ -155,24 +216,27 @@ Result<bool> ServiceEnd::run(std::string& warning) const {
 
 Result<> ServiceEnd::clean_up() const {
   if (service_.returns() && parts_.returned) parts_.returned(service_.made);
-  FERRY_ASSIGN(const bool left, ferry::exists(staged()));
-  if (!left) return {};
-  return rename_durably(staged(), parts_.catalogue.layout().trash() / ("0-" + random_hex(8)));
+  for (const auto& piece : pieces_) {
+    FERRY_ASSIGN(const bool left, ferry::exists(staged(piece)));
+    if (left) FERRY_TRY(rename_durably(staged(piece), parts_.catalogue.layout().trash() / ("0-" + random_hex(8))));
+  }
+  return {};
 }
 
 /// Of one that stays here as it had left.
-Result<> ServiceEnd::take_layer_out(const engine::Container& container) const {
-  FERRY_ASSIGN(const bool staged_is_there, ferry::exists(staged()));
-  if (service_.before == 0 || !staged_is_there) return {};
-  FERRY_ASSIGN(const auto there, identify_layer(staged()));
-  if (there != service_.before) return {};
+Result<> ServiceEnd::take_out(const Piece& piece, const engine::Container& container) const {
+  FERRY_ASSIGN(const bool staged_is_there, ferry::exists(staged(piece)));
+  if (piece.before == 0 || !staged_is_there) return {};
+  FERRY_ASSIGN(const auto there, identify_layer(staged(piece)));
+  if (there != piece.before) return {};
   if (container.running || container.started != held_container_of(service_.held).started) {
-    spdlog::error("ticket {}: container {} was started by somebody, so it keeps the layer that has come", ticket_,
+    spdlog::error("ticket {}: container {} was started by somebody, so it keeps what has come", ticket_,
                   container.name);
     return {};
   }
-  FERRY_ASSIGN(const auto upper, upper_of(container));
-  return place_layer(staged(), there, upper);
+  if (!piece.is_layer()) FERRY_TRY(check_unmounted(piece));
+  FERRY_ASSIGN(const auto place, place_of(piece, container));
+  return place_layer(staged(piece), there, place);
 }
 
 Result<> ServiceEnd::undo() const {
@@ -180,7 +244,10 @@ Result<> ServiceEnd::undo() const {
   const auto container = containers.container(service_.made);
   if (!container && container.error().code == Code::not_found) return {};
   if (!container) return tl::unexpected(container.error());
-  if (service_.returns()) return take_layer_out(*container);
+  if (service_.returns()) {
+    for (const auto& piece : pieces_) FERRY_TRY(take_out(piece, *container));
+    return {};
+  }
   if (has_run(*container)) {
     spdlog::error("ticket {}: container {} was started by somebody, so it is left", ticket_, container->name);
     return {};

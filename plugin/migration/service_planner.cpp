@@ -321,6 +321,28 @@ Result<ServicePlanner::FoundImage> ServicePlanner::find_image(const ServiceDescr
   return FoundImage{named ? ImageThere::other : ImageThere::no, ""};
 }
 
+/// It stands here as a service would that comes, but that all of it is there.
+Result<> ServicePlanner::check_start(const engine::Container& container) const {
+  ServiceDescription service;
+  service.container = container.name;
+  service.config = container.config;
+  service.host_config = container.host_config;
+  service.networks = container.networks;
+  ServiceOptions options;
+  options.container = container.name;
+  options.layer = false;
+  try {
+    FERRY_ASSIGN(DestinationFacts there, find_facts(service, options, "", nullptr));
+    std::erase_if(there.containers, [&](const auto& one) { return one.id == container.id; });
+    there.image = ImageThere::same;
+    service.host = there.host;
+    FERRY_ASSIGN(const auto obstacles, find_obstacles(service, options, there));
+    return refuse_blocked(obstacles);
+  } catch (const json::exception& error) {
+    return engine::not_understood("the container's configuration", error);
+  }
+}
+
 Result<std::string> ServicePlanner::image_for(const ServiceDescription& service, engine::Interrupt* interrupt) const {
   FERRY_ASSIGN(const FoundImage found, find_image(service, interrupt));
   if (found.there != ImageThere::other) return found.reference;

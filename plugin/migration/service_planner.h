@@ -43,6 +43,10 @@ class ServicePlanner {
   Result<std::vector<Obstacle>> obstacles(const ServiceDescription& service, const ServiceOptions& options,
                                           const std::string& ticket, engine::Interrupt* interrupt = nullptr) const;
 
+  /// Whether that container of this host could be started, as far as others stand in its way, running or not.
+  /// Code::busy: its port or name is taken, or its network gone.
+  Result<> check_start(const engine::Container& container) const;
+
   /// The image of the service here, by which a container can be made of it: its name if that means it, else an ID or
   /// digest. Empty: it is not here. Code::already_exists: another one has its name.
   Result<std::string> image_for(const ServiceDescription& service, engine::Interrupt* interrupt = nullptr) const;

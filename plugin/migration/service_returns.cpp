@@ -9,7 +9,6 @@
 #include "migration/handed_off.h"
 #include "migration/layer_place.h"
 #include "migration/service_obstacles.h"
-#include "migration/service_planner.h"
 
 namespace ferry::migration {
 
@@ -29,26 +28,58 @@ Result<transport::PeerAddress> ServiceReturns::peer_of(const Departed& departed,
 }
 
 /// All that had left with it, since half a service must not come back.
-Result<> ServiceReturns::add_volumes(const Departed& departed, Peer& peer, Deadline deadline, TicketPlan& plan) const {
+Result<> ServiceReturns::add_volumes(const Departed& departed, Peer& peer, Deadline deadline, TicketPlan& plan,
+                                     TicketService& service) const {
   for (const auto& volume : departed.volumes) {
-    if (volume.local)
-      return fail(Code::unsupported,
-                  "volume " + volume.source +
-                      " belongs to the local driver here, into which nothing is brought back; remove what is left of "
-                      "the service here, and move it: from=HOST and container=" +
-                      departed.as);
     const auto own = parts_.catalogue.find(volume.source);
-    if (!own || !was_handed_off_by(*own, departed.id))
+    if (!volume.local && (!own || !was_handed_off_by(*own, departed.id)))
       return fail(Code::busy, "volume " + volume.source + " is not any more what was handed off with the service");
     ImportRequest request{plan.request.peer, volume.target, plan.request.terms};
     request.terms.freeze = Freeze::none;
     TicketVolume back;
     back.target = volume.source;
     FERRY_ASSIGN(back.source, peer.describe(request, most_bytes, left_until(deadline)));
+    if (volume.local) {
+      FERRY_TRY(add_local(std::move(back), departed, service));
+      continue;
+    }
     plan.request.volumes.push_back({volume.target, volume.source});
     plan.volumes.push_back(std::move(back));
   }
   return {};
+}
+
+/// Its directory is exchanged with the one that has come, as that of the layer.
+Result<> ServiceReturns::add_local(TicketVolume back, const Departed& departed, TicketService& service) const {
+  const std::string move =
+      "remove what is left of the service here, and move it back: from=HOST and container=" + departed.as;
+  if (departed.stopped_ns == 0)
+    return fail(Code::unsupported,
+                "ticket " + departed.ticket +
+                    " is of an earlier version, which has not noted what is needed to bring volume " + back.target +
+                    " of the local driver back; " + move);
+  FERRY_ASSIGN(const auto place, parts_.sources.local_path(back.target));
+  FERRY_ASSIGN(const bool fits, is_beside_ferrys(place));
+  if (!fits)
+    return fail(Code::unsupported, "Ferry's data and volume " + back.target +
+                                       " of the local driver are on two file systems here, so it cannot be brought "
+                                       "back into place; " +
+                                       move);
+  FERRY_ASSIGN(const auto before, identify_layer(place));
+  back.action = "update";
+  back.source_lineage = back.source.lineage;
+  service.locals.push_back(std::move(back));
+  service.before.push_back(before);
+  return {};
+}
+
+/// Whether what has come can be exchanged with that directory.
+Result<bool> ServiceReturns::is_beside_ferrys(const std::filesystem::path& place) const {
+  struct stat there {};
+  struct stat ferrys {};
+  if (::stat(place.c_str(), &there) != 0 || ::stat(parts_.catalogue.layout().volumes().c_str(), &ferrys) != 0)
+    return fail_errno("stat " + place.string());
+  return there.st_dev == ferrys.st_dev;
 }
 
 /// As it has stayed here.
@@ -91,17 +122,15 @@ Result<> ServiceReturns::add_layer(const engine::Container& here, const ServiceD
                                        " at both hosts, so it cannot bring it back; move the service: from=HOST, "
                                        "container=" +
                                        service.options.container + " and layer=false");
-  struct stat layer {};
-  struct stat ferrys {};
-  if (::stat(upper->c_str(), &layer) != 0 || ::stat(parts_.catalogue.layout().volumes().c_str(), &ferrys) != 0)
-    return fail_errno("stat " + upper->string());
-  if (layer.st_dev != ferrys.st_dev)
+  FERRY_ASSIGN(const bool fits, is_beside_ferrys(*upper));
+  if (!fits)
     return fail(Code::unsupported, "Ferry's data and the layer of container " + here.name +
                                        " are on two file systems here, so it cannot be brought back into place; move "
                                        "the service: from=HOST, container=" +
                                        service.options.container + " and layer=false");
   service.store = here.store;
-  FERRY_ASSIGN(service.before, identify_layer(*upper));
+  FERRY_ASSIGN(const auto before, identify_layer(*upper));
+  service.before.push_back(before);
   return {};
 }
 
@@ -122,7 +151,6 @@ Result<> ServiceReturns::begin(const std::string& name, const ReclaimRequest& re
   FERRY_ASSIGN(const auto there, peer->describe_service(departed.as, ServiceDetail::quick, left_until(deadline)));
   FERRY_TRY(refuse_blocked(there.obstacles));
   FERRY_TRY(check_same(departed, here, there));
-  FERRY_TRY(add_volumes(departed, *peer, deadline, plan));
   TicketService service;
   service.options.container = departed.as;
   service.options.as = here.name;
@@ -131,7 +159,16 @@ Result<> ServiceReturns::begin(const std::string& name, const ReclaimRequest& re
   service.container = there.id;
   service.made = departed.container.id;
   service.held = to_json(departed.container);
+  service.left_ns = departed.stopped_ns;
+  service.replace = reclaim.replace;
+  if (service.options.start) FERRY_TRY(parts_.planner.check_start(here));
   if (departed.layer) FERRY_TRY(add_layer(here, there, service));
+  FERRY_TRY(add_volumes(departed, *peer, deadline, plan, service));  // pieces after the layer
+  if (reclaim.replace && service.locals.empty())
+    return fail(
+        Code::invalid_argument,
+        "option replace: none of the service's volumes is of the local driver here, and nobody can have written "
+        "to the others; leave it out");
   plan.service = std::move(service);
   return parts_.tickets.begin_return(name, std::move(plan));
 }

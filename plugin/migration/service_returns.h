@@ -1,11 +1,13 @@
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "engine/containers.h"
 #include "migration/options.h"
 #include "migration/peer.h"
 #include "migration/service_departures.h"
+#include "migration/service_planner.h"
 #include "migration/sources.h"
 #include "migration/tickets.h"
 #include "volumes/catalogue.h"
@@ -21,6 +23,7 @@ class ServiceReturns {
     PeerFactory& peers;
     engine::Client& client;
     const Sources& sources;
+    const ServicePlanner& planner;
     const ServiceDepartures& departures;
     Tickets& tickets;
   };
@@ -33,9 +36,12 @@ class ServiceReturns {
  private:
   using Departed = ServiceDepartures::Departed;
   Result<transport::PeerAddress> peer_of(const Departed& departed, const ReclaimRequest& reclaim) const;
-  Result<> add_volumes(const Departed& departed, Peer& peer, Deadline deadline, TicketPlan& plan) const;
+  Result<> add_volumes(const Departed& departed, Peer& peer, Deadline deadline, TicketPlan& plan,
+                       TicketService& service) const;
+  Result<> add_local(TicketVolume back, const Departed& departed, TicketService& service) const;
   Result<engine::Container> container_of(const Departed& departed) const;
   Result<> check_same(const Departed& departed, const engine::Container& here, const ServiceDescription& there) const;
+  Result<bool> is_beside_ferrys(const std::filesystem::path& place) const;
   Result<> add_layer(const engine::Container& here, const ServiceDescription& there, TicketService& service) const;
 
   const Parts parts_;

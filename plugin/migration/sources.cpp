@@ -116,6 +116,11 @@ Result<Sources::Located> Sources::locate_local(const std::string& volume) const 
   return located;
 }
 
+Result<fs::path> Sources::local_path(const std::string& volume) const {
+  FERRY_ASSIGN(const auto located, locate_local(volume));
+  return located.path;
+}
+
 Result<fs::path> Sources::visible_path(const std::string& path) const {
   FERRY_ASSIGN(const std::string root, client_.data_root());
   const auto id = volumes::plugin_id(propagated_.string());

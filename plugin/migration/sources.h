@@ -55,6 +55,8 @@ class Sources {
   Result<bool> has_engine() const;
   /// Where this process sees a path of the host below the Engine's data root. Code::unsupported: nowhere.
   Result<std::filesystem::path> visible_path(const std::string& path) const;
+  /// Where this process sees the content of a volume of the local driver. Errors as of describe().
+  Result<std::filesystem::path> local_path(const std::string& volume) const;
   /// Whether this process can read what is at that path of the host.
   bool sees(const std::string& path) const;
 

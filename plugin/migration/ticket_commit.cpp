@@ -83,11 +83,11 @@ Result<> TicketCommit::note_failure(const std::string& why) {
   return {};
 }
 
-Result<> TicketCommit::note_layer(std::uint64_t layer) {
+Result<> TicketCommit::note_pieces(const std::vector<std::uint64_t>& came) {
   TicketPlan next = plan_;
-  next.service->layer = layer;
+  next.service->came = came;
   FERRY_TRY(store(next));
-  plan_.service->layer = layer;
+  plan_.service->came = came;
   return {};
 }
 

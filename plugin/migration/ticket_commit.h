@@ -28,8 +28,8 @@ class TicketCommit {
   /// A directory for what comes of a volume, or what a process that was killed has made of it.
   Result<> prepare(const TicketVolume& volume);
 
-  /// Of a service: which directory the layer is that has come, durably, before it is put into its place.
-  Result<> note_layer(std::uint64_t layer);
+  /// Of a service: TicketService::came, durably, before the pieces are put into their places.
+  Result<> note_pieces(const std::vector<std::uint64_t>& came);
   /// Of a move that its source has ended: as before anything was held, for a hand-off of another ID.
   Result<> begin_again(const std::string& hand_off);
   /// That it has failed, so that another process takes back what was made, too.

@@ -194,7 +194,7 @@ Result<> TicketJob::receive_round() {
     FERRY_TRY(transfer_all());
     if (service_)
       FERRY_TRY(while_unavailable(
-          [this] { return service_->bring_layer(Freeze::refuse, plan().service->layer, content_peer_); }));
+          [this] { return service_->bring(Freeze::refuse, plan().service->came, content_peer_); }));
     FERRY_TRY(check_unmounted());
     FERRY_ASSIGN(const bool stayed, has_stayed(attempt));
     if (!stayed) continue;
@@ -581,11 +581,10 @@ nlohmann::json TicketJob::status_locked() const {
         if (!migration.contains(member) || std::string_view(item.state) == "importing") migration[member] = now[member];
     }
   }
-  const nlohmann::json layer = service_ ? service_->layer_status() : nlohmann::json(nullptr);
-  if (!layer.is_null()) {
+  for (const auto& piece : service_ ? service_->statuses() : std::vector<nlohmann::json>()) {
     for (const char* member : {"bytes_total", "bytes_done", "bytes_sent", "files_total", "files_done"})
-      sum(migration, layer, member);
-    if (layer.contains("error") && !layer["error"].is_null()) migration["error"] = layer["error"];
+      sum(migration, piece, member);
+    if (piece.contains("error") && !piece["error"].is_null()) migration["error"] = piece["error"];
   }
   if (owned_) migration["phase"] = "confirm";
   if (const std::string trouble = trouble_.text(); !trouble.empty()) migration["error"] = trouble;

@@ -84,13 +84,12 @@ Result<milliseconds> TicketJob::bring_live_round(const char* volumes_step, const
   FERRY_TRY(transfer_all());
   set_step(layer_step);
   FERRY_TRY(
-      while_unavailable([this] { return service_->bring_layer(Freeze::none, plan().service->layer, content_peer_); }));
+      while_unavailable([this] { return service_->bring(Freeze::none, plan().service->came, content_peer_); }));
   const auto took = std::chrono::duration_cast<milliseconds>(SteadyClock::now() - began);
   const std::lock_guard guard(mutex_);
   std::uint64_t bytes = 0;
   for (const auto& item : items_) bytes += item.transfer->status().value("bytes_sent", std::uint64_t{0});
-  if (const auto layer = service_->layer_status(); !layer.is_null())
-    bytes += layer.value("bytes_sent", std::uint64_t{0});
+  for (const auto& piece : service_->statuses()) bytes += piece.value("bytes_sent", std::uint64_t{0});
   rounds_.push_back({{"bytes_sent", bytes}, {"ms", took.count()}});
   return took;
 }
@@ -142,10 +141,10 @@ void TicketJob::stop_heart() {
 /// All but the word of the source that it is this host's.
 Result<> TicketJob::complete_service() {
   set_step("place layer");
-  FERRY_ASSIGN(const auto layer, service_->identify());
-  FERRY_TRY(commit_.note_layer(layer));
+  FERRY_ASSIGN(const auto came, service_->identify());
+  FERRY_TRY(commit_.note_pieces(came));
   return while_unavailable([&]() -> Result<> {
-    FERRY_TRY(service_->place(layer));
+    FERRY_TRY(service_->place(came));
     FERRY_TRY(service_->take_name());
     return service_->check_untouched();  // by that name somebody may have been waiting for it
   });

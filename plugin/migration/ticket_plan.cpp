@@ -39,6 +39,24 @@ TicketVolume ticket_volume(const nlohmann::json& json) {
   return volume;
 }
 
+TicketService ticket_service(const nlohmann::json& json) {
+  TicketService service;
+  service.options = service_options_of(json.at("options"));
+  service.container = json.at("container").get<std::string>();
+  service.made = json.at("made").get<std::string>();
+  service.store = json.at("store").get<std::string>();
+  if (const auto layer = json.value("layer", std::uint64_t{0}); layer != 0)  // of an earlier version
+    service.came = {layer};
+  service.came = json.value("came", service.came);
+  service.held = json.value("held", nlohmann::json());
+  if (!service.returns()) return service;
+  for (const auto& volume : json.at("locals")) service.locals.push_back(ticket_volume(volume));
+  service.before = json.at("before").get<std::vector<std::uint64_t>>();
+  service.left_ns = json.at("left_ns").get<std::int64_t>();
+  service.replace = json.at("replace").get<bool>();
+  return service;
+}
+
 }  // namespace
 
 ImportRequest request_of(const TicketPlan& plan, const TicketVolume& volume) {
@@ -59,6 +77,9 @@ HandOffRequest hand_off_request(const TicketPlan& plan, const std::string& uuid,
     request.container = plan.service->container;
     request.as = plan.service->options.name_there();
     request.layer = !plan.service->store.empty();
+    for (const auto& volume : plan.service->locals)
+      request.volumes.push_back({volume.source.volume, volume.target, volume.source.epoch, volume.source_lineage,
+                                 volume.source.driver == "local"});
   }
   return request;
 }
@@ -84,11 +105,15 @@ nlohmann::json to_json(const TicketPlan& plan) {
     json["service"] = {{"options", to_json(plan.service->options)},
                        {"container", plan.service->container},
                        {"made", plan.service->made},
-                       {"layer", plan.service->layer},
+                       {"came", plan.service->came},
                        {"store", plan.service->store}};
     if (plan.service->returns()) {
       json["service"]["held"] = plan.service->held;
       json["service"]["before"] = plan.service->before;
+      json["service"]["left_ns"] = plan.service->left_ns;
+      json["service"]["replace"] = plan.service->replace;
+      auto& locals = json["service"]["locals"] = nlohmann::json::array();
+      for (const auto& volume : plan.service->locals) locals.push_back(to_json(volume));
     }
   }
   add_to_json(json, plan.request.terms);
@@ -115,12 +140,7 @@ Result<TicketPlan> ticket_plan(const nlohmann::json& json) {
       plan.request.move = true;
     }
     if (json.contains("service")) {
-      const auto& service = json["service"];
-      plan.service =
-          TicketService{service_options_of(service.at("options")), service.at("container").get<std::string>(),
-                        service.at("made").get<std::string>(),     service.at("layer").get<std::uint64_t>(),
-                        service.at("store").get<std::string>(),    service.value("held", nlohmann::json()),
-                        service.value("before", std::uint64_t{0})};
+      plan.service = ticket_service(json["service"]);
     }
     const auto adds_up = [&](const nlohmann::json& outcomes) {
       return outcomes.is_null() || outcomes.size() == plan.volumes.size();

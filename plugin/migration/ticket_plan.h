@@ -20,16 +20,23 @@ struct TicketVolume {
   bool is_update() const { return action != "create"; }
 };
 
-/// Of a ticket that brings a whole service: what there is beside its volumes. All but `layer` is constant.
+/// Of a ticket that brings a whole service: what there is beside its volumes of Ferry's. What comes in pieces that get
+/// the place of a directory of the container is its layer, if `store` is not empty, and then `locals`. All but `came`
+/// is constant.
 struct TicketService {
   ServiceOptions options{};
   std::string container{};  ///< ID of the container at the source
   std::string made{};       ///< ID of the one that was made of it here
-  std::uint64_t layer = 0;  ///< which directory the layer is that has come, see identify_layer(); 0: none yet
   std::string store{};      ///< where the Engine keeps the layer of the one here; empty: none is brought
+  /// By piece, which directory it is that has come, see identify_layer(); empty: they have not yet.
+  std::vector<std::uint64_t> came{};
   /// Not null: the one here was not made for it, but had left, and comes back; as HeldContainer has it.
   nlohmann::json held = nullptr;
-  std::uint64_t before = 0;  ///< of one that comes back: which directory its layer was
+  // Of one that comes back:
+  std::vector<TicketVolume> locals{};   ///< the target is a volume of the local driver here
+  std::vector<std::uint64_t> before{};  ///< by piece, which directory was there
+  std::int64_t left_ns = 0;             ///< realtime_ns() when it had stood still, so that nothing was to be written
+  bool replace = false;                 ///< what was written to `locals` here since then may be lost
 
   bool returns() const { return !held.is_null(); }
 };

@@ -89,7 +89,8 @@ Tickets::Job Tickets::add(const std::string& name, TicketPlan plan) {
         return std::make_unique<ServiceEnd>(
             ServiceEnd::Parts{parts_.catalogue, parts_.client,
                               [this](const std::string& path) { return parts_.sources->visible_path(path); },
-                              parts_.returned},
+                              [this](const std::string& volume) { return parts_.sources->local_path(volume); },
+                              [this](const std::string& volume) { return is_mounted(volume); }, parts_.returned},
             name, of);
       },
       [this, address = plan.request.peer] { return parts_.peers.peer(address); }};

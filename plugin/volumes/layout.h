@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <string>
 
@@ -18,6 +19,7 @@ namespace ferry::volumes {
 ///     volumes/NAME/baseline.index   where in it other imports may find content
 ///     volumes/NAME/update/      an update that is under way; see sync/plan.h
 ///     volumes/NAME/dropped/     staging of an import that has failed, which is being deleted
+///     volumes/NAME/local-N/     of a ticket: its own staging/, journal and baseline, for a volume of the local driver
 ///     incoming/ID/              a volume that is being created; becomes volumes/NAME by rename(2)
 ///     trash/SECONDS-ID/         removed volumes, deleted in the background; SECONDS is the Unix time of removal
 ///     quarantine/               records that could not be read, and volumes removed in that state; never deleted
@@ -43,6 +45,11 @@ class Layout {
   std::filesystem::path baseline(const std::string& name) const { return volume(name) / "baseline"; }
   std::filesystem::path update(const std::string& name) const { return volume(name) / "update"; }
   std::filesystem::path dropped(const std::string& name) const { return volume(name) / "dropped"; }
+
+  /// In the place of a volume's name: what a ticket brings for a volume of the local driver, the one of that number.
+  static std::string local_part(const std::string& ticket, std::size_t number) {
+    return ticket + "/local-" + std::to_string(number);
+  }
 
   static constexpr const char* record_name = "record.json";
 

@@ -24,13 +24,13 @@ class Moved:
         scratch.container(a, "--name", self.name, "--restart", "unless-stopped", "-v", f"{self.volume}:/data", *arguments,
                           command=("sh", "-c", _SCRIPT))
         a.docker("exec", self.name, "sh", "-c", "echo of a >/layer; rm /bin/wget")
-        self.before = inspect(a, self.name)
+        self.before, others = inspect(a, self.name), volumes.names(a)
         home = b if way == "from=a" else a
         self.moved_by = tickets.start(home, scratch, way, f"container={self.name}")
         status = volumes.wait_state(home, self.moved_by, tickets.ENDED, 60)
         assert status["state"] == "done", status
         b.docker("exec", self.name, "sh", "-c", "echo of b >/data/file; rm /data/gone; echo of b >/layer; echo new >/new; rm /bin/vi")
-        [self.ticket] = [name for name in volumes.names(a) if name.startswith("service-elsewhere-")]
+        [self.ticket] = [name for name in volumes.names(a) - others if name.startswith("service-elsewhere-")]
 
     def check_back(self, a, b):
         wait_until(lambda: service.runs(a, self.name), 30, "it runs where it had left")
@@ -120,15 +120,72 @@ def test_its_ticket_is_removed(a, b, scratch, moved, step):
     one.check_back(a, b)
 
 
+@pytest.fixture
+def with_locals(a, scratch, moved):
+    """One with a volume of the local driver and an anonymous one, which b has changed."""
+    def make(b, **keywords):
+        local = scratch.volume(a, driver="local", labels=["kind=local"])
+        scratch.forget_later(b, local)
+        one = moved("-v", f"{local}:/local", "-v", "/anonymous", **keywords)
+        b.docker("exec", one.name, "sh", "-c", "echo of b >/local/file; echo of b >/anonymous/file; chmod 751 /local")
+        return one, local
+    return make
+
+
+def check_locals(a, one, local):
+    assert a.docker("exec", one.name, "cat", "/local/file", "/anonymous/file").stdout == "of b\nof b\n"
+    assert a.docker("exec", one.name, "stat", "-c", "%a", "/local").stdout.strip() == "751"
+    volume = volumes.inspect(a, local)
+    assert volume["Driver"] == "local" and volume["Labels"] == {"kind": "local"}
+
+
+def test_its_volumes_of_the_local_driver_come_back_too(a, b, scratch, with_locals):
+    one, local = with_locals(b)
+    status = volumes.wait_state(a, tickets.start(a, scratch, f"reclaim={one.ticket}"), tickets.ENDED, 60)
+    assert status["state"] == "done", status
+    one.check_back(a, b)
+    check_locals(a, one, local)
+
+
+def test_what_was_written_meanwhile_to_one_of_the_local_driver_is_not_lost(a, b, scratch, with_locals):
+    one, local = with_locals(b)
+    containers.run(a, f"{local}:/data", "echo mine >/data/mine")
+    status = volumes.wait_state(a, tickets.start(a, scratch, f"reclaim={one.ticket}"), tickets.ENDED, 60)
+    assert status["state"] == "failed", status
+    tickets.check_line(status["migration"]["error"], [local, "was written to here since the service had left", "replace=true"])
+    one.check_still_there(a, b)
+    assert containers.run(a, f"{local}:/data", "cat /data/mine").stdout == "mine\n"
+    ticket = tickets.start(a, scratch, f"reclaim={one.ticket}", "replace=true")
+    assert volumes.wait_state(a, ticket, tickets.ENDED, 60)["state"] == "done"
+    one.check_back(a, b)
+    check_locals(a, one, local)
+    assert a.docker("exec", one.name, "ls", "/local").stdout == "file\n"
+
+
 def test_what_is_refused(a, b, scratch, moved):
-    one = moved("-v", "/anonymous")
-    tickets.refused(a, scratch, [f"reclaim={one.ticket}"], ["local driver", "from=HOST"])
+    one = moved()
     tickets.refused(a, scratch, [f"reclaim={one.ticket}", "force=true"], ["reclaim=VOLUME"])
+    tickets.refused(a, scratch, [f"reclaim={one.ticket}", "replace=true"], ["local driver", "leave it out"])
     tickets.refused(b, scratch, [f"reclaim={one.moved_by}"], ["no ticket", one.moved_by])
     tickets.refused(b, scratch, ["from=a", f"container={one.name}", "as=other"], ["handed off to", one.ticket])
     a.docker("rm", one.name)
     tickets.refused(a, scratch, [f"reclaim={one.ticket}"], ["was removed here"])
     assert service.runs(b, one.name)
+
+
+def test_a_port_that_was_taken_meanwhile(a, b, scratch, moved):
+    one = moved("-p", "5999:80")
+    script = "import socket, sys; s = socket.create_server(('0.0.0.0', 5999)); print('listening', flush=True); sys.stdin.read()"
+    other = a.start_in_network("/usr/bin/python3", "-c", script)
+    try:
+        assert other.stdout.readline() == "listening\n"
+        tickets.refused(a, scratch, [f"reclaim={one.ticket}"], ["port 5999/tcp is taken", "stop that"])
+    finally:
+        other.stdin.close()
+        other.wait(10)
+    one.check_still_there(a, b)
+    assert volumes.wait_state(a, tickets.start(a, scratch, f"reclaim={one.ticket}"), tickets.ENDED, 60)["state"] == "done"
+    one.check_back(a, b)
 
 
 def test_another_container_of_its_name_does_not_come(a, b, scratch, moved):
@@ -153,9 +210,10 @@ def test_a_layer_that_stayed_stays(a, b, scratch, moved):
     for name in [one.volume, *(name for name in volumes.names(b) if name.startswith("service-elsewhere-"))]:
         wait_until(lambda name=name: volumes.remove(b, name)[0] == 204, 10, f"{name} goes")
     a.docker("exec", one.name, "sh", "-c", "echo stays >/layer")
+    others = volumes.names(a)
     status = volumes.wait_state(b, tickets.start(b, scratch, "from=a", f"container={one.name}", "layer=false"), tickets.ENDED, 60)
     assert status["state"] == "done", status
-    [departed] = [name for name in volumes.names(a) if name.startswith("service-elsewhere-")]
+    [departed] = [name for name in volumes.names(a) - others if name.startswith("service-elsewhere-")]
     assert volumes.wait_state(a, tickets.start(a, scratch, f"reclaim={departed}"), tickets.ENDED, 60)["state"] == "done"
     wait_until(lambda: service.runs(a, one.name), 30, "it runs")
     assert a.docker("exec", one.name, "cat", "/layer").stdout == "stays\n"

@@ -65,7 +65,7 @@ class VolumeServiceTest : public testing::Test {
   migration::ServiceDepartures departures_{
       {*catalogue_, hand_offs_, holds_, [] {}, [this](const std::string& name) { return catalogue_->remove(name); }}};
   migration::ServiceArrivals arriving_{{*catalogue_, peers_, client_, planner_, tickets_}};
-  migration::ServiceReturns returns_{{*catalogue_, peers_, client_, sources_, departures_, tickets_}};
+  migration::ServiceReturns returns_{{*catalogue_, peers_, client_, sources_, planner_, departures_, tickets_}};
   VolumeService service_{{*catalogue_, mounts_, trash_, imports_, tickets_, exports_, archive_exports_, hand_offs_,
                           forced_, plans_, departures_, arriving_, returns_, labels_, tracker_, marker_}};
 };

@@ -136,6 +136,7 @@ class ServiceTicketTest : public testing::Test {
     const std::lock_guard guard(mutex_);
     if (refused_ == request) return fail(Code::unavailable, "not now");
     if (request == Request::hold && held_ != id) {
+      if (on_held_) on_held_();
       if (is_cancelled_ && !wanted.after.empty()) return fail(Code::denied, "cancelled at its source");
       afters_.push_back(wanted.after);
       held_ = id;
@@ -172,7 +173,12 @@ class ServiceTicketTest : public testing::Test {
         pauses_,
         [this](const TicketPlan& plan) {
           return std::make_unique<ServiceEnd>(
-              ServiceEnd::Parts{*catalogue_, client_, [](const std::string& path) { return Result<fs::path>(path); }},
+              ServiceEnd::Parts{*catalogue_, client_, [](const std::string& path) { return Result<fs::path>(path); },
+                                [this](const std::string&) { return Result<fs::path>(local_); },
+                                [this](const std::string&) {
+                                  return Result<engine::Mounted>(local_is_mounted_ ? engine::Mounted::yes
+                                                                                   : engine::Mounted::no);
+                                }},
               "move-db", plan);
         },
         [this] { return std::make_shared<FakePeer>(host_); }};
@@ -218,6 +224,8 @@ class ServiceTicketTest : public testing::Test {
   test::TemporaryDirectory directory_;
   FakeHost host_;
   const fs::path upper_ = directory_ / "overlay2/made/diff";
+  const fs::path local_ = directory_ / "volumes/conf/_data";
+  std::atomic<bool> local_is_mounted_{false};
   ContainerEngine engine_{upper_};
   engine::Client client_{engine_.socket()};
   TicketPauses pauses_;
@@ -228,7 +236,7 @@ class ServiceTicketTest : public testing::Test {
   std::string held_;  // protected by mutex_, as are the following: ID that the source holds or gave
   bool lost_ = false, given_ = false, is_cancelled_ = false, reclaimed_ = false;
   std::optional<Request> refused_;  // for now
-  std::function<void()> on_given_;
+  std::function<void()> on_given_, on_held_;
   int commits_lost_ = 0;             // so many holds have ended when they are to be committed
   std::vector<std::string> afters_;  // of each hold
   std::atomic<int> opened_while_held_{0};
@@ -258,20 +266,90 @@ class ServiceReturnTest : public ServiceTicketTest {
     auto& service = *plan_.service;
     service.options.as = "db";
     service.held = to_json(HeldContainer{"made", "db", {{"Name", "always"}}, true, "0001-01-01T00:00:00Z"});
-    service.before = *identify_layer(upper_);
+    fs::create_directories(local_);
+    std::ofstream(local_ / "old") << "of then";
+    service.locals = {{"conf", "update", host_.description, "lineage"}};
+    service.before = {*identify_layer(upper_), *identify_layer(local_)};
+    service.left_ns = realtime_ns();
     EXPECT_TRUE(catalogue_->update("move-db", [&](volumes::VolumeRecord& record) { record.import = to_json(plan_); }));
     engine_.change([](auto& container) { container.name = "db"; });
   }
-  bool has_old_layer() const { return fs::exists(upper_ / "old") && !fs::exists(upper_ / "file"); }
+  static bool is_old(const fs::path& place) { return fs::exists(place / "old") && !fs::exists(place / "file"); }
+  bool has_old() const { return is_old(upper_) && is_old(local_); }
+  bool has_new() const {
+    return has_layer() && read_file(local_ / "file").value_or("") == "content" && !fs::exists(local_ / "old") &&
+           !fs::exists(upper_ / "old");
+  }
 };
 
 TEST_F(ServiceReturnTest, ItRunsAgainWithWhatHasCome) {
   begin();
   const json status = wait_ended();
   EXPECT_EQ(status["state"], "done") << status;
-  EXPECT_TRUE(is_here() && has_layer());
-  EXPECT_FALSE(fs::exists(upper_ / "old"));
+  EXPECT_TRUE(is_here() && has_new());
   EXPECT_TRUE(engine_.container().running);
+  EXPECT_FALSE(fs::exists(catalogue_->layout().staging(volumes::Layout::local_part("move-db", 1))));
+}
+
+TEST_F(ServiceReturnTest, NothingIsLostOfAVolumeThatWasWrittenToMeanwhile) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // a tick of the file system's clock
+  std::ofstream(local_ / "written") << "by somebody else";
+  begin();
+  const json status = wait_ended();
+  EXPECT_EQ(status["state"], "failed");
+  EXPECT_THAT(
+      status["migration"]["error"].get<std::string>(),
+      testing::AllOf(HasSubstr("volume conf"), HasSubstr("since the service had left"), HasSubstr("replace=true")));
+  EXPECT_TRUE(has_old() && fs::exists(local_ / "written"));
+  EXPECT_TRUE(locked(held_).empty()) << "it was stopped in vain";
+}
+
+TEST_F(ServiceReturnTest, NorIfThatIsWhileItComes) {
+  {
+    const std::lock_guard guard(mutex_);
+    on_held_ = [this] { std::ofstream(local_ / "written") << "by somebody else"; };
+  }
+  begin();
+  EXPECT_EQ(wait_ended()["state"], "failed");
+  EXPECT_TRUE(has_old() && fs::exists(local_ / "written"));
+}
+
+TEST_F(ServiceReturnTest, UnlessItsUserDoesNotWantIt) {
+  std::ofstream(local_ / "written") << "by somebody else";
+  plan_.service->left_ns = 0;
+  plan_.service->replace = true;
+  EXPECT_TRUE(catalogue_->update("move-db", [&](volumes::VolumeRecord& record) { record.import = to_json(plan_); }));
+  begin();
+  EXPECT_EQ(wait_ended()["state"], "done");
+  EXPECT_TRUE(has_new() && !fs::exists(local_ / "written"));
+}
+
+TEST_F(ServiceReturnTest, WhatAnotherContainerHasStaysItsOwn) {
+  local_is_mounted_ = true;
+  begin();
+  const json status = wait_ended();
+  EXPECT_EQ(status["state"], "failed");
+  EXPECT_THAT(status["migration"]["error"].get<std::string>(), HasSubstr("volume conf is mounted here"));
+  EXPECT_TRUE(has_old());
+}
+
+TEST_F(ServiceReturnTest, AnotherProcessPutsBackWhatAllHadComeFor) {
+  {
+    const std::lock_guard guard(mutex_);
+    refused_ = Request::commit;
+  }
+  begin();
+  ASSERT_TRUE(wait([&] { return !steps().empty() && steps().back() == "commit"; }));
+  ASSERT_TRUE(has_new());
+  restart();
+  {
+    const std::lock_guard guard(mutex_);
+    refused_.reset();
+    commits_lost_ = 100;
+  }
+  begin();
+  EXPECT_EQ(wait_ended()["state"], "failed");
+  EXPECT_TRUE(has_old());
 }
 
 TEST_F(ServiceReturnTest, ItIsStartedOnce) {
@@ -293,7 +371,7 @@ TEST_F(ServiceReturnTest, WhatDoesNotComeLeavesItAsItWas) {
   }
   begin();
   EXPECT_EQ(wait_ended()["state"], "failed");
-  EXPECT_TRUE(has_old_layer());
+  EXPECT_TRUE(has_old());
   EXPECT_TRUE(engine_.container().exists && !engine_.container().has_run);
   EXPECT_EQ(engine_.container().name, "db");
 }
