@@ -21,15 +21,12 @@ Result<> place_layer(const fs::path& staged, std::uint64_t identity, const fs::p
   FERRY_ASSIGN(const auto there, identify_layer(upper));
   if (there != identity) {
     FERRY_ASSIGN(const auto here, identify_layer(staged));
-    if (here != identity)
-      return fail(Code::corrupt, "the layer that has come is not at " + staged.string() + " any more");
+    if (here != identity) return fail(Code::corrupt, "what has come is not at " + staged.string() + " any more");
     if (::renameat2(AT_FDCWD, staged.c_str(), AT_FDCWD, upper.c_str(), RENAME_EXCHANGE) != 0) {
       const int error = errno;
       if (error == EXDEV || error == EINVAL)
-        return fail(
-            Code::unsupported,
-            "the Engine keeps the container's layer on another file system, or in another quota project, than "
-            "Ferry its data; pass layer=false, which leaves what the container has changed of its image behind");
+        return fail(Code::unsupported,
+                    upper.string() + " is on another file system, or in another quota project, than Ferry's data");
       return fail_errno("exchange " + staged.string() + " and " + upper.string(), error);
     }
   }

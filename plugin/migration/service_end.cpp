@@ -21,10 +21,11 @@ bool has_run(const engine::Container& container) {
   return container.running || !(container.started.empty() || container.started == never);
 }
 
-/// The latest change of anything in it, since the epoch.
+/// The latest change of anything below its root, since the epoch. The root's own tells of an exchange, too; what was
+/// added to it has a later one itself, and of what was removed nothing is lost.
 std::uint64_t last_change_ns(const sync::Version& version) {
   std::uint64_t latest = 0;
-  for (const auto& entry : version.entries) latest = std::max(latest, entry.ctime_ns);
+  for (std::size_t i = 1; i < version.entries.size(); ++i) latest = std::max(latest, version.entries[i].ctime_ns);
   return latest;
 }
 
@@ -96,8 +97,7 @@ Result<> ServiceEnd::check_unwritten(Piece& piece, const fs::path& place) const 
     FERRY_ASSIGN(written, piece.version->written());
   } else {
     const auto& catalogue = parts_.catalogue;
-    FERRY_ASSIGN(auto found,
-                 sync::Version::look(place, catalogue.layout().baseline(piece.name + "/before"), catalogue.uuid()));
+    FERRY_ASSIGN(auto found, sync::Version::look(place, {}, catalogue.uuid()));
     if (last_change_ns(found) > static_cast<std::uint64_t>(service_.left_ns)) written = "its content";
     found.shrink();
     piece.version = std::move(found);
@@ -116,23 +116,35 @@ Result<> ServiceEnd::check_unmounted(const Piece& piece) const {
 }
 
 Result<> ServiceEnd::bring(Freeze freeze, const std::vector<std::uint64_t>& came, const std::shared_ptr<Peer>& peer) {
-  for (std::size_t i = 0; i < std::min(pieces_.size(), came.size()); ++i) {
-    FERRY_ASSIGN(const auto container, untouched());
-    FERRY_ASSIGN(const auto place, place_of(pieces_[i], container));
-    FERRY_ASSIGN(const auto there, identify_layer(place));
-    if (there != came[i]) continue;
-    FERRY_ASSIGN(const auto former, identify_layer(staged(pieces_[i])));
-    FERRY_TRY(place_layer(staged(pieces_[i]), former, place));
+  for (std::size_t i = 0; i < std::min(pieces_.size(), came.size()); ++i)
+    FERRY_TRY(take_out_again(pieces_[i], came[i]));
+  for (auto& piece : pieces_) {
+    if (piece.is_layer()) continue;
+    FERRY_TRY(check_unmounted(piece));
+    FERRY_ASSIGN(const auto place, parts_.local(piece.local));
+    FERRY_TRY(check_unwritten(piece, place));
   }
   for (auto& piece : pieces_) FERRY_TRY(bring(piece, freeze, peer));
   return {};
 }
 
-Result<> ServiceEnd::bring(Piece& piece, Freeze freeze, const std::shared_ptr<Peer>& peer) {
+/// What differs from it is brought once more. Of a volume of the local driver that may be anything: somebody may have
+/// had it mounted meanwhile, so its journal vouches for nothing.
+Result<> ServiceEnd::take_out_again(Piece& piece, std::uint64_t came) {
+  FERRY_ASSIGN(const auto container, untouched());
+  FERRY_ASSIGN(const auto place, place_of(piece, container));
+  FERRY_ASSIGN(const auto there, identify_layer(place));
+  if (there != came) return {};
   if (!piece.is_layer()) {
-    FERRY_ASSIGN(const auto place, parts_.local(piece.local));
-    FERRY_TRY(check_unwritten(piece, place));
+    FERRY_TRY(check_unmounted(piece));
+    FERRY_TRY(remove_tree(parts_.catalogue.layout().journal(piece.name)));
+    piece.version.reset();
   }
+  FERRY_ASSIGN(const auto former, identify_layer(staged(piece)));
+  return place_layer(staged(piece), former, place);
+}
+
+Result<> ServiceEnd::bring(Piece& piece, Freeze freeze, const std::shared_ptr<Peer>& peer) {
   FERRY_TRY(make_directories(staged(piece), 0755));
   auto request = piece.request;
   request.terms.freeze = freeze;
@@ -156,6 +168,15 @@ Result<std::vector<std::uint64_t>> ServiceEnd::identify() const {
   return came;
 }
 
+tl::unexpected<Error> ServiceEnd::cannot_place(const Error& error) const {
+  if (error.code != Code::unsupported) return tl::unexpected(error);
+  return fail(error.code,
+              error.message + (service_.returns()
+                                   ? "; move the service back: from=HOST and container=" + service_.options.container
+                                   : "; pass layer=false, which leaves what the container has changed of "
+                                     "its image behind"));
+}
+
 /// Looked at before the exchange and after, since nothing keeps anybody from starting it in between.
 Result<> ServiceEnd::place(const std::vector<std::uint64_t>& came) {
   FERRY_ASSIGN(const auto container, untouched());
@@ -166,7 +187,7 @@ Result<> ServiceEnd::place(const std::vector<std::uint64_t>& came) {
       FERRY_ASSIGN(const auto there, identify_layer(place));
       if (there != came[i]) FERRY_TRY(check_unwritten(pieces_[i], place));
     }
-    FERRY_TRY(place_layer(staged(pieces_[i]), came[i], place));
+    if (auto placed = place_layer(staged(pieces_[i]), came[i], place); !placed) return cannot_place(placed.error());
   }
   FERRY_TRY(untouched());
   return {};
@@ -223,31 +244,32 @@ Result<> ServiceEnd::clean_up() const {
   return {};
 }
 
-/// Of one that stays here as it had left.
-Result<> ServiceEnd::take_out(const Piece& piece, const engine::Container& container) const {
+/// Of one that stays here as it had left. `container`: null if it was removed, of which volumes are left.
+Result<> ServiceEnd::take_out(const Piece& piece, const engine::Container* container) const {
   FERRY_ASSIGN(const bool staged_is_there, ferry::exists(staged(piece)));
-  if (piece.before == 0 || !staged_is_there) return {};
+  if (piece.before == 0 || !staged_is_there || (container == nullptr && piece.is_layer())) return {};
   FERRY_ASSIGN(const auto there, identify_layer(staged(piece)));
   if (there != piece.before) return {};
-  if (container.running || container.started != held_container_of(service_.held).started) {
+  if (container != nullptr && (container->running || container->started != held_container_of(service_.held).started)) {
     spdlog::error("ticket {}: container {} was started by somebody, so it keeps what has come", ticket_,
-                  container.name);
+                  container->name);
     return {};
   }
   if (!piece.is_layer()) FERRY_TRY(check_unmounted(piece));
-  FERRY_ASSIGN(const auto place, place_of(piece, container));
+  FERRY_ASSIGN(const auto place, container != nullptr ? place_of(piece, *container) : parts_.local(piece.local));
   return place_layer(staged(piece), there, place);
 }
 
 Result<> ServiceEnd::undo() const {
   const engine::Containers containers(parts_.client);  // also after cancel()
   const auto container = containers.container(service_.made);
-  if (!container && container.error().code == Code::not_found) return {};
-  if (!container) return tl::unexpected(container.error());
+  const bool is_gone = !container && container.error().code == Code::not_found;
+  if (!container && !is_gone) return tl::unexpected(container.error());
   if (service_.returns()) {
-    for (const auto& piece : pieces_) FERRY_TRY(take_out(piece, *container));
+    for (const auto& piece : pieces_) FERRY_TRY(take_out(piece, is_gone ? nullptr : &*container));
     return {};
   }
+  if (is_gone) return {};
   if (has_run(*container)) {
     spdlog::error("ticket {}: container {} was started by somebody, so it is left", ticket_, container->name);
     return {};

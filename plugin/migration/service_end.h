@@ -85,7 +85,9 @@ class ServiceEnd {
   Result<> check_unwritten(Piece& piece, const std::filesystem::path& place) const;
   Result<> check_unmounted(const Piece& piece) const;
   Result<> bring_back() const;
-  Result<> take_out(const Piece& piece, const engine::Container& container) const;
+  Result<> take_out_again(Piece& piece, std::uint64_t came);
+  tl::unexpected<Error> cannot_place(const Error& error) const;
+  Result<> take_out(const Piece& piece, const engine::Container* container) const;
   std::filesystem::path staged(const Piece& piece) const { return parts_.catalogue.layout().staging(piece.name); }
 
   const Parts parts_;

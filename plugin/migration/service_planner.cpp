@@ -337,7 +337,8 @@ Result<> ServicePlanner::check_start(const engine::Container& container) const {
     there.image = ImageThere::same;
     service.host = there.host;
     FERRY_ASSIGN(const auto obstacles, find_obstacles(service, options, there));
-    return refuse_blocked(obstacles);
+    if (obstacles.empty() || !obstacles.front().blocks) return {};  // those that block come first
+    return fail(Code::busy, "container " + container.name + " could not be started here: " + obstacles.front().what);
   } catch (const json::exception& error) {
     return engine::not_understood("the container's configuration", error);
   }

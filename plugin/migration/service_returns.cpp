@@ -18,6 +18,10 @@ namespace {
 constexpr std::chrono::milliseconds check_time{4000};
 constexpr std::uint64_t most_bytes = INT64_MAX;
 
+std::string move_instead(const ServiceDepartures::Departed& departed) {
+  return "remove what is left of the service here, and move it back: from=HOST and container=" + departed.as;
+}
+
 }  // namespace
 
 Result<transport::PeerAddress> ServiceReturns::peer_of(const Departed& departed, const ReclaimRequest& reclaim) const {
@@ -39,6 +43,10 @@ Result<> ServiceReturns::add_volumes(const Departed& departed, Peer& peer, Deadl
     TicketVolume back;
     back.target = volume.source;
     FERRY_ASSIGN(back.source, peer.describe(request, most_bytes, left_until(deadline)));
+    if (!volume.local && back.source.driver == "local")
+      return fail(Code::unsupported, "volume " + volume.target + " is of the local driver at " + departed.to +
+                                         " now, which is no later version of volume " + volume.source +
+                                         " for all that Ferry knows; " + move_instead(departed));
     if (volume.local) {
       FERRY_TRY(add_local(std::move(back), departed, service));
       continue;
@@ -51,20 +59,18 @@ Result<> ServiceReturns::add_volumes(const Departed& departed, Peer& peer, Deadl
 
 /// Its directory is exchanged with the one that has come, as that of the layer.
 Result<> ServiceReturns::add_local(TicketVolume back, const Departed& departed, TicketService& service) const {
-  const std::string move =
-      "remove what is left of the service here, and move it back: from=HOST and container=" + departed.as;
-  if (departed.stopped_ns == 0)
+  if (departed.stopped_ns == 0 && !service.replace)
     return fail(Code::unsupported,
                 "ticket " + departed.ticket +
                     " is of an earlier version, which has not noted what is needed to bring volume " + back.target +
-                    " of the local driver back; " + move);
+                    " of the local driver back; " + move_instead(departed));
   FERRY_ASSIGN(const auto place, parts_.sources.local_path(back.target));
   FERRY_ASSIGN(const bool fits, is_beside_ferrys(place));
   if (!fits)
     return fail(Code::unsupported, "Ferry's data and volume " + back.target +
                                        " of the local driver are on two file systems here, so it cannot be brought "
                                        "back into place; " +
-                                       move);
+                                       move_instead(departed));
   FERRY_ASSIGN(const auto before, identify_layer(place));
   back.action = "update";
   back.source_lineage = back.source.lineage;

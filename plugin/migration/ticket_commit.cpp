@@ -165,10 +165,11 @@ Result<> TicketCommit::take_back() {
 }
 
 /// A full disk does not even let it be written that nothing is decided. But a record is replaced by rename(2), at last:
-/// as long as the former one is read the new one was never there.
+/// as long as the former one is read the new one was never there, and once the directory is durable it never will be.
 bool TicketCommit::is_on_disk() const {
-  const auto text = read_file(catalogue_.layout().record(ticket_));
-  if (!text) return false;
+  const auto path = catalogue_.layout().record(ticket_);
+  const auto text = read_file(path);
+  if (!text || !sync_directory(path.parent_path())) return false;
   const auto record = volumes::decode(*text, ticket_);
   return record && record->import == to_json(plan_);
 }

@@ -46,7 +46,7 @@ class TicketCommit {
   /// TicketPlan::committing. After an error it may be on disk nevertheless, until take_back() has succeeded.
   Result<> decide(nlohmann::json outcomes);
 
-  /// After an error of decide(): makes durable that nothing is decided.
+  /// After an error of be_prepared() or decide(): makes sure that nothing of it is on disk, durably.
   Result<> take_back();
 
   /// Of a hand-off, once every volume is what has come.

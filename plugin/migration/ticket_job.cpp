@@ -109,7 +109,7 @@ bool TicketJob::wait(Deadline deadline) const {
 /// One of which the volumes are neither the old nor the new ones is, even when its thread was stopped.
 bool TicketJob::is_active() const {
   const bool is_between = decided_ || unclear_ || prepared_;
-  return !owned_ && (!ended_ || (is_between && outcome_.is_null()));
+  return !owned_ && outcome_.is_null() && (!ended_ || is_between);
 }
 
 void TicketJob::cancel() {
@@ -193,8 +193,8 @@ Result<> TicketJob::receive_round() {
   for (unsigned attempt = 1; !decided_ && !prepared_; ++attempt) {
     FERRY_TRY(transfer_all());
     if (service_)
-      FERRY_TRY(while_unavailable(
-          [this] { return service_->bring(Freeze::refuse, plan().service->came, content_peer_); }));
+      FERRY_TRY(
+          while_unavailable([this] { return service_->bring(Freeze::refuse, plan().service->came, content_peer_); }));
     FERRY_TRY(check_unmounted());
     FERRY_ASSIGN(const bool stayed, has_stayed(attempt));
     if (!stayed) continue;
@@ -532,8 +532,9 @@ void TicketJob::end(const char* state, const Error* error) {
     const std::lock_guard guard(mutex_);
     outcome_ = status;
   }
+  changed_.notify_all();
   // Or another process would do it all again, at a time when nobody expects it.
-  if (!stored && !cancelled_) stored = until_done(store);
+  if (!stored && !cancelled_ && stored.error().code != Code::not_found) stored = until_done(store);
   if (!stored) spdlog::error("the outcome of ticket {} could not be stored: {}", name_, stored.error().message);
   environment_.committed();
 }

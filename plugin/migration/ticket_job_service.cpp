@@ -83,8 +83,7 @@ Result<milliseconds> TicketJob::bring_live_round(const char* volumes_step, const
   set_step(volumes_step);
   FERRY_TRY(transfer_all());
   set_step(layer_step);
-  FERRY_TRY(
-      while_unavailable([this] { return service_->bring(Freeze::none, plan().service->came, content_peer_); }));
+  FERRY_TRY(while_unavailable([this] { return service_->bring(Freeze::none, plan().service->came, content_peer_); }));
   const auto took = std::chrono::duration_cast<milliseconds>(SteadyClock::now() - began);
   const std::lock_guard guard(mutex_);
   std::uint64_t bytes = 0;

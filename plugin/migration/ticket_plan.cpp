@@ -69,17 +69,17 @@ HandOffRequest hand_off_request(const TicketPlan& plan, const std::string& uuid,
   request.port = port;
   request.name = host_name();
   request.after = plan.hand_off_before;
+  const auto add = [&](const TicketVolume& volume) {
+    request.volumes.push_back({volume.source.volume, volume.target, volume.source.epoch, volume.source_lineage,
+                               volume.source.driver == "local"});
+  };
   for (const auto& volume : plan.volumes)
-    if (!volume.is_copy)
-      request.volumes.push_back({volume.source.volume, volume.target, volume.source.epoch, volume.source_lineage,
-                                 volume.source.driver == "local"});
+    if (!volume.is_copy) add(volume);
   if (plan.service) {
     request.container = plan.service->container;
     request.as = plan.service->options.name_there();
     request.layer = !plan.service->store.empty();
-    for (const auto& volume : plan.service->locals)
-      request.volumes.push_back({volume.source.volume, volume.target, volume.source.epoch, volume.source_lineage,
-                                 volume.source.driver == "local"});
+    for (const auto& volume : plan.service->locals) add(volume);
   }
   return request;
 }

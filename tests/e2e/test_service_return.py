@@ -179,7 +179,7 @@ def test_a_port_that_was_taken_meanwhile(a, b, scratch, moved):
     other = a.start_in_network("/usr/bin/python3", "-c", script)
     try:
         assert other.stdout.readline() == "listening\n"
-        tickets.refused(a, scratch, [f"reclaim={one.ticket}"], ["port 5999/tcp is taken", "stop that"])
+        tickets.refused(a, scratch, [f"reclaim={one.ticket}"], ["could not be started here", "port 5999/tcp is taken"])
     finally:
         other.stdin.close()
         other.wait(10)

@@ -51,6 +51,11 @@ class ContainerEngine {
     const std::lock_guard guard(mutex_);
     on_rename_ = std::move(hook);
   }
+  /// Called before anything is answered.
+  void on_look(std::function<void()> hook) {
+    const std::lock_guard guard(mutex_);
+    on_look_ = std::move(hook);
+  }
   fs::path socket() const { return http_.path(); }
 
  private:
@@ -61,6 +66,7 @@ class ContainerEngine {
   }
   std::string answer_to(const std::string& request) {
     const std::lock_guard guard(mutex_);
+    if (on_look_) on_look_();
     if (request.find("/containers/made") == std::string::npos) return answer(404, R"({"message":"page not found"})");
     if (!container_.exists) return answer(404, R"({"message":"No such container: made"})");
     if (request.starts_with("DELETE")) {
@@ -90,8 +96,8 @@ class ContainerEngine {
 
   const fs::path upper_;
   mutable std::mutex mutex_;
-  Container container_;              // protected by mutex_
-  std::function<void()> on_rename_;  // protected by mutex_
+  Container container_;                        // protected by mutex_
+  std::function<void()> on_rename_, on_look_;  // protected by mutex_
   std::atomic<int> away_{0};
   engine::testing::ScriptedEngine http_{
       [this](engine::testing::Connection& connection, const std::string& request) { serve(connection, request); }};
@@ -331,6 +337,51 @@ TEST_F(ServiceReturnTest, WhatAnotherContainerHasStaysItsOwn) {
   EXPECT_EQ(status["state"], "failed");
   EXPECT_THAT(status["migration"]["error"].get<std::string>(), HasSubstr("volume conf is mounted here"));
   EXPECT_TRUE(has_old());
+  EXPECT_TRUE(locked(held_).empty()) << "it was stopped in vain";
+}
+
+TEST_F(ServiceReturnTest, WhatTheSourceDoesNotHoldAnyMoreComesOnceMore) {
+  commits_lost_ = 1;
+  begin();
+  const json status = wait_ended();
+  EXPECT_EQ(status["state"], "done") << status;
+  EXPECT_EQ(locked(afters_).size(), 2U);
+  EXPECT_TRUE(is_here() && has_new());
+}
+
+/// Nothing keeps anybody from mounting it between its exchange and the source's word.
+TEST_F(ServiceReturnTest, NorWithWhatSomebodyHasWrittenIntoWhatHadCome) {
+  commits_lost_ = 1;
+  engine_.on_look([this] {
+    if (locked(lost_) && fs::exists(local_ / "file")) std::ofstream(local_ / "file") << "CONTENT";
+  });
+  begin();
+  EXPECT_EQ(wait_ended()["state"], "done");
+  EXPECT_TRUE(is_here() && has_new());
+}
+
+/// As it did when nothing had come of the first one.
+TEST_F(ServiceReturnTest, WhatWasExchangedAndPutBackWasNotWrittenTo) {
+  {
+    const std::lock_guard guard(mutex_);
+    refused_ = Request::commit;
+  }
+  begin();
+  ASSERT_TRUE(wait([&] { return !steps().empty() && steps().back() == "commit"; }));
+  job_->abandon();
+  ASSERT_TRUE(job_->undo());
+  ASSERT_TRUE(has_old());
+  {
+    const std::lock_guard guard(mutex_);
+    refused_.reset();
+    lost_ = true;
+  }
+  restart();
+  EXPECT_TRUE(catalogue_->update("move-db", [&](volumes::VolumeRecord& record) { record.import = to_json(plan_); }));
+  begin();
+  const json status = wait_ended();
+  EXPECT_EQ(status["state"], "done") << status;
+  EXPECT_TRUE(has_new());
 }
 
 TEST_F(ServiceReturnTest, AnotherProcessPutsBackWhatAllHadComeFor) {
@@ -442,7 +493,9 @@ TEST_F(ServiceRoundsTest, WhatMustNotStandStillForSoLongIsNotStopped) {
 TEST_F(ServiceTicketTest, AFullDiskDoesNotKeepItFromRunningAtItsSource) {
   std::atomic<bool> is_full = false;
   const test::InterceptedCalls full([&](const test::Call& call) {
-    return is_full && call.place.starts_with((directory_ / "ferry/volumes/move-db").string()) ? ENOSPC : 0;
+    const bool takes_room =
+        call.name != "fsync" && call.place.starts_with((directory_ / "ferry/volumes/move-db").string());
+    return is_full && takes_room ? ENOSPC : 0;
   });
   engine_.on_rename([&] { is_full = true; });
   begin();

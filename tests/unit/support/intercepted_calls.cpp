@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstdarg>
 #include <filesystem>
+#include <thread>
 
 namespace ferry::test {
 
@@ -24,6 +25,7 @@ using Kind = InterceptedCalls::Kind;
 std::atomic<const InterceptedCalls::Hook*> active_changes = nullptr;
 std::atomic<const InterceptedCalls::Hook*> active_reads = nullptr;
 thread_local bool deciding = false;
+std::atomic<int> deciding_now = 0;  // so many threads may use a hook
 
 /// Of what is open; a path that begins with /proc/self/fd/N means what is open as N, and one that begins nowhere is
 /// below the thread's working directory.
@@ -44,11 +46,15 @@ std::string place_of(int fd, std::string path) {
 auto& active(Kind kind) { return kind == Kind::changes ? active_changes : active_reads; }
 
 int decide(Kind kind, std::string_view name, int fd, const char* path) {
-  const auto* hook = active(kind).load();
-  if (hook == nullptr || deciding) return 0;
-  deciding = true;
-  const int error = (*hook)({name, place_of(fd, path)});
-  deciding = false;
+  if (deciding) return 0;
+  ++deciding_now;
+  int error = 0;
+  if (const auto* hook = active(kind).load(); hook != nullptr) {
+    deciding = true;
+    error = (*hook)({name, place_of(fd, path)});
+    deciding = false;
+  }
+  --deciding_now;
   return error;
 }
 
@@ -88,7 +94,10 @@ int int_read_call(Arguments... arguments) {
 InterceptedCalls::InterceptedCalls(Hook hook, Kind kind) : hook_(std::move(hook)), kind_(kind) {
   active(kind_) = &hook_;
 }
-InterceptedCalls::~InterceptedCalls() { active(kind_) = nullptr; }
+InterceptedCalls::~InterceptedCalls() {
+  active(kind_) = nullptr;
+  while (deciding_now != 0) std::this_thread::yield();
+}
 
 }  // namespace ferry::test
 
