@@ -67,9 +67,10 @@ class Client:
         return self.stored
 
 
-def move(a, b, scratch, name, client):
+def move(a, b, scratch, name, client, way):
     wait_until(lambda: client.stored > 5, 60, "the client writes")
-    status = volumes.wait_state(b, tickets.start(b, scratch, "from=a", f"container={name}"), tickets.ENDED, 120)
+    home = b if way == "from=a" else a
+    status = volumes.wait_state(home, tickets.start(home, scratch, way, f"container={name}"), tickets.ENDED, 120)
     stored = client.finish()
     assert status["state"] == "done", status["migration"]["error"]
     assert not service.runs(a, name) and service.runs(b, name)
@@ -77,7 +78,8 @@ def move(a, b, scratch, name, client):
 
 
 @pytest.mark.slow
-def test_postgresql(a, b, scratch, started):
+@pytest.mark.parametrize("way", ["from=a", "to=b"])
+def test_postgresql(a, b, scratch, started, way):
     name = started("/var/lib/postgresql/data", POSTGRES, "--env", "PGUSER=postgres", "--shm-size", "128m",
                    "--stop-signal", "INT")
 
@@ -87,7 +89,7 @@ def test_postgresql(a, b, scratch, started):
     a.docker("exec", "-u", "postgres", name, "pgbench", "-q", "-i", "-s", "3", "postgres")
     sql(a, "CREATE TABLE told (n int PRIMARY KEY)")
     a.docker("exec", "-d", "-u", "postgres", name, "pgbench", "-c", "2", "-T", "600", "postgres")
-    stored = move(a, b, scratch, name, Client(lambda n: sql(a, f"INSERT INTO told VALUES ({n})")))
+    stored = move(a, b, scratch, name, Client(lambda n: sql(a, f"INSERT INTO told VALUES ({n})")), way)
     wait_until(lambda: b.docker("exec", "-u", "postgres", name, "pg_isready", check=False).returncode == 0, 60, "it answers")
     numbers = [int(line) for line in sql(b, "SELECT n FROM told ORDER BY n").split()]
     assert numbers[:stored] == list(range(1, stored + 1)) and len(numbers) <= stored + 1
@@ -102,7 +104,8 @@ def test_postgresql(a, b, scratch, started):
 
 
 @pytest.mark.slow
-def test_redis(a, b, scratch, started):
+@pytest.mark.parametrize("way", ["from=a", "to=b"])
+def test_redis(a, b, scratch, started, way):
     name = started("/data", REDIS)
 
     def redis(host, *words, check=True):
@@ -114,7 +117,7 @@ def test_redis(a, b, scratch, started):
 
     def write(n):
         assert redis(a, "rpush", "told", str(n)) == str(n)
-    stored = move(a, b, scratch, name, Client(write))
+    stored = move(a, b, scratch, name, Client(write), way)
     wait_until(lambda: redis(b, "ping", check=False) == "PONG", 60, "it answers")
     numbers = [int(line) for line in redis(b, "lrange", "told", "0", "-1").split()]
     assert numbers[:stored] == list(range(1, stored + 1)) and len(numbers) <= stored + 1
