@@ -84,6 +84,19 @@ Result<> ContainerHolds::hold(const HeldContainer& container, engine::Interrupt*
   return held ? Result<>() : fail(Code::busy, "container " + container.name + " was started again meanwhile");
 }
 
+Result<> ContainerHolds::finish(const HeldContainer& container, engine::Interrupt* interrupt) const {
+  const auto now = containers_.container(container.id, interrupt);
+  if (!now && now.error().code == Code::not_found) return {};
+  FERRY_TRY(now);
+  try {
+    // A policy that is not off yet means that the stop was not asked for.
+    const bool was_asked = is_off(policy_of(*now)) && runs(*now) && now->started == container.started;
+    return was_asked ? containers_.stop(container.id, longest_stop(*now), interrupt) : Result<>();
+  } catch (const json::exception& error) {
+    return engine::not_understood("the Engine's container", error);
+  }
+}
+
 Result<bool> ContainerHolds::is_held(const HeldContainer& container, engine::Interrupt* interrupt) const {
   const auto now = containers_.container(container.id, interrupt);
   if (!now && now.error().code == Code::not_found) return false;

@@ -37,6 +37,11 @@ class ContainerHolds {
   /// with its own signal and timeout.
   Result<> hold(const HeldContainer& container, engine::Interrupt* interrupt = nullptr) const;
 
+  /// After a hold() that nobody has seen to end, before release(): an Engine carries on with a stop whose caller has
+  /// gone (moby, daemon/stop.go), so a container that still runs would end after it was brought back. One that hold()
+  /// has come to is stopped for good.
+  Result<> finish(const HeldContainer& container, engine::Interrupt* interrupt = nullptr) const;
+
   /// Whether it still is as hold() has left it, and has not run since note(); not if somebody has started it, though it
   /// may have ended again, or removed it.
   Result<bool> is_held(const HeldContainer& container, engine::Interrupt* interrupt = nullptr) const;

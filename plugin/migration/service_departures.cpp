@@ -17,6 +17,8 @@ using hand_off::Request;
 using hand_off::Source;
 
 constexpr std::size_t most_unwanted = 1000;
+/// In a ticket's `import`: realtime_ns() once its container was seen not to run any more.
+constexpr const char* stopped_member = "stopped_ns";
 
 /// Throws nlohmann::json::exception.
 std::string id_of(const volumes::VolumeRecord& ticket) { return ticket.import.at("departed").get<std::string>(); }
@@ -112,7 +114,7 @@ Result<Answer> ServiceDepartures::hold(const std::string& id, const HandOffReque
   FERRY_TRY(parts_.containers.hold(container, &stopping_));
   FERRY_TRY(check_wanted());  // that may have taken minutes
   FERRY_TRY(parts_.catalogue.update(
-      ticket_of(id), [](volumes::VolumeRecord& record) { record.import["stopped_ns"] = realtime_ns(); }));
+      ticket_of(id), [](volumes::VolumeRecord& record) { record.import[stopped_member] = realtime_ns(); }));
   return parts_.hand_offs.hold(id, request);
 }
 
@@ -175,6 +177,7 @@ void ServiceDepartures::look_at(const volumes::VolumeRecord& ticket) {
 
 Result<> ServiceDepartures::bring_back(const volumes::VolumeRecord& ticket) {
   const auto container = held_container_of(ticket.import.at("container"));
+  if (!ticket.import.contains(stopped_member)) FERRY_TRY(parts_.containers.finish(container, &stopping_));
   FERRY_TRY(parts_.containers.release(container, &stopping_));
   spdlog::info("container {} is back as it was before ticket {}", container.name, ticket.name);
   auto removed = parts_.remove(ticket.name);
@@ -241,7 +244,7 @@ Result<ServiceDepartures::Departed> ServiceDepartures::departed(const std::strin
                       container,       request.as.empty() ? container.name : request.as,
                       request.layer,   request.host,
                       request.uuid,    request.peer,
-                      request.volumes, record->import.value("stopped_ns", std::int64_t{0})};
+                      request.volumes, record->import.value(stopped_member, std::int64_t{0})};
     } catch (const nlohmann::json::exception& error) {
       return fail(Code::corrupt, "ticket " + record->name + " cannot be read: " + error.what());
     }

@@ -1,6 +1,7 @@
 """A service moves, and something breaks at each of its steps: it never runs twice, and in the end it runs once, whole."""
 
 import contextlib
+import os
 import re
 
 import pytest
@@ -176,12 +177,16 @@ def test_it_moves_all_the_same(lab, a, b, scratch, gates, counter, lonely_image,
     assert b.docker("inspect", "-f", "{{.Config.Image}}", one.name).stdout == a.docker("inspect", "-f", "{{.Config.Image}}", one.name).stdout
 
 
-def check_as_it_was(a, b, one, there):
-    """It runs at its source, and b has nothing of it."""
+def check_as_it_was_at_a(a, one):
     wait_until(lambda: service.runs(a, one.name), 30, "it runs at its source again")
     one.check_whole(a)
     assert a.docker("inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", one.name).stdout.strip() == "always"
     wait_until(lambda: not departed(a), 20, lambda: f"its ticket is gone: {departed(a)}")
+
+
+def check_as_it_was(a, b, one, there):
+    """It runs at its source, and b has nothing of it."""
+    check_as_it_was_at_a(a, one)
     assert b.docker("ps", "-aq", "--filter", f"name=^/{one.name}$", "--filter", "name=^/ferry-[0-9a-f]{32}$").stdout == ""
     wait_until(lambda: volumes.names(b) <= there, 20, lambda: f"left at b: {volumes.names(b) - there}")
 
@@ -236,6 +241,21 @@ def test_its_sources_user_takes_it_back(a, b, scratch, gates, counter, ticket):
         status = volumes.wait_state(b, mine, tickets.ENDED, 60)
         assert status["state"] == "failed" and "cancelled at its source" in status["migration"]["error"], status
         check_as_it_was(a, b, one, there | {mine})
+
+
+def test_its_source_dies_while_its_engine_stops_it(lab, a, b, scratch, gates, counter):
+    """The Engine carries on with that, and must not do so once it runs again."""
+    one, there = counter(script=service.SLOW_TO_STOP), volumes.names(b)
+    with one.never_twice():
+        ticket = tickets.start(b, scratch, "from=a", f"container={one.name}")
+        wait_until(lambda: os.path.exists(os.path.join(a.volume_data(one.volume), "stopping")), 30, "it is being stopped")
+        lab.cut()
+        a.kill_plugin()
+        wait_until(lambda: service.runs(a, one.name) and one.starts(a) == 2, 30, lambda: f"it was started anew: {a.docker('ps', '-a').stdout}")
+        check_as_it_was_at_a(a, one)
+        wait_until(lambda: volumes.remove(b, ticket)[0] in (204, 404), 30, "the ticket goes")
+        lab.heal()
+        check_as_it_was(a, b, one, there)
 
 
 def test_its_name_is_taken_at_the_last_moment(a, b, scratch, gates, counter):

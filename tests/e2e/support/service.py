@@ -17,17 +17,20 @@ trap 'dd if=/dev/urandom of=/data/last bs=1M count=4 2>/dev/null; exit 0' TERM
 while :; do n=$((${n:-0} + 1)); echo $n >>/data/log; sleep 0.05 & wait $!; done
 """
 
+# It takes three seconds to stop, and tells that it has begun to.
+SLOW_TO_STOP = _SCRIPT.replace("trap '", "trap 'touch /data/stopping; sleep 3; ")
+
 
 class Counter:
     """A container of the host that counts, with a volume of Ferry's and an anonymous one."""
 
-    def __init__(self, host, scratch, *arguments, more=0, image=containers.IMAGE):
+    def __init__(self, host, scratch, *arguments, more=0, image=containers.IMAGE, script=_SCRIPT):
         """more: so many bytes are in its volume, and in its layer, from the beginning."""
         self.name = scratch.name(host, stem="counter")
         self.volume = scratch.volume(host)
         containers.fill(host.volume_data(self.volume), {"content": bytes(range(256)) * (more // 256)})
         scratch.container(host, "--name", self.name, "-v", f"{self.volume}:/data", "-v", "/anonymous", *arguments,
-                          command=("sh", "-c", _SCRIPT, self.name), image=image)
+                          command=("sh", "-c", script, self.name), image=image)
         host.docker("exec", self.name, "sh", "-c", f"echo of {self.name} >/anonymous/file; rm /bin/wget; head -c {more} /dev/urandom >/big")
         wait_until(lambda: self.count(host) > 0, 10, "it counts")
 
@@ -41,7 +44,7 @@ class Counter:
         return len(numbers)
 
     def starts(self, host):
-        return len(host.docker("exec", self.name, "cat", "/starts").stdout.splitlines())
+        return len(host.docker("exec", self.name, "cat", "/starts", check=False).stdout.splitlines())
 
     def check_whole(self, host, layer=True):
         """All of it is there, but for its layer perhaps, and it goes on counting."""

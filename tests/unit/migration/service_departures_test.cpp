@@ -51,6 +51,8 @@ class ServiceDeparturesTest : public testing::Test {
     if (fails_) return answer(500, R"({"message":"the port is taken"})");
     if (request.find("/start\n") != std::string::npos) running_ = true;
     if (request.find("/stop\n") != std::string::npos) {
+      ++stops_;
+      if (std::exchange(breaks_off_, false)) return answer(500, R"({"message":"broken off"})");
       running_ = false;
       if (at_stop_) at_stop_();
     }
@@ -100,7 +102,8 @@ class ServiceDeparturesTest : public testing::Test {
 
   test::TemporaryDirectory directory_;
   std::mutex mutex_;
-  bool running_ = true, fails_ = false;
+  bool running_ = true, fails_ = false, breaks_off_ = false;
+  int stops_ = 0;
   std::string policy_ = "always";
   std::function<void()> at_stop_;
   std::chrono::milliseconds longest_silence_ = std::chrono::minutes(1);
@@ -181,6 +184,14 @@ TEST_F(ServiceDeparturesTest, OneThatWasNotHeldWhenTheProcessDiedIsBroughtBack) 
   ASSERT_TRUE(source_.catalogue->remove(HandOffs::ticket_of(id))) << "as if it had not come that far";
   restart();
   EXPECT_TRUE(wait([&] { return is_as_it_was() && !has_ticket(); }));
+}
+
+/// The Engine carries on with it, so a container that is brought back at once would end after that.
+TEST_F(ServiceDeparturesTest, AStopThatWasBrokenOffIsWaitedForBeforeItIsBroughtBack) {
+  set(breaks_off_, true);
+  EXPECT_FALSE(departures_->hold(id, request()));
+  EXPECT_TRUE(wait([&] { return is_as_it_was() && !has_ticket(); }));
+  EXPECT_EQ(locked(stops_), 2);
 }
 
 TEST_F(ServiceDeparturesTest, ARestartHoldsOn) {
