@@ -114,9 +114,8 @@ Result<> ServiceReturns::check_same(const Departed& departed, const engine::Cont
                                    [&](const auto& volume) { return has(volume.target); });
   if (is_same) return {};
   return fail(Code::busy, "container " + departed.as + " of " + departed.to +
-                              " is not the one that had left, but of another image or with other volumes; remove what "
-                              "is left of the service here, and move it back: from=HOST and container=" +
-                              departed.as);
+                              " is not the one that had left, but of another image or with other volumes; " +
+                              move_instead(departed));
 }
 
 Result<> ServiceReturns::add_layer(const engine::Container& here, const ServiceDescription& there,

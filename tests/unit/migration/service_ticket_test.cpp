@@ -10,6 +10,7 @@
 #include "migration/ticket_job.h"
 #include "migration/ticket_kind.h"
 #include "support/intercepted_calls.h"
+#include "support/mounts.h"
 #include "support/scripted_engine.h"
 #include "support/temporary_directory.h"
 
@@ -179,7 +180,10 @@ class ServiceTicketTest : public testing::Test {
         pauses_,
         [this](const TicketPlan& plan) {
           return std::make_unique<ServiceEnd>(
-              ServiceEnd::Parts{*catalogue_, client_, [](const std::string& path) { return Result<fs::path>(path); },
+              ServiceEnd::Parts{*catalogue_, client_,
+                                [this](const std::string& path) {
+                                  return Result<fs::path>(seen_upper_.empty() ? fs::path(path) : seen_upper_);
+                                },
                                 [this](const std::string&) { return Result<fs::path>(local_); },
                                 [this](const std::string&) {
                                   return Result<engine::Mounted>(local_is_mounted_ ? engine::Mounted::yes
@@ -230,6 +234,7 @@ class ServiceTicketTest : public testing::Test {
   test::TemporaryDirectory directory_;
   FakeHost host_;
   const fs::path upper_ = directory_ / "overlay2/made/diff";
+  fs::path seen_upper_;  // empty: where the Engine says
   const fs::path local_ = directory_ / "volumes/conf/_data";
   std::atomic<bool> local_is_mounted_{false};
   ContainerEngine engine_{upper_};
@@ -506,6 +511,18 @@ TEST_F(ServiceTicketTest, AFullDiskDoesNotKeepItFromRunningAtItsSource) {
   EXPECT_EQ(catalogue_->find("move-db")->state, State::importing) << "there was no room to say that it has failed";
   is_full = false;
   EXPECT_TRUE(wait([&] { return catalogue_->find("move-db")->state == State::failed; }));
+}
+
+TEST_F(ServiceTicketTest, ALayerThatCannotBePutThereSaysWhatCanBeDone) {
+  const auto disk = test::PrivateMount::tmpfs(directory_ / "disk", "size=64k");
+  seen_upper_ = disk.path() / "diff";
+  fs::create_directories(seen_upper_);
+  begin();
+  const json status = wait_ended();
+  EXPECT_EQ(status["state"], "failed");
+  EXPECT_THAT(status["migration"]["error"].get<std::string>(),
+              testing::AllOf(HasSubstr("another file system"), HasSubstr("layer=false")));
+  EXPECT_TRUE(is_undone());
 }
 
 TEST_F(ServiceTicketTest, ItIsOnlyMade) {
