@@ -359,8 +359,9 @@ Result<> HandOffs::mark_volumes(const std::string& id, const Open& open) {
     const auto record = parts_.catalogue.find(volume.source);
     if (volume.local || !record || was_handed_off_by(*record, id)) continue;
     auto marked = parts_.catalogue.update(volume.source, [&](volumes::VolumeRecord& next) {
-      mark_handed_off(next, {id, open.request.host, open.request.peer, open.request.uuid, volume.target,
-                             volume.epoch + 1, open.group});
+      mark_handed_off(
+          next, {id, open.request.host, open.request.peer, open.request.uuid, volume.target, volume.epoch + 1,
+                 open.group, false, open.request.container.empty() ? "" : std::string(volumes::service_prefix) + id});
     });
     if (!marked && all) all = marked;
   }

@@ -11,6 +11,7 @@ void mark_handed_off(volumes::VolumeRecord& record, const HandedOff& to) {
   record.hand_off = {{"id", to.id},     {"to", to.host},       {"peer", peer_to_json(to.peer)},
                      {"uuid", to.uuid}, {"volume", to.volume}, {"epoch", to.epoch},
                      {"of", to.group},  {"forced", to.forced}, {"when", now_rfc3339()}};
+  if (!to.service.empty()) record.hand_off["service"] = to.service;
   if (!received.empty()) record.hand_off["received"] = received;
 }
 
@@ -52,10 +53,15 @@ std::optional<transport::PeerAddress> peer_that_has(const volumes::VolumeRecord&
 
 Error explain_handed_off(const volumes::VolumeRecord& record) {
   const auto& gone = record.hand_off;
+  const std::string service = gone.value("service", "");
+  const std::string alone = "-o reclaim=" + record.name;
   return {Code::busy, "volume " + record.name + " was handed off: it is volume " + gone.value("volume", record.name) +
                           " of " + gone.value("to", "another host") + " now (epoch " +
                           std::to_string(gone.value("epoch", std::uint64_t{0})) +
-                          "); use it there, or bring it back with a ticket, -o reclaim=" + record.name};
+                          "); use it there, or bring it back with a ticket, " +
+                          (service.empty() ? alone
+                                           : "-o reclaim=" + service + " for all of its service, or " + alone +
+                                                 " if that is not to come with it")};
 }
 
 }  // namespace ferry::migration

@@ -21,6 +21,7 @@ struct HandedOff {
   std::uint64_t epoch = 0;                     ///< that it has there
   std::size_t group = 1;                       ///< how many volumes that can be taken back were handed off together
   bool forced = false;                         ///< it was taken by force: this host may have written to it meanwhile
+  std::string service{};                       ///< the ticket of the service that it has left with; empty: with none
 };
 
 /// From now on the volume is another host's.

@@ -1,8 +1,10 @@
 #include "migration/service_departures.h"
 
 #include <algorithm>
+#include <sstream>
 #include <utility>
 
+#include "base/files.h"
 #include "base/log.h"
 #include "migration/migration_record.h"
 #include "migration/ticket_kind.h"
@@ -52,6 +54,7 @@ class ServiceDepartures::Busy {
 std::string ServiceDepartures::ticket_of(const std::string& id) { return std::string(volumes::service_prefix) + id; }
 
 void ServiceDepartures::start() {
+  read_unwanted();
   looking_ = std::make_unique<Periodic>(parts_.look, [this] { look(); });
 }
 
@@ -189,6 +192,23 @@ void ServiceDepartures::note_unwanted(const std::string& id) {
   const std::lock_guard guard(mutex_);
   unwanted_.push_back(id);
   if (unwanted_.size() > most_unwanted) unwanted_.pop_front();
+  std::string lines;
+  for (const auto& one : unwanted_) lines += one + "\n";
+  if (auto stored = write_file_atomically(parts_.catalogue.layout().unwanted(), lines); !stored)
+    spdlog::error("that {} is not wanted any more is forgotten at a restart: {}", ticket_of(id),
+                  stored.error().message);
+}
+
+/// What an earlier process has noted.
+void ServiceDepartures::read_unwanted() {
+  const auto lines = read_file(parts_.catalogue.layout().unwanted());
+  if (!lines) {
+    if (lines.error().code != Code::not_found) spdlog::error("{}", lines.error().message);
+    return;
+  }
+  const std::lock_guard guard(mutex_);
+  std::istringstream stream(*lines);
+  for (std::string id; std::getline(stream, id);) unwanted_.push_back(id);
 }
 
 bool ServiceDepartures::is_unwanted(const std::string& id) const {

@@ -98,14 +98,16 @@ class ServiceDepartures {
   void look_at(const volumes::VolumeRecord& ticket);
   Result<> bring_back(const volumes::VolumeRecord& ticket);
   void note_unwanted(const std::string& id);
+  void read_unwanted();
   bool is_unwanted(const std::string& id) const;
   void set_trouble(const std::string& id, const std::string& text);
 
   const Parts parts_;
   engine::Interrupt stopping_;
   mutable std::mutex mutex_;
-  std::set<std::string> busy_;        // protected by mutex_: IDs of which something is under way
-  std::deque<std::string> unwanted_;  // protected by mutex_: IDs that this host's user has ended, the last ones
+  std::set<std::string> busy_;  // protected by mutex_: IDs of which something is under way
+  std::deque<std::string>
+      unwanted_;  // protected by mutex_: IDs that this host's user has ended, the last ones; on disk
   std::map<std::string, std::string> trouble_;  // protected by mutex_: by ID, why a container is not back yet
   std::unique_ptr<Periodic> looking_;           // last: it uses the others
 };

@@ -48,6 +48,7 @@ class Finder {
     check_ports();
     check_devices();
     for (const auto& mount : service_.mounts) check_mount(mount);
+    check_fence();
     check_only();
     check_names();
     check_layer();
@@ -63,7 +64,8 @@ class Finder {
   /// What a peer says may be endless.
   void add(Obstacle obstacle) {
     constexpr std::size_t most = 200;
-    if (found_.size() < most) found_.push_back(std::move(obstacle));
+    const bool is_known = std::find(found_.begin(), found_.end(), obstacle) != found_.end();  // it is mounted twice
+    if (found_.size() < most && !is_known) found_.push_back(std::move(obstacle));
   }
   const json& host() const { return service_.host_config; }
 
@@ -207,7 +209,7 @@ class Finder {
     if (!mount.shared_with.empty() && !options_.copy_shared)
       block("volume " + printable(mount.at.name, 100) + at + " is also used by " + joined(mount.shared_with) +
                 ", which stays",
-            "pass shared=copy to leave the original to it, or move that first");
+            "pass shared=copy to leave the original to it, or remove that first");
     if (mount.anonymous) return;  // it gets another name
     const std::string name = name_there(mount, options_);
     const auto found = there_.volumes.find(name);
@@ -218,6 +220,16 @@ class Finder {
                                         : "the destination has another volume " + name + " already (driver " +
                                               printable(found->second.driver, 60) + ")",
           "remove it there, or give this one another name with rename=" + printable(mount.at.name, 100) + ":NAME");
+  }
+
+  /// Volumes of Ferry's cannot be mounted where they have left, so the container that has one does not start there.
+  void check_fence() {
+    const bool is_fenced = std::any_of(service_.mounts.begin(), service_.mounts.end(), [&](const ServiceMount& mount) {
+      return mount.is_volume() && mount.at.driver != "local" && travels(mount, options_) && !is_copied(mount, options_);
+    });
+    if (!is_fenced)
+      say("none of its volumes that move is Ferry's, so nothing keeps anybody from starting what is left of it at its "
+          "source, beside the one that has moved");
   }
 
   /// What option volume names, and the container does not have.

@@ -79,7 +79,14 @@ json known_steps(const json& service) {
     if (steps.size() == most_steps) throw Mismatch("it has too many steps");
     steps.push_back({{"step", known(step.at("step"))}, {"at", known(step.at("at"))}});
   }
-  return {{"step", known(service.at("step"))}, {"steps", std::move(steps)}};
+  auto rounds = json::array();
+  if (service.contains("rounds"))  // not of an earlier version
+    for (const auto& round : service["rounds"]) {
+      if (rounds.size() == most_steps) throw Mismatch("it has too many rounds");
+      rounds.push_back(
+          {{"bytes_sent", round.at("bytes_sent").get<std::uint64_t>()}, {"ms", round.at("ms").get<std::uint64_t>()}});
+    }
+  return {{"step", known(service.at("step"))}, {"steps", std::move(steps)}, {"rounds", std::move(rounds)}};
 }
 
 bool is_id(const std::string& text) {

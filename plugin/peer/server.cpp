@@ -20,6 +20,14 @@ namespace {
 /// Requests are small; the largest names the files of one batch.
 constexpr std::size_t longest_request = 4U << 20;
 
+/// Of the client; empty: it came through a Unix socket. A socket of IPv6 shows those of IPv4 as ::ffff:a.b.c.d.
+std::string address_of(const httplib::Request& request) {
+  constexpr std::string_view mapped = "::ffff:";
+  const std::string& address = request.remote_addr;
+  const bool is_mapped = address.starts_with(mapped) && address.find('.') != std::string::npos;
+  return is_mapped ? address.substr(mapped.size()) : address;
+}
+
 void answer(httplib::Response& response, const std::string& message) { response.set_content(message, json_type); }
 
 /// What this process gives up because it ends may be asked for again.
@@ -205,7 +213,8 @@ Result<> Server::allow(Permission permission) const {
 /// For people.
 std::string Server::who(const httplib::Request& request) const {
   if (!only_peer_.empty()) return "peer " + only_peer_;
-  return request.remote_addr.empty() ? "a peer behind this host's sshd" : "peer " + request.remote_addr;
+  const std::string address = address_of(request);
+  return address.empty() ? "a peer behind this host's sshd" : "peer " + address;
 }
 
 Result<> Server::allow_reading(const std::string& volume) const {
@@ -308,7 +317,7 @@ Result<> Server::allow_hand_off(const std::string& id) const {
 /// Who asks for it, and where that host listens.
 template <class Request>
 void Server::note_who(const httplib::Request& request, Request& wanted) const {
-  const std::string from = hand_off_peer_ ? hand_off_peer_->text() : request.remote_addr;
+  const std::string from = hand_off_peer_ ? hand_off_peer_->text() : address_of(request);
   wanted.peer = hand_off_peer_;
   if (!wanted.peer && !from.empty() && wanted.port != 0) wanted.peer = transport::PeerAddress(from, wanted.port);
   const std::string unnamed = from.empty() ? "a host behind this one's sshd" : from;
@@ -456,8 +465,9 @@ void Server::begin_export(const httplib::Request& request, const std::string& bo
     FERRY_TRY(allow(Permission::write));
     FERRY_ASSIGN(migration::TicketRequest wanted, decode_export_request(body));
     if (wanted.service) FERRY_TRY(allow(Permission::containers));
-    const std::string host = request.remote_addr.empty() ? "a host behind this one's sshd" : request.remote_addr;
-    wanted.peer = transport::PeerAddress::turned(request.matches[1], host);
+    const std::string address = address_of(request);
+    wanted.peer =
+        transport::PeerAddress::turned(request.matches[1], address.empty() ? "a host behind this one's sshd" : address);
     return arrivals_->begin(request.matches[1], wanted);
   }();
   if (!begun) return refuse(response, begun.error());

@@ -164,6 +164,8 @@ def test_what_was_written_meanwhile_to_one_of_the_local_driver_is_not_lost(a, b,
 
 def test_what_is_refused(a, b, scratch, moved):
     one = moved()
+    started = a.docker("start", one.name, check=False)
+    assert started.returncode != 0 and f"-o reclaim={one.ticket}" in started.stderr, started
     tickets.refused(a, scratch, [f"reclaim={one.ticket}", "force=true"], ["reclaim=VOLUME"])
     tickets.refused(a, scratch, [f"reclaim={one.ticket}", "replace=true"], ["local driver", "leave it out"])
     tickets.refused(b, scratch, [f"reclaim={one.moved_by}"], ["no ticket", one.moved_by])

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "hand_off_source.h"
+#include "migration/handed_off.h"
 #include "migration/migration_record.h"
 #include "support/temporary_directory.h"
 
@@ -127,6 +128,15 @@ TEST_F(ServiceDeparturesTest, AServiceIsHandedOff) {
   restart();
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   EXPECT_TRUE(is_stopped() && has_ticket()) << "for good";
+}
+
+/// Whoever starts the old container is told how it comes back.
+TEST_F(ServiceDeparturesTest, ItsVolumesTellByWhichTicketAllOfItComesBack) {
+  EXPECT_EQ(hold(), Answer::held);
+  EXPECT_EQ(ask(Request::commit), Answer::given);
+  EXPECT_EQ(ask(Request::acknowledge), Answer::given);
+  EXPECT_THAT(explain_handed_off(*source_.catalogue->find("pg")).message,
+              testing::AllOf(HasSubstr("-o reclaim=" + ticket), HasSubstr("-o reclaim=pg")));
 }
 
 TEST_F(ServiceDeparturesTest, WhatIsNeededToBringItBackIsKept) {
@@ -269,6 +279,8 @@ TEST_F(ServiceDeparturesTest, WhatItsUserHasTakenBackIsNotHeldAgainAtOnce) {
   EXPECT_EQ(held.error().code, Code::denied);
   EXPECT_THAT(held.error().message, HasSubstr("db"));
   EXPECT_TRUE(is_as_it_was());
+  restart();
+  EXPECT_EQ(departures_->hold(other_id, again).error().code, Code::denied) << "another process does not know it";
   again.after.clear();
   EXPECT_EQ(*departures_->hold(other_id, again), Answer::held) << "by another ticket";
 }

@@ -203,6 +203,11 @@ const std::vector<Row> rows = {
     {"LayerElsewhere", [](Case& it) { it.there.host.store = "btrfs"; }, {"overlay2", "btrfs"}, "layer=false"},
     {"LayerNotSeen", [](Case& it) { it.service.layer.readable = false; }, {"does not see"}, "layer=false"},
     {"LayerStays", [](Case& it) { it.options.layer = false; }, {"layer=false"}, "", false},
+    {"NothingIsFenced",
+     [](Case& it) { it.service.mounts[0].at.driver = "local"; },
+     {"none of its volumes", "at its source"},
+     "",
+     false},
     {"OtherImage",
      [](Case& it) { it.there.image = DestinationFacts::ImageThere::other; },
      {"another image postgres:16"}},
@@ -240,6 +245,8 @@ TEST(FindObstacles, EachOptionLiftsItsOwn) {
   it.there.host.containerd_store = true;
   it.add_there("db");
   it.there.volumes["pgdata"] = {"local", ""};
+  it.service.mounts.push_back(it.service.mounts[0]);  // the same once more, which is to be told once
+  it.service.mounts.back().at.destination = it.service.mounts[0].at.destination;
   EXPECT_EQ(find_obstacles(it.service, it.options, it.there)->size(), 6U);
   it.options.as = "copy";
   it.options.keep_binds = it.options.copy_shared = it.options.rest_empty = true;
