@@ -21,6 +21,7 @@
 #include "migration/arrivals.h"
 #include "migration/exports.h"
 #include "migration/forced_reclaims.h"
+#include "migration/freezes.h"
 #include "migration/hand_offs.h"
 #include "migration/imports.h"
 #include "migration/label_keeper.h"
@@ -143,10 +144,11 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   const migration::Services services(client, sources);
   const migration::ContainerHolds holds(client);
   migration::ServiceDepartures departures({catalogue, hand_offs, holds, mark, remove});
+  migration::Freezes freezes({layout, client, tracker, holds});
   const auto peers = peer::make_peer_factory(
       keys, host_ssh,
       peer::ExportEnds{sources, catalogue.uuid(), links, hand_offs, settings.allow.contains(peer::Permission::freeze),
-                       &services, &departures});
+                       &services, &departures, &freezes});
   const migration::ArchiveStore archives(host_ssh, archives_directory());
   migration::Imports imports(catalogue, *peers, archives);
   migration::Tickets tickets({catalogue,
@@ -196,11 +198,14 @@ Result<> serve(const Settings& settings, volumes::Catalogue& catalogue) {
   departures.start();  // containers are brought back, which mount volumes
   arriving.resume();   // as do those that are made
   peer_server.let_depart(departures);
+  freezes.start();
+  peer_server.let_freeze(freezes);
   peer_server.move_services(services, planner);
   peer::Listeners listeners(keys, peer_server, settings.port, host_run, host_run / settings.engine_socket);
   listeners.start();
 
   wait_for_termination();
+  freezes.stop();  // while the Engine can be asked
   client.stop();
   links.stop();
   forced.stop();

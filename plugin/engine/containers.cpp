@@ -96,6 +96,26 @@ Result<> Containers::stop(const std::string& id, std::chrono::milliseconds longe
   return {};
 }
 
+/// Which error the Engine has for what is so already differs (moby, daemon/pause.go and unpause.go), so it is looked
+/// at.
+Result<> Containers::change_pause(const std::string& id, bool paused, std::chrono::milliseconds longest,
+                                  Interrupt* interrupt) const {
+  FERRY_ASSIGN(const auto target, target_of("containers", id));
+  const auto changed = client_.post(target + (paused ? "/pause" : "/unpause"), nullptr, longest, interrupt);
+  if (changed) return {};
+  const auto now = container(id, interrupt);
+  if (now && now->paused == paused && (now->running || !paused)) return {};
+  return tl::unexpected(changed.error());
+}
+
+Result<> Containers::pause(const std::string& id, std::chrono::milliseconds longest, Interrupt* interrupt) const {
+  return change_pause(id, true, longest, interrupt);
+}
+
+Result<> Containers::unpause(const std::string& id, Interrupt* interrupt) const {
+  return change_pause(id, false, change_time, interrupt);
+}
+
 Result<> Containers::rename(const std::string& id, const std::string& name, Interrupt* interrupt) const {
   FERRY_ASSIGN(const auto target, target_of("containers", id));
   FERRY_ASSIGN(const auto now, container(id, interrupt));

@@ -47,6 +47,9 @@ class Containers {
   /// With its own signal and timeout; `longest` for all of it. Does nothing if it does not run. Its exit is known once
   /// this has returned.
   Result<> stop(const std::string& id, std::chrono::milliseconds longest, Interrupt* interrupt = nullptr) const;
+  /// Its processes stand still, or go on. Does nothing if they do so already. Code::busy: it does not run.
+  Result<> pause(const std::string& id, std::chrono::milliseconds longest, Interrupt* interrupt = nullptr) const;
+  Result<> unpause(const std::string& id, Interrupt* interrupt = nullptr) const;
   /// Code::already_exists: another container has that name. Does nothing if it has it itself.
   Result<> rename(const std::string& id, const std::string& name, Interrupt* interrupt = nullptr) const;
   /// `policy`: as in Container::host_config.
@@ -59,6 +62,8 @@ class Containers {
   Result<> remove(const std::string& id, Anonymous anonymous = Anonymous::stay, Interrupt* interrupt = nullptr) const;
 
  private:
+  Result<> change_pause(const std::string& id, bool paused, std::chrono::milliseconds longest,
+                        Interrupt* interrupt) const;
   Client& client_;
 };
 

@@ -53,6 +53,20 @@ HeldContainer held_container_of(const json& json) {
           json.at("was_running").get<bool>(), json.at("started").get<std::string>()};
 }
 
+Result<ContainerHolds::Claim> ContainerHolds::claim(const std::string& container, engine::Interrupt* interrupt) const {
+  FERRY_ASSIGN(const auto found, containers_.container(container, interrupt));
+  return claim(HeldContainer{found.id, found.name, nullptr, false, ""});
+}
+
+Result<ContainerHolds::Claim> ContainerHolds::claim(const HeldContainer& container) const {
+  const std::lock_guard guard(mutex_);
+  std::erase_if(claims_, [](const auto& claim) { return claim.second.expired(); });
+  Claim claim = std::make_shared<char>();
+  if (!claims_.emplace(container.id, claim).second)
+    return fail(Code::unavailable, "container " + container.name + " is being held, or brought back, for another move");
+  return claim;
+}
+
 Result<HeldContainer> ContainerHolds::note(const std::string& name, engine::Interrupt* interrupt) const {
   auto found = containers_.container(name, interrupt);
   if (!found && found.error().code == Code::not_found)

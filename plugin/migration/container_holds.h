@@ -1,5 +1,8 @@
 #pragma once
 
+#include <map>
+#include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -29,6 +32,12 @@ class ContainerHolds {
   /// The client must outlive this object.
   explicit ContainerHolds(engine::Client& client) : containers_(client) {}
 
+  /// That nobody else changes a container, or takes what is done to it for how it was; until its last copy has gone.
+  using Claim = std::shared_ptr<const void>;
+  /// Code::unavailable: somebody else has it; not_found: there is no such container.
+  Result<Claim> claim(const std::string& container, engine::Interrupt* interrupt = nullptr) const;
+  Result<Claim> claim(const HeldContainer& container) const;
+
   /// Changes nothing. Code::not_found: there is no such container; busy: it is between two states, or paused;
   /// unsupported: stopping it would remove it (--rm).
   Result<HeldContainer> note(const std::string& container, engine::Interrupt* interrupt = nullptr) const;
@@ -52,6 +61,8 @@ class ContainerHolds {
 
  private:
   const engine::Containers containers_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::string, std::weak_ptr<const void>> claims_;  // protected by mutex_: by ID
 };
 
 }  // namespace ferry::migration

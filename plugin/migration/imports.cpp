@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "migration/archive_front.h"
 #include "migration/archive_transfer.h"
+#include "migration/frozen_transfer.h"
 #include "volumes/names.h"
 
 namespace ferry::migration {
@@ -208,7 +209,11 @@ Result<std::string> Imports::find_orphan(const volumes::VolumeRecord& record) co
 }
 
 void Imports::start(const std::string& name, const ImportRequest& request) {
-  auto transfer = std::make_unique<Transfer>(catalogue_.layout(), name, request, peers_.peer(request.peer));
+  std::unique_ptr<ContentTransfer> transfer;
+  if (holds_writers(request.terms.freeze))
+    transfer = std::make_unique<FrozenTransfer>(catalogue_.layout(), name, request, peers_);
+  else
+    transfer = std::make_unique<Transfer>(catalogue_.layout(), name, request, peers_.peer(request.peer));
   add(name, std::make_shared<ImportJob>(catalogue_, name, request.peer.text(), new_import_status(request),
                                         std::move(transfer)));
 }

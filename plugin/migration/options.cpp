@@ -15,15 +15,16 @@ namespace ferry::migration {
 
 namespace {
 
-constexpr std::array<std::string_view, 24> options_known = {
-    "mode",   "from",    "to",     "freeze",  "limit", "compress", "volume", "as",
-    "rename", "replace", "move",   "reclaim", "force", "dry-run",  "retry",  "container",
-    "rest",   "binds",   "shared", "layer",   "start", "rounds",   "strict", "max-downtime"};
+constexpr std::array<std::string_view, 25> options_known = {
+    "mode",   "from",    "to",    "freeze",  "limit",  "compress", "volume",      "as",        "max-freeze",
+    "rename", "replace", "move",  "reclaim", "force",  "dry-run",  "retry",       "container", "rest",
+    "binds",  "shared",  "layer", "start",   "rounds", "strict",   "max-downtime"};
 constexpr std::string_view known =
-    "mode, from, to, freeze, limit, compress, volume, as, rename, replace, move, reclaim, force, dry-run, retry, and, "
+    "mode, from, to, freeze, limit, compress, volume, as, rename, replace, move, reclaim, force, dry-run, "
+    "retry, max-freeze, and, "
     "for a service, container, rest, binds, shared, layer, start, rounds, max-downtime, strict";
 
-constexpr std::array<std::string_view, 3> of_later_versions = {"max-freeze", "memory", "exclude"};
+constexpr std::array<std::string_view, 2> of_later_versions = {"memory", "exclude"};
 
 /// Options that only a service has.
 constexpr std::array<const char*, 8> of_services = {"rest",  "binds",  "shared",       "layer",
@@ -109,13 +110,16 @@ Result<ArchiveAddress> parse_archive(const std::string& option, const std::strin
   return address;
 }
 
+constexpr std::uint64_t longest_stop_ms = 60'000;  // a container may take 10 s to end, and some to start
+constexpr std::uint64_t most_freeze_ms = 24 * 3600 * 1000;
+
+constexpr std::array<std::pair<const char*, Freeze>, 3> freezes = {
+    {{"pause", Freeze::pause}, {"stop", Freeze::stop}, {"none", Freeze::none}}};
+
 Result<Freeze> parse_freeze(const std::string& value) {
-  if (value == "none") return Freeze::none;
-  if (value == "pause" || value == "stop")
-    return fail(Code::unsupported, "freeze=" + value +
-                                       " is not in this version of Ferry; stop the containers that write to "
-                                       "the source, or use freeze=none for a copy that may be torn");
-  return refuse("freeze=" + quote(value) + " is not known: use freeze=none");
+  for (const auto& [name, freeze] : freezes)
+    if (value == name) return freeze;
+  return refuse("option freeze: " + quote(value) + " is not known; use freeze=pause, freeze=stop or freeze=none");
 }
 
 /// "A,B" as names, each of which may be checked to be one.
@@ -246,6 +250,14 @@ Result<sync::Compression> parse_compression(const std::string& value) {
                 " is not known; use compress=auto, compress=zstd or compress=none");
 }
 
+Result<std::uint64_t> parse_milliseconds(const char* option, const std::string& value) {
+  const auto parsed = parse_duration(value);
+  if (!parsed || parsed->count() <= 0)
+    return refuse("option " + std::string(option) + ": " + quote(value) +
+                  " is no duration; use, for example, 500ms or 2s");
+  return static_cast<std::uint64_t>(parsed->count());
+}
+
 /// `into` is null for a plain volume, which has none.
 Result<> parse_terms(const volumes::StringMap& options, Terms* into) {
   const auto check_migration = [&](const char* option) -> Result<> {
@@ -265,6 +277,15 @@ Result<> parse_terms(const volumes::StringMap& options, Terms* into) {
     FERRY_ASSIGN(const Freeze value, parse_freeze(freeze->second));
     FERRY_TRY(check_migration("freeze"));
     into->freeze = value;
+    if (value == Freeze::stop) into->max_freeze_ms = longest_stop_ms;
+  }
+  if (const auto longest = options.find("max-freeze"); longest != options.end()) {
+    FERRY_TRY(check_migration("max-freeze"));
+    if (!holds_writers(into->freeze))
+      return refuse(
+          "option max-freeze is about copies of volumes with freeze=pause, the default, or freeze=stop; leave it out");
+    FERRY_ASSIGN(into->max_freeze_ms, parse_milliseconds("max-freeze", longest->second));
+    if (into->max_freeze_ms > most_freeze_ms) return refuse("option max-freeze: use a day (24h) at most");
   }
   if (const auto compress = options.find("compress"); compress != options.end()) {
     FERRY_ASSIGN(const sync::Compression value, parse_compression(compress->second));
@@ -297,6 +318,12 @@ Result<CreateRequest> parse_archive_export(const std::string& name, const volume
     FERRY_ASSIGN(wanted.replace, parse_flag("replace", replace->second));
   }
   FERRY_TRY(parse_terms(options, &wanted.terms));
+  if (holds_writers(wanted.terms.freeze))
+    return fail(
+        Code::unsupported,
+        "freeze=" + options.at("freeze") +
+            " is not in this version of Ferry for archives; stop the containers that write to the volume, or use "
+            "freeze=none for an archive that may be torn");
   return request;
 }
 
@@ -375,11 +402,7 @@ Result<> parse_rounds(const volumes::StringMap& options, ServiceOptions& service
       return refuse("option rounds: " + quote(text) + " is no number; use rounds=1 to 100");
   }
   if (const auto downtime = options.find("max-downtime"); downtime != options.end()) {
-    const auto parsed = parse_duration(downtime->second);
-    if (!parsed || parsed->count() <= 0)
-      return refuse("option max-downtime: " + quote(downtime->second) +
-                    " is no duration; use, for example, 500ms or 2s");
-    service.max_downtime_ms = static_cast<std::uint64_t>(parsed->count());
+    FERRY_ASSIGN(service.max_downtime_ms, parse_milliseconds("max-downtime", downtime->second));
   }
   if (const auto strict = options.find("strict"); strict != options.end()) {
     FERRY_ASSIGN(service.strict, parse_flag("strict", strict->second));
@@ -458,15 +481,20 @@ Result<CreateRequest> parse_service(const volumes::StringMap& options) {
 }  // namespace
 
 void add_to_json(nlohmann::json& json, const Terms& terms) {
-  json["freeze"] = terms.freeze == Freeze::none ? "none" : "refuse";
+  json["freeze"] = "refuse";
+  for (const auto& [name, freeze] : freezes)
+    if (terms.freeze == freeze) json["freeze"] = name;
   json["limit"] = terms.limit;
+  if (holds_writers(terms.freeze)) json["max_freeze_ms"] = terms.max_freeze_ms;
   for (const auto& [name, compression] : compressions)
     if (terms.compression == compression) json["compress"] = name;
 }
 
 Terms terms_of(const nlohmann::json& json) {
   Terms terms;
-  terms.freeze = json.at("freeze") == "none" ? Freeze::none : Freeze::refuse;
+  for (const auto& [name, freeze] : freezes)
+    if (json.at("freeze") == name) terms.freeze = freeze;
+  terms.max_freeze_ms = json.value("max_freeze_ms", terms.max_freeze_ms);
   terms.limit = json.value("limit", std::uint64_t{0});
   const auto compress = json.value("compress", "auto");
   for (const auto& [name, compression] : compressions)
@@ -513,6 +541,7 @@ Result<CreateRequest> parse_options(const std::string& name, const volumes::Stri
     return refuse("option to belongs to a ticket that exports volumes of this host: add volume=NAME[,NAME…]");
   if (options.contains("volume")) {
     FERRY_ASSIGN(TicketRequest ticket, parse_ticket(name, options));
+    if (!ticket.move) ticket.terms.freeze = Freeze::pause;
     FERRY_TRY(parse_terms(options, &ticket.terms));
     (options.contains("to") ? request.exported : request.ticket) = std::move(ticket);
     return request;
@@ -534,6 +563,7 @@ Result<CreateRequest> parse_options(const std::string& name, const volumes::Stri
   }
   if (from != options.end()) {
     FERRY_ASSIGN(request.import, parse_from(name, from->second));
+    request.import->terms.freeze = Freeze::pause;
   }
   FERRY_TRY(parse_terms(options, request.import ? &request.import->terms : nullptr));
   return request;

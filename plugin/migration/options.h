@@ -15,14 +15,18 @@
 
 namespace ferry::migration {
 
-/// How writers of the source are held while it is read. `refuse`: there must be none.
-enum class Freeze { refuse, none };
+/// How writers of the source are held while it is read. `refuse`: there must be none; `pause` and `stop`: they stand
+/// still for the last round, see FreezeKind.
+enum class Freeze { refuse, none, pause, stop };
+
+inline bool holds_writers(Freeze freeze) { return freeze == Freeze::pause || freeze == Freeze::stop; }
 
 /// How content is copied.
 struct Terms {
-  Freeze freeze = Freeze::refuse;
-  std::uint64_t limit = 0;  ///< bytes per second; 0: none
+  Freeze freeze = Freeze::refuse;  ///< of a copy of volumes that its user asks for: pause, unless told otherwise
+  std::uint64_t limit = 0;         ///< bytes per second; 0: none
   sync::Compression compression = sync::Compression::automatic;
+  std::uint64_t max_freeze_ms = 10'000;  ///< see FreezeRequest::longest
 };
 
 /// An import as the user asked for it.
@@ -31,6 +35,7 @@ struct ImportRequest {
   std::string volume;  ///< at the peer
   Terms terms;
   std::string container{};  ///< not empty: its writable layer (Sources::open_layer) in place of a volume
+  std::string frozen{};     ///< the freeze of that ID lasts while it is read; empty: none
 };
 
 /// An import from an archive.

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "engine/types.h"
+#include "migration/freeze.h"
 #include "migration/hand_off.h"
 #include "migration/options.h"
 #include "migration/service.h"
@@ -111,6 +112,10 @@ class Peer {
   /// has come it may have been carried out or not. `wanted` counts with Request::hold only.
   virtual Result<hand_off::Answer> hand_off(const std::string& id, hand_off::Request request,
                                             const HandOffRequest& wanted, std::chrono::milliseconds timeout) = 0;
+  /// What becomes of the freeze of that ID (32 hex digits) at the source; see Freezes. `wanted` counts with
+  /// FreezeStep::begin only. Of FreezeStep::end: whether it has lasted; else true.
+  virtual Result<bool> freeze(const std::string& id, FreezeStep step, const FreezeRequest& wanted,
+                              std::chrono::milliseconds timeout) = 0;
   /// Has the host fence a volume that this one has taken over. Before an answer has come it may have happened or not.
   virtual Result<FenceAnswer> fence(const FenceRequest& request, std::chrono::milliseconds timeout) = 0;
   /// Makes every call that is under way, of the opened sources too, and every later one, fail soon: after 5 s at most,

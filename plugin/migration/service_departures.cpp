@@ -54,7 +54,6 @@ class ServiceDepartures::Busy {
 std::string ServiceDepartures::ticket_of(const std::string& id) { return std::string(volumes::service_prefix) + id; }
 
 void ServiceDepartures::start() {
-  read_unwanted();
   looking_ = std::make_unique<Periodic>(parts_.look, [this] { look(); });
 }
 
@@ -64,10 +63,18 @@ void ServiceDepartures::stop() {
 }
 
 /// What is durable before anything happens to the container.
-Result<HeldContainer> ServiceDepartures::note(const std::string& id, const HandOffRequest& request) {
+Result<HeldContainer> ServiceDepartures::note(const std::string& id, const HandOffRequest& request,
+                                              ContainerHolds::Claim& claim) {
   try {
-    if (const auto known = parts_.catalogue.find(ticket_of(id)))
-      return held_container_of(known->import.at("container"));
+    if (const auto known = parts_.catalogue.find(ticket_of(id))) {
+      auto container = held_container_of(known->import.at("container"));
+      FERRY_ASSIGN(claim, parts_.containers.claim(container));
+      return container;
+    }
+    if (auto claimed = parts_.containers.claim(request.container, &stopping_))
+      claim = std::move(*claimed);
+    else if (claimed.error().code != Code::not_found)  // that note() says better
+      return tl::unexpected(claimed.error());
     FERRY_ASSIGN(HeldContainer container, parts_.containers.note(request.container, &stopping_));
     FERRY_TRY(check_departure(container.id, container.name));
     auto ticket =
@@ -112,7 +119,8 @@ Result<Answer> ServiceDepartures::hold(const std::string& id, const HandOffReque
   };
   FERRY_TRY(check_wanted());
   if (!has(id)) FERRY_TRY(parts_.hand_offs.check_service(request));
-  FERRY_ASSIGN(const auto container, note(id, request));
+  ContainerHolds::Claim claim;
+  FERRY_ASSIGN(const auto container, note(id, request, claim));
   spdlog::info("container {} is stopped for {}: ticket {}", container.name, request.host, ticket_of(id));
   FERRY_TRY(parts_.containers.hold(container, &stopping_));
   FERRY_TRY(check_wanted());  // that may have taken minutes
@@ -180,6 +188,7 @@ void ServiceDepartures::look_at(const volumes::VolumeRecord& ticket) {
 
 Result<> ServiceDepartures::bring_back(const volumes::VolumeRecord& ticket) {
   const auto container = held_container_of(ticket.import.at("container"));
+  FERRY_ASSIGN(const auto claim, parts_.containers.claim(container));
   if (!ticket.import.contains(stopped_member)) FERRY_TRY(parts_.containers.finish(container, &stopping_));
   FERRY_TRY(parts_.containers.release(container, &stopping_));
   spdlog::info("container {} is back as it was before ticket {}", container.name, ticket.name);
@@ -189,11 +198,14 @@ Result<> ServiceDepartures::bring_back(const volumes::VolumeRecord& ticket) {
 
 /// What this host's user, or whoever started the container, wants to run here must not be stopped again at once.
 void ServiceDepartures::note_unwanted(const std::string& id) {
-  const std::lock_guard guard(mutex_);
-  unwanted_.push_back(id);
-  if (unwanted_.size() > most_unwanted) unwanted_.pop_front();
+  const std::lock_guard storing(storing_);
   std::string lines;
-  for (const auto& one : unwanted_) lines += one + "\n";
+  {
+    const std::lock_guard guard(mutex_);
+    unwanted_.push_back(id);
+    if (unwanted_.size() > most_unwanted) unwanted_.pop_front();
+    for (const auto& one : unwanted_) lines += one + "\n";
+  }
   if (auto stored = write_file_atomically(parts_.catalogue.layout().unwanted(), lines); !stored)
     spdlog::error("that {} is not wanted any more is forgotten at a restart: {}", ticket_of(id),
                   stored.error().message);

@@ -39,7 +39,7 @@ class ServiceDepartures {
     std::chrono::milliseconds longest_silence{5000};
     std::chrono::milliseconds look{1000};  ///< how often it looks what is to be brought back
   };
-  explicit ServiceDepartures(Parts parts) : parts_(std::move(parts)) {}
+  explicit ServiceDepartures(Parts parts) : parts_(std::move(parts)) { read_unwanted(); }
   ~ServiceDepartures() { stop(); }
 
   static std::string ticket_of(const std::string& id);
@@ -92,7 +92,7 @@ class ServiceDepartures {
 
  private:
   class Busy;
-  Result<HeldContainer> note(const std::string& id, const HandOffRequest& request);
+  Result<HeldContainer> note(const std::string& id, const HandOffRequest& request, ContainerHolds::Claim& claim);
   void look();
   void end_if_silent(const volumes::VolumeRecord& ticket);
   void look_at(const volumes::VolumeRecord& ticket);
@@ -104,6 +104,7 @@ class ServiceDepartures {
 
   const Parts parts_;
   engine::Interrupt stopping_;
+  std::mutex storing_;  // locked before mutex_
   mutable std::mutex mutex_;
   std::set<std::string> busy_;  // protected by mutex_: IDs of which something is under way
   std::deque<std::string>

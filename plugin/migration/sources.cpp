@@ -147,12 +147,12 @@ Result<bool> Sources::has_writer(const std::string& volume, Freeze freeze) const
   const auto writer = find_writer(volume, after(certainty_time));
   if (!writer) {
     if (mounts_.mountpoint(volume).empty()) return false;
-    if (freeze == Freeze::none) return true;
+    if (freeze != Freeze::refuse) return true;
     return fail(Code::busy,
                 "volume " + volume + " is mounted, and without the Docker Engine Ferry cannot tell by whom" + help);
   }
   if (writer->empty()) return false;
-  if (freeze == Freeze::none) return true;
+  if (freeze != Freeze::refuse) return true;
   return fail(Code::busy, "volume " + volume + " is mounted read-write by the running container " + *writer + help);
 }
 
@@ -186,11 +186,11 @@ Result<VolumeDescription> Sources::describe(const std::string& volume, Freeze fr
   return std::move(located.description);
 }
 
-Result<std::unique_ptr<OpenVolume>> Sources::open(const std::string& volume, Freeze freeze) const {
+Result<std::unique_ptr<OpenVolume>> Sources::open(const std::string& volume, Freeze freeze, bool frozen) const {
   const std::uint64_t mark = tracker_.mark();
   const std::int64_t now = realtime_ns();
   FERRY_ASSIGN(const Located located, locate(volume));
-  FERRY_ASSIGN(const bool written, has_writer(volume, freeze));
+  FERRY_ASSIGN(const bool written, frozen ? Result<bool>(false) : has_writer(volume, freeze));
   FERRY_ASSIGN(Fd root, open_at(AT_FDCWD, located.path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   const std::uint64_t inode = inode_of(located.path);
   std::shared_ptr<const sync::Baseline> baseline;
@@ -198,7 +198,7 @@ Result<std::unique_ptr<OpenVolume>> Sources::open(const std::string& volume, Fre
     if (auto known = sync::read_baseline(catalogue_.layout().baseline(volume)))
       baseline = std::make_shared<const sync::Baseline>(std::move(*known));
   return std::unique_ptr<OpenVolume>(new OpenVolume{
-      volume, located.path, located.description.driver == "local", inode, mark, now, written,
+      volume, located.path, located.description.driver == "local", inode, mark, now, written, frozen,
       sync::Sender(std::move(root), {catalogue_.uuid(), located.description.lineage}, std::move(baseline))});
 }
 
@@ -216,7 +216,7 @@ Result<std::unique_ptr<OpenVolume>> Sources::open_layer(const std::string& name,
   FERRY_ASSIGN(const fs::path path, visible_path(container->upper));
   FERRY_ASSIGN(Fd root, open_at(AT_FDCWD, path.string(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   return std::unique_ptr<OpenVolume>(
-      new OpenVolume{"", path, false, inode_of(path), 0, realtime_ns(), container->running,
+      new OpenVolume{"", path, false, inode_of(path), 0, realtime_ns(), container->running, false,
                      sync::Sender(std::move(root), {catalogue_.uuid(), ""}, nullptr, sync::TreeKind::overlay_upper),
                      container->id, container->started});
 }
@@ -248,7 +248,7 @@ Result<> Sources::add_writers(const OpenVolume& volume, sync::Seal& seal) const 
     return fail(Code::unavailable, "volume " + volume.volume + " is being updated on that host");
   const auto began = tracker_.mount_rw_began_since(volume.volume, volume.mark, volume.opened_ns);
   switch (volume.written_at_open ? engine::Mounted::yes : began) {
-    case engine::Mounted::no: seal.consistency = "idle"; break;
+    case engine::Mounted::no: seal.consistency = volume.frozen ? "frozen" : "idle"; break;
     case engine::Mounted::yes:
       seal.consistency = "live";
       seal.warning = "a container had the source mounted read-write during the copy: it may be torn";

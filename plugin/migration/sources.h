@@ -23,6 +23,7 @@ struct OpenVolume {
   std::uint64_t mark = 0;        ///< of the tracker, when it was opened
   std::int64_t opened_ns = 0;    ///< CLOCK_REALTIME then
   bool written_at_open = false;  ///< a running container had it mounted read-write then
+  bool frozen = false;           ///< those that have it stand still
   sync::Sender sender;
   std::string container{};  ///< of a layer: ID of its container
   std::string started{};    ///< and engine::Container::started, when it was opened
@@ -46,7 +47,8 @@ class Sources {
   /// belongs to another driver, or is a mount that a plugin cannot see.
   /// `room`: see Peer::describe.
   Result<VolumeDescription> describe(const std::string& volume, Freeze freeze, std::uint64_t room) const;
-  Result<std::unique_ptr<OpenVolume>> open(const std::string& volume, Freeze freeze) const;
+  /// `frozen`: whoever writes to it stands still, see Freezes.
+  Result<std::unique_ptr<OpenVolume>> open(const std::string& volume, Freeze freeze, bool frozen = false) const;
   /// What the container has changed of its image, as the upper directory of an overlay (sync::TreeKind).
   /// Code::not_found: no such container; busy: it runs (Freeze::refuse); unsupported: a plugin cannot see the layer.
   Result<std::unique_ptr<OpenVolume>> open_layer(const std::string& container, Freeze freeze) const;

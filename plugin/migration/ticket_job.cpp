@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "migration/frozen_copy.h"
 #include "migration/import_job.h"
 #include "migration/migration_record.h"
 #include "sync/estimate.h"
@@ -72,14 +73,16 @@ TicketJob::TicketJob(Environment environment, std::string name, TicketPlan ticke
     }
     // A service runs while the first round is made, and is stopped for the last one.
     const bool is_live = plan().service && plan().prepared.is_null() && plan().committing.is_null();
-    item.transfer = make_transfer(item, is_live || volume.is_copy ? Freeze::none : plan().request.terms.freeze);
+    const bool has_writers = is_live || volume.is_copy || freezes();
+    item.transfer = make_transfer(item, has_writers ? Freeze::none : plan().request.terms.freeze);
   }
   if (plan().service) service_ = environment_.service(plan());
 }
 
-std::unique_ptr<Transfer> TicketJob::make_transfer(const Item& item, Freeze freeze) const {
+std::unique_ptr<Transfer> TicketJob::make_transfer(const Item& item, Freeze freeze, const std::string& frozen) const {
   auto request = request_of(plan(), item.volume);
   request.terms.freeze = freeze;
+  request.frozen = frozen;
   return std::make_unique<Transfer>(environment_.catalogue.layout(), item.volume.target, std::move(request),
                                     content_peer_, sync::Identity{plan().peer_uuid, item.volume.source_lineage},
                                     item.update);
@@ -118,6 +121,7 @@ void TicketJob::cancel() {
     cancelled_ = true;
     for (auto& item : items_) item.transfer->cancel();
     if (heart_peer_) heart_peer_->abort();
+    if (frozen_copy_) frozen_copy_->cancel();
   }
   if (service_) {
     service_->cancel();
@@ -191,7 +195,7 @@ Result<> TicketJob::receive() {
 
 Result<> TicketJob::receive_round() {
   for (unsigned attempt = 1; !decided_ && !prepared_; ++attempt) {
-    FERRY_TRY(transfer_all());
+    FERRY_TRY(freezes() ? transfer_frozen() : transfer_all());
     if (service_)
       FERRY_TRY(
           while_unavailable([this] { return service_->bring(Freeze::refuse, plan().service->came, content_peer_); }));
@@ -328,7 +332,9 @@ Result<nlohmann::json> TicketJob::estimate(Item& item) {
   const auto scratch = layout.incoming() / random_hex(8);  // of which a crash leaves nothing
   FERRY_TRY(make_directories(scratch));
   auto estimated = [&]() -> Result<sync::Estimate> {
-    FERRY_ASSIGN(const auto source, peer_->open(request_of(plan(), item.volume)));
+    auto request = request_of(plan(), item.volume);
+    if (holds_writers(request.terms.freeze)) request.terms.freeze = Freeze::none;  // nothing stands still for it
+    FERRY_ASSIGN(const auto source, peer_->open(request));
     sync::ReceiverOptions options;
     options.limit = plan().request.terms.limit;
     options.baseline = layout.baseline(item.volume.target);
@@ -564,6 +570,7 @@ nlohmann::json TicketJob::status_locked() const {
   nlohmann::json migration = base_;
   auto listed = nlohmann::json::array();
   bool live = false;
+  bool frozen = false;
   bool verified = true;
   std::string digests;
   for (const auto& item : items_) {
@@ -574,6 +581,7 @@ nlohmann::json TicketJob::status_locked() const {
     for (const auto& warning : one["warnings"])
       migration["warnings"].push_back(item.volume.target + ": " + warning.get<std::string>());
     live = live || one["consistency"] == "live";
+    frozen = frozen || one["consistency"] == "frozen";
     verified = verified && one["digest"].is_string();
     if (one["digest"].is_string()) digests += one["digest"].get<std::string>();
     if (item.outcome.is_null() || &item == &items_.back()) {
@@ -590,14 +598,15 @@ nlohmann::json TicketJob::status_locked() const {
   if (owned_) migration["phase"] = "confirm";
   if (const std::string trouble = trouble_.text(); !trouble.empty()) migration["error"] = trouble;
   if (verified) {
-    migration["consistency"] = live ? "live" : "idle";
+    migration["consistency"] = live ? "live" : frozen ? "frozen" : "idle";
     migration["digest"] = items_.size() == 1 ? digests : sync::to_hex(sync::digest_of(digests));
   }
   nlohmann::json status = {{"state", "importing"}, {"migration", std::move(migration)}, {"volumes", std::move(listed)}};
+  if (frozen_copy_) status["migration"]["downtime_ms"] = frozen_copy_->status()["downtime_ms"];
+  if (downtime_ms_) status["migration"]["downtime_ms"] = *downtime_ms_;
   if (service_) {
     status["service"] = steps_.status(plan().service->options);
     status["service"]["rounds"] = rounds_;
-    if (downtime_ms_) status["migration"]["downtime_ms"] = *downtime_ms_;
     if (!service_warning_.empty()) status["migration"]["warnings"].push_back(service_warning_);
   }
   return status;

@@ -23,6 +23,8 @@
 
 namespace ferry::migration {
 
+class FrozenCopy;
+
 /// How long a ticket waits before it tries once more.
 struct TicketPauses {
   std::chrono::milliseconds question{1000};   ///< to ask the source of a hand-off
@@ -128,7 +130,9 @@ class TicketJob {
   Result<> bring_live();
   Result<std::chrono::milliseconds> bring_live_round(const char* volumes_step, const char* layer_step);
   Result<> begin_last_round();
-  void begin_round(Freeze freeze);
+  void begin_round(Freeze freeze, const std::string& frozen = "");
+  bool freezes() const;
+  Result<> transfer_frozen();
   void beat();
   void stop_heart();
   Result<bool> was_lost();
@@ -154,7 +158,7 @@ class TicketJob {
   bool is_active() const;  // with mutex_ held
   void set_state(Item& item, const char* state);
   void set_step(const char* step);
-  std::unique_ptr<Transfer> make_transfer(const Item& item, Freeze freeze) const;
+  std::unique_ptr<Transfer> make_transfer(const Item& item, Freeze freeze, const std::string& frozen = "") const;
 
   const Environment environment_;
   const std::string name_;
@@ -169,11 +173,12 @@ class TicketJob {
   Trouble trouble_;     // what it waits for, beside the peer
   const bool resumed_;  // decided by an earlier process
   HandOffClient hand_off_;
-  std::unique_ptr<ServiceEnd> service_;   // none: only volumes come
-  std::shared_ptr<Peer> heart_peer_;      // of the following; protected by mutex_ but for the thread
-  std::unique_ptr<Periodic> heart_;       // while the source holds a container
-  SteadyClock::time_point hold_began_{};  // of the thread: when the source was first asked to stop its service
-  std::atomic<bool> lost_{false};         // it does so no longer
+  std::unique_ptr<ServiceEnd> service_;      // none: only volumes come
+  std::shared_ptr<Peer> heart_peer_;         // of the following; protected by mutex_ but for the thread
+  std::unique_ptr<Periodic> heart_;          // while the source holds a container
+  SteadyClock::time_point hold_began_{};     // of the thread: when the source was first asked to stop its service
+  std::atomic<bool> lost_{false};            // it does so no longer
+  std::shared_ptr<FrozenCopy> frozen_copy_;  // protected by mutex_: of volumes that are in use
   std::atomic<bool> decided_;
   std::atomic<bool> prepared_;        // of a hand-off: only the source knows whether it is decided
   std::atomic<bool> owned_;           // of a hand-off: everything is in its place here, only the source has to be told

@@ -106,11 +106,11 @@ Result<> TicketJob::begin_last_round() {
   return {};
 }
 
-void TicketJob::begin_round(Freeze freeze) {
+void TicketJob::begin_round(Freeze freeze, const std::string& frozen) {
   const std::lock_guard guard(mutex_);
   content_peer_ = environment_.another_peer();  // what is cancelled takes its connection along
   for (auto& item : items_) {
-    item.transfer = make_transfer(item, item.volume.is_copy ? Freeze::none : freeze);
+    item.transfer = make_transfer(item, item.volume.is_copy ? Freeze::none : freeze, frozen);
     if (cancelled_) item.transfer->cancel();
     item.before.reset();
     item.outcome = nullptr;

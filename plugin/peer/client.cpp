@@ -109,7 +109,8 @@ class RemotePeer : public migration::Peer {
 
   Result<std::unique_ptr<migration::OpenSource>> open(const migration::ImportRequest& request) override {
     auto connection = connect();
-    const std::string body = encode(OpenRequest{request.volume, request.terms.freeze, request.container});
+    const std::string body =
+        encode(OpenRequest{request.volume, request.terms.freeze, request.container, request.frozen});
     FERRY_ASSIGN(const auto answer, connection->ask({"POST", "/sources", body, connect_time, content_time}));
     FERRY_ASSIGN(const auto id, decode_opened(answer));
     return std::unique_ptr<migration::OpenSource>(std::make_unique<RemoteSource>(std::move(connection), id));
@@ -146,6 +147,17 @@ class RemotePeer : public migration::Peer {
     if (request == Request::beat) call.path += "/beat";
     FERRY_ASSIGN(const auto answer, control()->ask(call));
     return decode_hand_off_answer(answer);
+  }
+
+  Result<bool> freeze(const std::string& id, migration::FreezeStep step, const migration::FreezeRequest& wanted,
+                      milliseconds timeout) override {
+    using migration::FreezeStep;
+    Connection::Call call{"POST", "/freezes/" + id, "", std::min(timeout, connect_time), timeout, after(timeout)};
+    if (step == FreezeStep::begin) call.body = encode(wanted);
+    if (step == FreezeStep::beat) call.path += "/beat";
+    if (step == FreezeStep::end) call.method = "DELETE";
+    FERRY_ASSIGN(const auto answer, control()->ask(call));
+    return step == FreezeStep::end ? decode_lasted(answer) : Result<bool>(true);
   }
 
   Result<migration::FenceAnswer> fence(const migration::FenceRequest& request, milliseconds timeout) override {
@@ -272,6 +284,7 @@ class Factory : public migration::PeerFactory {
       offered.volumes.insert(volume.source);
       if (volume.stays) offered.staying.insert(volume.source);
     }
+    if (migration::holds_writers(request.terms.freeze)) offered.freezes = exports_->freezes;
     if (request.move) offered.hand_offs = &exports_->hand_offs;
     if (request.service) {
       offered.container = request.service->container;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "migration/freezes.h"
 #include "migration/hand_offs.h"
 #include "migration/peer.h"
 #include "migration/service_departures.h"
@@ -24,6 +25,7 @@ struct ExportEnds {
   bool may_fence = true;           ///< whether a peer may have this host's volumes fenced (`freeze` in ALLOW)
   const migration::Services* services = nullptr;       ///< of this host; null: none of them is exported
   migration::ServiceDepartures* departures = nullptr;  ///< likewise
+  migration::Freezes* freezes = nullptr;               ///< null: nothing stands still for what is exported
 };
 
 /// Makes peers that are reached over TLS with the pre-shared key of `keys`, which must outlive the factory and its

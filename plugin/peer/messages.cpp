@@ -16,6 +16,7 @@ using nlohmann::json;
 
 constexpr std::size_t longest_error = 4096;
 constexpr std::size_t longest_warning = 500;
+constexpr std::uint64_t longest_freeze_ms = 24 * 3600 * 1000;
 
 /// What a peer may report. Not Code::cancelled, which only this host can mean.
 constexpr std::array codes = {Code::invalid_argument, Code::not_found,   Code::already_exists, Code::busy,
@@ -137,8 +138,22 @@ Result<migration::FenceAnswer> fence_answer_of(const json& message) {
   return answer;
 }
 
+constexpr std::array<migration::Freeze, 4> freezes = {migration::Freeze::refuse, migration::Freeze::none,
+                                                      migration::Freeze::pause, migration::Freeze::stop};
+
+const char* freeze_text(migration::Freeze freeze) {
+  switch (freeze) {
+    case migration::Freeze::none: return "none";
+    case migration::Freeze::pause: return "pause";
+    case migration::Freeze::stop: return "stop";
+    case migration::Freeze::refuse: break;
+  }
+  return "refuse";
+}
+
 json to_json(const OpenRequest& request) {
-  json message = {{"freeze", request.freeze == migration::Freeze::none ? "none" : "refuse"}};
+  json message = {{"freeze", freeze_text(request.freeze)}};
+  if (!request.frozen.empty()) message["frozen"] = request.frozen;
   if (request.container.empty())
     message["volume"] = request.volume;
   else
@@ -147,10 +162,10 @@ json to_json(const OpenRequest& request) {
 }
 
 Result<migration::Freeze> freeze_of(const json& message) {
-  const auto freeze = message.at("freeze").get<std::string>();
-  if (freeze == "none") return migration::Freeze::none;
-  if (freeze == "refuse") return migration::Freeze::refuse;
-  return fail(Code::unsupported, "this Ferry does not have freeze=" + quote(freeze));
+  const auto text = message.at("freeze").get<std::string>();
+  for (const auto freeze : freezes)
+    if (text == freeze_text(freeze)) return freeze;
+  return fail(Code::unsupported, "this Ferry does not have freeze=" + quote(text));
 }
 
 Result<OpenRequest> open_request(const json& message) {
@@ -158,17 +173,20 @@ Result<OpenRequest> open_request(const json& message) {
   request.volume = message.at("volume").get<std::string>();
   FERRY_TRY(volumes::check_name(request.volume));
   FERRY_ASSIGN(request.freeze, freeze_of(message));
+  if (message.contains("frozen")) request.frozen = short_string(message["frozen"], 64);
   return request;
 }
 
 Result<migration::Terms> terms_of(const json& message) {
-  FERRY_TRY(freeze_of(message));
   migration::Terms terms = migration::terms_of(message);
   json understood = json::object();
   migration::add_to_json(understood, terms);
+  if (understood["freeze"] != message.at("freeze"))
+    return fail(Code::unsupported, "this Ferry does not have freeze=" + quote(message["freeze"].dump()));
   if (understood["compress"] != message.at("compress"))
     return fail(Code::unsupported, "this Ferry does not have compress=" + quote(message["compress"].dump()));
   terms.limit = count(message.at("limit"));
+  terms.max_freeze_ms = std::min(terms.max_freeze_ms, longest_freeze_ms);
   return terms;
 }
 
@@ -297,7 +315,8 @@ Result<sync::Seal> decode_seal(const std::string& text) {
         return fail(Code::corrupt, "the peer's seal has unusable examples");
       seal.examples.push_back(static_cast<std::uint32_t>(index));
     }
-    seal.consistency = message.at("consistency").get<std::string>() == "idle" ? "idle" : "live";
+    const auto consistency = message.at("consistency").get<std::string>();
+    seal.consistency = consistency == "idle" ? "idle" : consistency == "frozen" ? "frozen" : "live";
     seal.warning = printable(message.at("warning").get<std::string>(), longest_warning);
     return seal;
   });
@@ -348,6 +367,41 @@ Result<migration::HandOffRequest> decode_hand_off_request(const std::string& tex
     if (is_nothing || request.volumes.size() > most_volumes) throw Mismatch("it has no or too many volumes");
     return request;
   });
+}
+
+std::string encode(const migration::FreezeRequest& request) {
+  return dump({{"volumes", request.volumes},
+               {"kind", request.kind == migration::FreezeKind::stop ? "stop" : "pause"},
+               {"longest_ms", request.longest.count()}});
+}
+
+Result<migration::FreezeRequest> decode_freeze_request(const std::string& text) {
+  using migration::FreezeKind;
+  using migration::FreezeRequest;
+  return decode_with<FreezeRequest>(text, "request", [](const json& message) -> Result<FreezeRequest> {
+    FreezeRequest request;
+    std::set<std::string> names;
+    if (!message.at("volumes").is_array()) throw Mismatch("its volumes are not a list");
+    for (const auto& volume : message["volumes"]) {
+      request.volumes.push_back(volume.get<std::string>());
+      FERRY_TRY(volumes::check_name(request.volumes.back()));
+      if (!names.insert(request.volumes.back()).second) throw Mismatch("a volume is there twice");
+      if (names.size() > most_volumes) throw Mismatch("it has too many volumes");
+    }
+    if (names.empty()) throw Mismatch("it has no volumes");
+    const auto kind = message.at("kind").get<std::string>();
+    if (kind != "pause" && kind != "stop") throw Mismatch("it has an unknown kind of freeze");
+    request.kind = kind == "stop" ? FreezeKind::stop : FreezeKind::pause;
+    request.longest = std::chrono::milliseconds(std::min(count(message.at("longest_ms")), longest_freeze_ms));
+    return request;
+  });
+}
+
+std::string encode_lasted(bool lasted) { return dump({{"lasted", lasted}}); }
+
+Result<bool> decode_lasted(const std::string& text) {
+  return decode_with<bool>(text, "answer",
+                           [](const json& message) -> Result<bool> { return message.at("lasted").get<bool>(); });
 }
 
 std::string encode(const migration::FenceRequest& request) { return dump(to_json(request)); }

@@ -34,6 +34,7 @@ struct OpenRequest {
   std::string volume;
   migration::Freeze freeze = migration::Freeze::refuse;
   std::string container{};  ///< empty: of the volume
+  std::string frozen{};     ///< ID of the freeze that lasts meanwhile; empty: none
 };
 std::string encode(const OpenRequest& request);
 Result<OpenRequest> decode_open_request(const std::string& text);
@@ -61,6 +62,12 @@ Result<sync::Seal> decode_seal(const std::string& text);
 /// What a destination asks of the source; `host` and `peer` are not part of it.
 std::string encode(const migration::HandOffRequest& request);
 Result<migration::HandOffRequest> decode_hand_off_request(const std::string& text);
+std::string encode(const migration::FreezeRequest& request);
+Result<migration::FreezeRequest> decode_freeze_request(const std::string& text);
+/// Of a freeze that has been ended.
+std::string encode_lasted(bool lasted);
+Result<bool> decode_lasted(const std::string& text);
+
 std::string encode(const migration::FenceRequest& request);  ///< without `id`, which is in the path
 Result<migration::FenceRequest> decode_fence_request(const std::string& text);
 std::string encode(const migration::FenceAnswer& answer);

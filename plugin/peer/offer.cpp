@@ -10,9 +10,9 @@ namespace ferry::peer {
 
 namespace {
 
-/// Three for questions (migration/tickets.cpp), one for the heartbeat of a service, two for content, and one that is
-/// about to be taken.
-constexpr int links = 7;
+/// Three for questions (migration/tickets.cpp), one for the heartbeat of a service, or of a freeze, and one to end
+/// that, two for content, and one that is about to be taken.
+constexpr int links = 8;
 constexpr std::chrono::milliseconds turn_time{5000};
 constexpr std::chrono::milliseconds message_time{60'000};
 constexpr std::chrono::milliseconds first_pause{1000};
@@ -30,6 +30,7 @@ Offer::Offer(std::shared_ptr<transport::Transport> transport, const std::string&
   server_.restrict_to(std::move(offered.volumes), transport_->peer(), std::move(offered.staying));
   if (offered.hand_offs != nullptr) server_.hand_over(*offered.hand_offs, transport_->address(), id);
   if (offered.services != nullptr) server_.show_service(*offered.services, offered.container, offered.container_id);
+  if (offered.freezes != nullptr) server_.let_freeze(*offered.freezes);
   if (offered.departures != nullptr) server_.let_depart(*offered.departures);
   server_.add_routes(http_);
 }

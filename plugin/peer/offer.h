@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "migration/freezes.h"
 #include "migration/hand_offs.h"
 #include "migration/service_departures.h"
 #include "migration/services.h"
@@ -29,6 +30,7 @@ class Offer {
     std::string container{}, container_id{};             ///< its name and ID; empty: none
     const migration::Services* services = nullptr;       ///< null: there is no container
     migration::ServiceDepartures* departures = nullptr;  ///< likewise
+    migration::Freezes* freezes = nullptr;               ///< null: nothing stands still for it
     std::set<std::string> staying{};                     ///< of the volumes: they are not handed off
   };
   /// `sources` must outlive this object, as must what `offered` points to. `id` is the export's, `uuid` the

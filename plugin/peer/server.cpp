@@ -162,6 +162,7 @@ void Server::add_routes(httplib::Server& routes) {
   }
   if (arrivals_ != nullptr) add_export_routes(routes);
   if (hand_offs_ != nullptr) add_hand_off_routes(routes);
+  if (freezes_ != nullptr) add_freeze_routes(routes);
   if (forced_ != nullptr) routes.Post(prefix + "/fences/([0-9a-f]{32})/answer", wrap(&Server::note_fence));
   routes.Post(".*", answer_absent);
   routes.Delete(".*", answer_absent);
@@ -191,6 +192,13 @@ void Server::add_hand_off_routes(httplib::Server& routes) {
   routes.Post(std::string(path_prefix) + "/fences/([0-9a-f]{32})", wrap(&Server::fence));
 }
 
+void Server::add_freeze_routes(httplib::Server& routes) {
+  const std::string one = std::string(path_prefix) + "/freezes/([0-9a-f]{32})";
+  routes.Post(one, wrap(&Server::freeze));
+  routes.Post(one + "/beat", wrap(&Server::beat_freeze));
+  routes.Delete(one, wrap(&Server::thaw));
+}
+
 void Server::serve(Handler handler, const httplib::Request& request, const httplib::ContentReader& read,
                    httplib::Response& response) {
   std::string body;
@@ -203,8 +211,9 @@ void Server::serve(Handler handler, const httplib::Request& request, const httpl
 
 Result<> Server::allow(Permission permission) const {
   if (allowed_.contains(permission)) return {};
-  const std::string what = permission == Permission::write        ? "write volumes"
-                           : permission == Permission::freeze     ? "have its volumes handed off"
+  const std::string what = permission == Permission::write ? "write volumes"
+                           : permission == Permission::freeze
+                               ? "have its volumes handed off, or what writes to them held"
                            : permission == Permission::containers ? "move services"
                                                                   : "read its volumes";
   return fail(Code::denied, "this host does not let its peers " + what + " (the plugin's setting ALLOW)");
@@ -215,6 +224,15 @@ std::string Server::who(const httplib::Request& request) const {
   if (!only_peer_.empty()) return "peer " + only_peer_;
   const std::string address = address_of(request);
   return address.empty() ? "a peer behind this host's sshd" : "peer " + address;
+}
+
+/// What writes to a volume may be made to stand still.
+Result<> Server::allow_freeze() const {
+  FERRY_TRY(allow(Permission::freeze));
+  FERRY_ASSIGN(const bool there, sources_.has_engine());
+  const bool can = there && freezes_ != nullptr;
+  return can ? Result<>()
+             : fail(Code::unsupported, "nothing can be made to stand still there: Ferry has no Docker Engine");
 }
 
 Result<> Server::allow_reading(const std::string& volume) const {
@@ -243,7 +261,11 @@ void Server::describe(const httplib::Request&, const std::string& body, httplib:
     FERRY_TRY(allow(Permission::read));
     FERRY_ASSIGN(const DescribeRequest wanted, decode_describe_request(body));
     FERRY_TRY(allow_reading(wanted.of.volume));
-    return sources_.describe(wanted.of.volume, wanted.of.freeze, wanted.room);
+    const auto freeze = migration::holds_writers(wanted.of.freeze) ? allow_freeze() : Result<>();
+    if (freeze) return sources_.describe(wanted.of.volume, wanted.of.freeze, wanted.room);
+    auto idle = sources_.describe(wanted.of.volume, migration::Freeze::refuse, wanted.room);
+    if (idle || idle.error().code != Code::busy) return idle;
+    return fail(freeze.error().code, idle.error().message + "; " + freeze.error().message);
   }();
   if (!described) return refuse(response, described.error());
   answer(response, encode(*described));
@@ -256,7 +278,10 @@ void Server::open(const httplib::Request& request, const std::string& body, http
     auto session = std::make_shared<Session>();
     if (wanted.container.empty()) {
       FERRY_TRY(allow_reading(wanted.volume));
-      FERRY_ASSIGN(session->volume, sources_.open(wanted.volume, wanted.freeze));
+      const bool is_frozen = !wanted.frozen.empty();
+      if (is_frozen && (freezes_ == nullptr || !freezes_->holds(wanted.frozen, wanted.volume)))
+        return fail(Code::busy, "the freeze of volume " + wanted.volume + " has ended");
+      FERRY_ASSIGN(session->volume, sources_.open(wanted.volume, wanted.freeze, is_frozen));
       spdlog::info("{} reads volume {}", who(request), wanted.volume);
     } else {
       FERRY_ASSIGN(const auto container, allowed_container(wanted.container));
@@ -365,6 +390,30 @@ void Server::acknowledge(const httplib::Request& request, const std::string&, ht
 
 void Server::beat(const httplib::Request& request, const std::string&, httplib::Response& response) {
   hand_off(request, migration::hand_off::Request::beat, response);
+}
+
+void Server::freeze(const httplib::Request& request, const std::string& body, httplib::Response& response) {
+  const auto frozen = [&]() -> Result<> {
+    FERRY_TRY(allow(Permission::freeze));
+    FERRY_ASSIGN(const auto wanted, decode_freeze_request(body));
+    for (const auto& volume : wanted.volumes) FERRY_TRY(allow_reading(volume));
+    spdlog::info("{} has what writes to {} volumes stand still", who(request), wanted.volumes.size());
+    return freezes_->freeze(request.matches[1], wanted);
+  }();
+  if (!frozen) return refuse(response, frozen.error());
+  answer(response, "{}");
+}
+
+void Server::beat_freeze(const httplib::Request& request, const std::string&, httplib::Response& response) {
+  const auto beaten = freezes_->beat(request.matches[1]);
+  if (!beaten) return refuse(response, beaten.error());
+  answer(response, "{}");
+}
+
+void Server::thaw(const httplib::Request& request, const std::string&, httplib::Response& response) {
+  const auto lasted = freezes_->thaw(request.matches[1]);
+  if (!lasted) return refuse(response, lasted.error());
+  answer(response, encode_lasted(*lasted));
 }
 
 void Server::fence(const httplib::Request& request, const std::string& body, httplib::Response& response) {

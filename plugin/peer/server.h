@@ -13,6 +13,7 @@
 #include "engine/interrupt.h"
 #include "migration/arrivals.h"
 #include "migration/forced_reclaims.h"
+#include "migration/freezes.h"
 #include "migration/hand_offs.h"
 #include "migration/service_departures.h"
 #include "migration/service_planner.h"
@@ -68,6 +69,8 @@ class Server {
     services_ = &services;
     only_container_ = {{name, id}, {id, id}};
   }
+  /// What writes to volumes that can be read may be made to stand still by `freezes`, which must outlive this object.
+  void let_freeze(migration::Freezes& freezes) { freezes_ = &freezes; }
   /// Hand-offs of volumes may take a container along, by `departures`, which must outlive this object.
   void let_depart(migration::ServiceDepartures& departures) { departures_ = &departures; }
   /// A host that greets this one hears what `forced`, which must outlive this object, has to tell it.
@@ -94,9 +97,14 @@ class Server {
   Result<> allow(Permission permission) const;
   Result<> allow_reading(const std::string& volume) const;
   Result<> allow_taking(const std::string& volume) const;
+  Result<> allow_freeze() const;
   Result<std::string> allowed_container(const std::string& container) const;
   void add_export_routes(httplib::Server& routes);
   void add_hand_off_routes(httplib::Server& routes);
+  void add_freeze_routes(httplib::Server& routes);
+  void freeze(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void beat_freeze(const httplib::Request& request, const std::string& body, httplib::Response& response);
+  void thaw(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void hold(const httplib::Request& request, const std::string& body, httplib::Response& response);
   void hand_off(const httplib::Request& request, migration::hand_off::Request wanted, httplib::Response& response);
   void commit(const httplib::Request& request, const std::string& body, httplib::Response& response);
@@ -135,6 +143,7 @@ class Server {
   migration::Arrivals* arrivals_ = nullptr;
   TurnedLinks* links_ = nullptr;
   migration::HandOffs* hand_offs_ = nullptr;
+  migration::Freezes* freezes_ = nullptr;
   migration::ForcedReclaims* forced_ = nullptr;
   migration::ServiceDepartures* departures_ = nullptr;
   const migration::Services* services_ = nullptr;

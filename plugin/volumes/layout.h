@@ -11,6 +11,7 @@ namespace ferry::volumes {
 ///     catalogue.json            format and UUID of this catalogue
 ///     lock                      flock(2)ed by the one process that may use the directory
 ///     key                       the pre-shared key of the peers
+///     frozen/ID                 containers that stand still for a copy, until they run again
 ///     unwanted                  IDs of the moves of services that this host's user has ended, the last ones, by line
 ///     volumes/NAME/record.json  what is known of the volume
 ///     volumes/NAME/data/        its content; what containers see
@@ -33,6 +34,7 @@ class Layout {
   std::filesystem::path catalogue() const { return base_ / "catalogue.json"; }
   std::filesystem::path lock() const { return base_ / "lock"; }
   std::filesystem::path key() const { return base_ / "key"; }
+  std::filesystem::path frozen() const { return base_ / "frozen"; }
   std::filesystem::path unwanted() const { return base_ / "unwanted"; }
   std::filesystem::path volumes() const { return base_ / "volumes"; }
   std::filesystem::path incoming() const { return base_ / "incoming"; }

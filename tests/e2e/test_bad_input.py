@@ -70,8 +70,6 @@ BAD_PEERS = {
 NOT_YET = {name: (options, option(name)) for name, options in {
     "memory": ["from=a/{source}", "memory=try"],
 }.items()} | {
-    "pause": (["from=a/{source}", "freeze=pause"], "freeze=pause"),
-    "stop": (["from=a/{source}", "freeze=stop"], "freeze=stop"),
 }
 
 

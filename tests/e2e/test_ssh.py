@@ -102,12 +102,12 @@ def test_a_ticket_imports_and_updates(behind, a, b, scratch):
         tickets.holds(b, name, a.volume_data(name))
 
 
-def test_a_source_in_use(behind, a, b, scratch, source, refused):
+@pytest.mark.parametrize("options,consistency", [([], "frozen"), (["freeze=none"], "live")])
+def test_a_source_in_use(behind, a, b, scratch, source, options, consistency):
     scratch.container(a, "-v", f"{source}:/data")
-    refused([source, "mounted read-write"])
     name = scratch.name(b)
-    volumes.must_create(b, name, options=[f"from=ssh://root@a/{source}", "freeze=none"])
-    assert volumes.wait_imported(b, name)["migration"]["consistency"] == "live"
+    volumes.must_create(b, name, options=[f"from=ssh://root@a/{source}", *options])
+    assert volumes.wait_imported(b, name)["migration"]["consistency"] == consistency
 
 
 # --- errors of create ------------------------------------------------------------------------------

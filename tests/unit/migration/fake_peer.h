@@ -43,6 +43,8 @@ struct FakeHost {
   std::function<Result<FenceAnswer>(const FenceRequest& request)> on_fence = [](const FenceRequest&) {
     return Result<FenceAnswer>(fail(Code::unavailable, "nobody is told"));
   };
+  std::function<Result<bool>(FreezeStep step, const FreezeRequest& wanted)> on_freeze =
+      [](FreezeStep, const FreezeRequest&) -> Result<bool> { return fail(Code::unsupported, "nothing stands still"); };
   std::atomic<int> opened{0};
 
   /// Blocks like a peer that does not answer, until release() or the end of the peer that asked.
@@ -110,6 +112,11 @@ class FakePeer : public Peer {
                                       std::chrono::milliseconds) override {
     if (aborted_) return fail(Code::cancelled, "cancelled");
     return host_.on_plan_service(service);
+  }
+  Result<bool> freeze(const std::string&, FreezeStep step, const FreezeRequest& wanted,
+                      std::chrono::milliseconds) override {
+    if (aborted_) return fail(Code::cancelled, "cancelled");
+    return host_.on_freeze(step, wanted);
   }
   Result<FenceAnswer> fence(const FenceRequest& request, std::chrono::milliseconds) override {
     if (aborted_) return fail(Code::cancelled, "cancelled");

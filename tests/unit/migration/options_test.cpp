@@ -45,8 +45,27 @@ TEST(Options, FromNamesAPeerAndAVolume) {
     EXPECT_EQ(request->import->peer.endpoint.host, host);
     EXPECT_EQ(request->import->peer.endpoint.port, port);
     EXPECT_EQ(request->import->volume, volume);
-    EXPECT_EQ(request->import->terms.freeze, Freeze::refuse);
+    EXPECT_EQ(request->import->terms.freeze, Freeze::pause);
     EXPECT_TRUE(request->own_options.empty());
+  }
+}
+
+TEST(Options, CopiesOfVolumesHoldWhatWritesToThem) {
+  EXPECT_EQ(parse_options("tt", {{"from", "a"}, {"volume", "xx"}})->ticket->terms.freeze, Freeze::pause);
+  EXPECT_EQ(parse_options("tt", {{"to", "a"}, {"volume", "xx"}})->exported->terms.freeze, Freeze::pause);
+  EXPECT_EQ(parse_options("copy", {{"from", "a"}, {"max-freeze", "2s"}})->import->terms.max_freeze_ms, 2000U);
+  for (const StringMap& unfrozen : {StringMap{{"from", "a"}, {"volume", "xx"}, {"move", "true"}},
+                                    StringMap{{"to", "file:///x.tar"}, {"volume", "xx"}}, StringMap{{"reclaim", "xx"}},
+                                    StringMap{{"from", "a"}, {"container", "db"}}}) {
+    const auto request = parse_options("tt", unfrozen);
+    ASSERT_TRUE(request) << request.error().message;
+    for (const Terms* terms :
+         {request->ticket ? &request->ticket->terms : nullptr,
+          request->archive_export ? &request->archive_export->terms : nullptr,
+          request->reclaim ? &request->reclaim->terms : nullptr, request->service ? &request->service->terms : nullptr})
+      if (terms != nullptr) {
+        EXPECT_EQ(terms->freeze, Freeze::refuse);
+      }
   }
 }
 
@@ -137,8 +156,16 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
       {{{"from", "file:///x\ny"}}, Code::invalid_argument, {"option from", "not a path"}},
       {{{"from", "file:///x.tar"}, {"freeze", "none"}}, Code::invalid_argument, {"option freeze", "archive"}},
       {{{"from", "file:///x.tar"}, {"volume", "xx"}}, Code::invalid_argument, {"option from", "archive"}},
-      {{{"from", "a"}, {"freeze", "pause"}}, Code::unsupported, {"freeze=pause", "freeze=none"}},
-      {{{"from", "a"}, {"freeze", "stop"}}, Code::unsupported, {"freeze=stop", "freeze=none"}},
+      {{{"from", "a"}, {"freeze", "halt"}}, Code::invalid_argument, {"option freeze", "halt", "freeze=pause"}},
+      {{{"from", "a"}, {"freeze", "none"}, {"max-freeze", "1s"}},
+       Code::invalid_argument,
+       {"option max-freeze", "freeze=pause"}},
+      {{{"from", "a"}, {"freeze", "pause"}, {"max-freeze", "long"}},
+       Code::invalid_argument,
+       {"option max-freeze", "long", "500ms"}},
+      {{{"to", "file:///x.tar"}, {"volume", "xx"}, {"freeze", "pause"}},
+       Code::unsupported,
+       {"freeze=pause", "archive"}},
       {{{"from", "a"}, {"limit", "fast"}}, Code::invalid_argument, {"option limit", "\"fast\"", "50M"}},
       {{{"from", "a"}, {"limit", ""}}, Code::invalid_argument, {"option limit", "50M"}},
       {{{"from", "a"}, {"limit", "1K"}}, Code::invalid_argument, {"option limit", "100K"}},
@@ -146,7 +173,7 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
       {{{"from", "a"}, {"compress", "lz4"}}, Code::invalid_argument, {"option compress", "\"lz4\"", "compress=zstd"}},
       {{{"from", "a"}, {"compress", ""}}, Code::invalid_argument, {"option compress", "compress=auto"}},
       {{{"compress", "zstd"}}, Code::invalid_argument, {"option compress", "from="}},
-      {{{"from", "a"}, {"freeze", "x\ny"}}, Code::invalid_argument, {"freeze=\"x\\x0ay\"", "freeze=none"}},
+      {{{"from", "a"}, {"freeze", "x\ny"}}, Code::invalid_argument, {"option freeze", "x\\x0ay", "freeze=none"}},
   };
   for (const auto& [options, code, parts] : cases) {
     const Error refused = refusal(options);
@@ -157,7 +184,7 @@ TEST(Options, EveryBadOneIsNamedWithWhatWouldBeRight) {
 }
 
 TEST(Options, ThoseOfTheDocumentationThatAreStillToComeSaySo) {
-  for (const auto* key : {"max-freeze", "memory", "exclude"}) {
+  for (const auto* key : {"memory", "exclude"}) {
     const Error refused = refusal({{key, "true"}, {"from", "a"}});
     EXPECT_EQ(refused.code, Code::unsupported) << key;
     EXPECT_THAT(refused.message, AllOf(HasSubstr(std::string("option ") + key), HasSubstr("not in this version")));

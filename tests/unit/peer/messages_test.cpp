@@ -311,7 +311,8 @@ TEST(Messages, OfTheStatusOfAServiceItsStepsAreTaken) {
 TEST(Messages, AVolumeNameInARequestIsChecked) {
   for (const char* name : {"", "..", "../x", "a/b", "/etc"})
     EXPECT_FALSE(decode_open_request(encode(OpenRequest{name, migration::Freeze::none}))) << name;
-  EXPECT_EQ(decode_open_request(R"({"volume":"ab","freeze":"stop"})").error().code, Code::unsupported);
+  EXPECT_EQ(decode_open_request(R"({"volume":"ab","freeze":"stop"})")->freeze, migration::Freeze::stop);
+  EXPECT_EQ(decode_open_request(R"({"volume":"ab","freeze":"snapshot"})").error().code, Code::unsupported);
 }
 
 TEST(Messages, ASourceIdIsHex) {
@@ -321,8 +322,27 @@ TEST(Messages, ASourceIdIsHex) {
 }
 
 TEST(Messages, OnlyIdleIsIdle) {
-  for (const char* consistency : {"live", "IDLE", "", "frozen"})
+  EXPECT_EQ(decode_seal(encode(sync::Seal{0, {}, "frozen", ""}))->consistency, "frozen");
+  for (const char* consistency : {"live", "IDLE", "", "FROZEN"})
     EXPECT_EQ(decode_seal(encode(sync::Seal{0, {}, consistency, ""}))->consistency, "live");
+}
+
+TEST(Messages, WhatIsToStandStill) {
+  migration::FreezeRequest request{{"pg", "wal"}, migration::FreezeKind::stop, std::chrono::milliseconds(1500)};
+  const auto decoded = decode_freeze_request(encode(request));
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_EQ(decoded->volumes, request.volumes);
+  EXPECT_EQ(decoded->kind, request.kind);
+  EXPECT_EQ(decoded->longest, request.longest);
+  for (const char* bad :
+       {"{}", R"({"volumes":[],"kind":"pause","longest_ms":1})",
+        R"({"volumes":["../x"],"kind":"pause","longest_ms":1})",
+        R"({"volumes":["pg","pg"],"kind":"pause","longest_ms":1})", R"({"volumes":["pg"],"kind":"end","longest_ms":1})",
+        R"({"volumes":["pg"],"kind":"pause","longest_ms":-1})", R"({"volumes":"pg","kind":"pause","longest_ms":1})"})
+    EXPECT_FALSE(decode_freeze_request(bad)) << bad;
+  EXPECT_LE(decode_freeze_request(R"({"volumes":["pg"],"kind":"pause","longest_ms":99999999999})")->longest,
+            std::chrono::hours(24));
+  EXPECT_TRUE(*decode_lasted(encode_lasted(true)) && !*decode_lasted(encode_lasted(false)));
 }
 
 TEST(Messages, EveryErrorComesBackButCancelled) {

@@ -1,0 +1,106 @@
+#include "migration/frozen_copy.h"
+
+#include "base/log.h"
+#include "base/time.h"
+#include "migration/freeze_client.h"
+
+namespace ferry::migration {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr unsigned most_freezes = 3;
+
+milliseconds since(SteadyClock::time_point began) {
+  return std::chrono::duration_cast<milliseconds>(SteadyClock::now() - began);
+}
+
+}  // namespace
+
+FreezeRequest freeze_request(const Terms& terms, std::vector<std::string> volumes) {
+  return {std::move(volumes), terms.freeze == Freeze::stop ? FreezeKind::stop : FreezeKind::pause,
+          std::chrono::milliseconds(terms.max_freeze_ms)};
+}
+
+Result<> FrozenCopy::run() {
+  FERRY_ASSIGN(bool idle, read_live());
+  if (idle) return {};
+  for (unsigned freezes = 0; freezes < most_freezes;) {
+    const auto lasted = read_frozen();
+    if (lasted && *lasted) return {};
+    if (!lasted && lasted.error().code != Code::unavailable) return tl::unexpected(lasted.error());
+    if (lasted) ++freezes;
+    spdlog::warn("what writes to the source did not stand still until everything was read{}; once more",
+                 lasted ? "" : ": " + lasted.error().message);
+    if (!lasted && !pause()) return fail(Code::cancelled, "cancelled");
+    FERRY_ASSIGN(idle, parts_.read(""));
+    if (idle) return {};
+  }
+  return fail(Code::busy,
+              "what writes to the source was held " + std::to_string(most_freezes) +
+                  " times, and each time not until everything was read; it goes on as ever. Try again, with "
+                  "a larger max-freeze perhaps");
+}
+
+/// Whether nobody wrote.
+Result<bool> FrozenCopy::read_live() {
+  milliseconds before = milliseconds::max();
+  for (unsigned round = 0; round < parts_.most_rounds; ++round) {
+    const auto began = SteadyClock::now();
+    FERRY_ASSIGN(const bool idle, parts_.read(""));
+    if (idle) return true;
+    const milliseconds took = since(began);
+    {
+      const std::lock_guard guard(mutex_);
+      rounds_.push_back(took.count());
+    }
+    const bool shrinks = round == 0 || took * 10 <= before * 8;
+    if (took <= parts_.short_enough || !shrinks) break;
+    before = took;
+  }
+  return false;
+}
+
+Result<bool> FrozenCopy::read_frozen() {
+  const auto freeze =
+      std::make_shared<FreezeClient>(FreezeClient::Parts{parts_.another_peer, parts_.beat, parts_.give_up}, request_);
+  {
+    const std::lock_guard guard(mutex_);
+    if (cancelled_) return fail(Code::cancelled, "cancelled");
+    freeze_ = freeze;
+  }
+  const auto began = SteadyClock::now();
+  const auto begun = freeze->begin();
+  const auto read = begun ? parts_.read(freeze->id()) : Result<bool>(false);
+  const bool lasted = freeze->end();
+  const std::lock_guard guard(mutex_);
+  freeze_.reset();
+  downtime_ms_ = since(began).count();
+  if (cancelled_) return fail(Code::cancelled, "cancelled");
+  if (!begun) return tl::unexpected(begun.error());
+  // What has ended too early cannot be opened any more, or is given up.
+  const bool may_be_of_it = !read && (read.error().code == Code::busy || read.error().code == Code::cancelled);
+  if (!read && (lasted || !may_be_of_it)) return tl::unexpected(read.error());
+  return read && lasted;
+}
+
+/// False if it is to end.
+bool FrozenCopy::pause() {
+  std::unique_lock lock(mutex_);
+  return !changed_.wait_for(lock, parts_.retry, [this] { return cancelled_; });
+}
+
+void FrozenCopy::cancel() {
+  const std::lock_guard guard(mutex_);
+  cancelled_ = true;
+  if (freeze_) freeze_->cancel();
+  changed_.notify_all();
+}
+
+nlohmann::json FrozenCopy::status() const {
+  const std::lock_guard guard(mutex_);
+  return {{"rounds", rounds_}, {"downtime_ms", downtime_ms_}};
+}
+
+}  // namespace ferry::migration

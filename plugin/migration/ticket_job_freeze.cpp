@@ -1,0 +1,39 @@
+#include <algorithm>
+#include <utility>
+
+#include "migration/frozen_copy.h"
+#include "migration/ticket_job.h"
+
+// What a ticket does otherwise if it copies volumes that are in use.
+namespace ferry::migration {
+
+bool TicketJob::freezes() const {
+  return !plan().is_move() && !plan().request.dry_run && holds_writers(plan().request.terms.freeze);
+}
+
+Result<> TicketJob::transfer_frozen() {
+  std::vector<std::string> volumes;
+  for (const auto& item : items_) volumes.push_back(item.volume.source.volume);
+  const auto read = [this](const std::string& frozen) -> Result<bool> {
+    begin_round(frozen.empty() ? Freeze::none : Freeze::refuse, frozen);
+    FERRY_TRY(transfer_all());
+    return std::all_of(items_.begin(), items_.end(), [](const Item& item) {
+      return item.outcome.at("consistency") == "idle" && item.outcome.at("changed") == 0;
+    });
+  };
+  const auto give_up = [this] {
+    const std::lock_guard guard(mutex_);
+    for (auto& item : items_) item.transfer->cancel();
+  };
+  const auto copy = std::make_shared<FrozenCopy>(
+      FrozenCopy::Parts{environment_.another_peer, read, give_up, environment_.pauses.heartbeat},
+      freeze_request(plan().request.terms, std::move(volumes)));
+  {
+    const std::lock_guard guard(mutex_);
+    frozen_copy_ = copy;
+    if (cancelled_) copy->cancel();
+  }
+  return copy->run();
+}
+
+}  // namespace ferry::migration

@@ -1,0 +1,139 @@
+"""Copies of volumes in use: of one instant, and what writes to them goes on, whatever breaks."""
+
+import contextlib
+
+import pytest
+from support import scratch as containers
+from support import tickets, volumes
+from support.wait import wait_until
+
+# Writes each number into one volume and then into the other: of one instant, they differ by one at most.
+_PAIR = """
+n=0
+while :; do n=$((n + 1)); echo $n >>/one/log; echo $n >>/two/log; done
+"""
+# What is left for the last round is always the same: 6 MB. Not truncated: it would be empty for a moment.
+_CHURN = """
+while :; do dd if=/dev/urandom of=/one/much bs=1M count=6 conv=notrunc 2>/dev/null; sleep 0.1; done
+"""
+
+
+class Writer:
+    def __init__(self, a, scratch, script, *arguments):
+        self.one, self.two = scratch.volume(a), scratch.volume(a)
+        self.container = scratch.container(a, "-v", f"{self.one}:/one", "-v", f"{self.two}:/two", *arguments, command=("sh", "-c", script))
+
+    def state(self, a):
+        status, answer = a.api.request("GET", f"/containers/{self.container}/json")
+        assert status == 200, answer
+        return answer["State"]
+
+    def count(self, a):
+        lines = a.docker("exec", self.container, "wc", "-l", "/one/log").stdout
+        return int(lines.split()[0])
+
+    def check_goes_on(self, a):
+        wait_until(lambda: self.state(a)["Status"] == "running", 10, lambda: f"it runs: {self.state(a)}")
+        before = self.state(a)["StartedAt"]
+        count = self.count(a)
+        wait_until(lambda: self.count(a) > count, 10, "it writes")
+        return before
+
+
+def last_number(host, volume):
+    lines = containers.run(host, f"{volume}:/data", "cat /data/log").stdout.split()
+    assert lines == [str(n) for n in range(1, len(lines) + 1)]
+    return len(lines)
+
+
+@pytest.mark.parametrize("freeze", ["pause", "stop"])
+@pytest.mark.parametrize("way", ["from=a", "to=b"])
+def test_two_volumes_of_one_instant(a, b, scratch, way, freeze):
+    writer = Writer(a, scratch, _PAIR)
+    started = writer.check_goes_on(a)
+    for name in (writer.one, writer.two):
+        scratch.forget_later(b, name)
+    home = b if way == "from=a" else a
+    status = volumes.wait_state(home, tickets.start(home, scratch, way, f"volume={writer.one},{writer.two}", f"freeze={freeze}"), tickets.ENDED, 60)
+    assert status["state"] == "done", status
+    assert status["migration"]["consistency"] == "frozen", status
+    assert 0 <= last_number(b, writer.one) - last_number(b, writer.two) <= 1
+    if freeze == "pause":
+        assert status["migration"]["downtime_ms"] is not None
+        assert writer.check_goes_on(a) == started, "it was started anew"
+    else:
+        wait_until(lambda: writer.state(a)["Running"] and writer.state(a)["StartedAt"] != started, 20, "it was started anew")
+
+
+def test_one_volume_by_its_own_create(a, b, scratch):
+    writer = Writer(a, scratch, _PAIR)
+    started = writer.check_goes_on(a)
+    name = scratch.name(b)
+    volumes.must_create(b, name, options=[f"from=a/{writer.one}"])
+    receipt = volumes.wait_imported(b, name)["migration"]
+    assert receipt["consistency"] == "frozen" and receipt["verified"] is True, receipt
+    assert last_number(b, name) > 0
+    assert writer.check_goes_on(a) == started
+
+
+@contextlib.contextmanager
+def frozen(a, b, scratch, *options):
+    """A ticket whose last round is under way, for some seconds."""
+    writer = Writer(a, scratch, _CHURN, "--restart", "always")
+    scratch.forget_later(b, writer.one)
+    ticket = tickets.start(b, scratch, "from=a", f"volume={writer.one}", "freeze=pause", "limit=2M", *options)
+    wait_until(lambda: writer.state(a)["Paused"], 60, lambda: f"it stands still: {volumes.status(b, ticket)}", interval=0.01)
+    yield writer, ticket
+    wait_until(lambda: writer.state(a)["Status"] == "running", 10, lambda: f"it runs again: {writer.state(a)}")
+
+
+def check_thawed(a, writer):
+    wait_until(lambda: not writer.state(a)["Paused"], 5.5, "it goes on within 5 s")
+
+
+@pytest.mark.parametrize("what", ["kill a", "kill b", "cut"])
+def test_whatever_breaks_it_goes_on(lab, a, b, scratch, what):
+    with frozen(a, b, scratch) as (writer, ticket):
+        if what == "cut":
+            lab.cut()
+        else:
+            (a if what == "kill a" else b).kill_plugin()
+        check_thawed(a, writer)
+        lab.heal()
+        status = volumes.wait_state(b, ticket, tickets.ENDED, 120)
+        assert status["state"] in ("done", "failed"), status
+        if status["state"] == "failed":
+            tickets.check_line(status["migration"]["error"], ["max-freeze"])
+
+
+def test_its_engine_dies(a, b, scratch):
+    with frozen(a, b, scratch) as (writer, _):
+        a.engine("kill")
+        a.engine("start")
+        wait_until(lambda: writer.state(a)["Status"] == "running", 6, lambda: f"it runs again: {writer.state(a)}")
+
+
+def test_its_ticket_is_removed(a, b, scratch):
+    with frozen(a, b, scratch) as (writer, ticket):
+        wait_until(lambda: volumes.remove(b, ticket)[0] in (204, 404), 20, "the ticket goes")
+        check_thawed(a, writer)
+        assert volumes.inspect(b, writer.one) is None
+
+
+def test_not_longer_than_its_user_allows(a, b, scratch):
+    with frozen(a, b, scratch, "max-freeze=1s") as (writer, ticket):
+        wait_until(lambda: not writer.state(a)["Paused"], 2.5, "it goes on")
+        status = volumes.wait_state(b, ticket, tickets.ENDED, 120)
+        assert status["state"] == "failed", status
+        tickets.check_line(status["migration"]["error"], ["max-freeze", "goes on as ever"])
+
+
+def test_one_that_its_user_has_paused_stays_so(a, b, scratch):
+    writer = Writer(a, scratch, _PAIR)
+    writer.check_goes_on(a)
+    a.docker("pause", writer.container)
+    name = scratch.name(b)
+    volumes.must_create(b, name, options=[f"from=a/{writer.one}", "freeze=pause"])
+    assert volumes.wait_imported(b, name)["migration"]["consistency"] == "frozen"
+    assert writer.state(a)["Paused"]
+    a.docker("unpause", writer.container)

@@ -1,0 +1,169 @@
+#include "migration/frozen_copy.h"
+
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#include "base/time.h"
+#include "fake_peer.h"
+
+namespace ferry::migration {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+/// A source whose containers stand still when they are asked to, and what a copy reads of it.
+class FrozenCopyTest : public testing::Test {
+ protected:
+  FrozenCopyTest() {
+    host_.on_freeze = [this](FreezeStep step, const FreezeRequest& wanted) -> Result<bool> {
+      if (step == FreezeStep::beat) {
+        if (is_over_) return fail(Code::not_found, "that freeze has ended");
+        return true;
+      }
+      note(step == FreezeStep::begin ? "freeze" : "thaw");
+      if (step == FreezeStep::end) return !is_over_.exchange(false) && --fails_ < 0;
+      EXPECT_EQ(wanted.volumes, std::vector<std::string>{"pg"});
+      if (refuses_) return fail(Code::busy, "not now");
+      return true;
+    };
+  }
+  void note(const std::string& what) {
+    const std::lock_guard guard(mutex_);
+    done_.push_back(what);
+  }
+  FrozenCopy::Parts parts() {
+    return {[this] { return std::make_shared<FakePeer>(host_); },
+            [this](const std::string& frozen) { return read(frozen); }, [this] { is_given_up_ = true; },
+            std::chrono::milliseconds(2)};
+  }
+  Result<bool> read(const std::string& frozen) {
+    note(frozen.empty() ? "read" : "read frozen");
+    if (frozen.empty() || !hangs_) {
+      std::this_thread::sleep_for(frozen.empty() ? live_time_ : std::chrono::milliseconds(0));
+      return frozen.empty() && is_idle_;
+    }
+    const Deadline deadline = after(std::chrono::seconds(10));
+    is_over_ = ends_early_.load();
+    while (!is_given_up_ && SteadyClock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    hangs_ = false;
+    return fail(Code::cancelled, "given up");
+  }
+
+  FakeHost host_;
+  std::mutex mutex_;
+  std::vector<std::string> done_;  // protected by mutex_
+  std::chrono::milliseconds live_time_{0};
+  std::atomic<int> fails_{0};
+  std::atomic<bool> refuses_{false}, is_over_{false}, is_given_up_{false}, hangs_{false}, is_idle_{false},
+      ends_early_{true};
+};
+
+TEST_F(FrozenCopyTest, WhatIsLeftIsReadWhileTheyStandStill) {
+  FrozenCopy copy(parts(), {{"pg"}});
+  ASSERT_TRUE(copy.run());
+  EXPECT_THAT(done_, ElementsAre("read", "freeze", "read frozen", "thaw"));
+  EXPECT_TRUE(copy.status()["downtime_ms"].is_number());
+}
+
+TEST_F(FrozenCopyTest, WhatNobodyWritesToIsReadOnce) {
+  is_idle_ = true;
+  FrozenCopy copy(parts(), {{"pg"}});
+  ASSERT_TRUE(copy.run());
+  EXPECT_THAT(done_, ElementsAre("read"));
+  EXPECT_TRUE(copy.status()["downtime_ms"].is_null());
+}
+
+TEST_F(FrozenCopyTest, OnceThatIsLittleOrDoesNotBecomeLess) {
+  live_time_ = std::chrono::milliseconds(600);
+  FrozenCopy copy(parts(), {{"pg"}});
+  ASSERT_TRUE(copy.run());
+  EXPECT_THAT(done_, ElementsAre("read", "read", "freeze", "read frozen", "thaw"));
+}
+
+TEST_F(FrozenCopyTest, OneThatHasNotLastedIsRepeated) {
+  fails_ = 1;
+  FrozenCopy copy(parts(), {{"pg"}});
+  ASSERT_TRUE(copy.run());
+  EXPECT_THAT(done_, ElementsAre("read", "freeze", "read frozen", "thaw", "read", "freeze", "read frozen", "thaw"));
+}
+
+TEST_F(FrozenCopyTest, ButNotForEver) {
+  fails_ = 100;
+  FrozenCopy copy(parts(), {{"pg"}});
+  const auto done = copy.run();
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Code::busy);
+  EXPECT_THAT(done.error().message, HasSubstr("max-freeze"));
+  EXPECT_EQ(std::count(done_.begin(), done_.end(), "freeze"), 3);
+}
+
+TEST_F(FrozenCopyTest, ThatOneHasEndedIsNoticedWhileItIsRead) {
+  hangs_ = true;
+  FrozenCopy copy(parts(), {{"pg"}});
+  ASSERT_TRUE(copy.run());
+  EXPECT_TRUE(is_given_up_);
+  EXPECT_EQ(std::count(done_.begin(), done_.end(), "freeze"), 2);
+}
+
+/// It is opened once more before the next beat tells.
+TEST_F(FrozenCopyTest, OneThatHasEndedCannotBeOpenedAnyMore) {
+  fails_ = 1;
+  auto parts = this->parts();
+  parts.read = [this, first = true](const std::string& frozen) mutable -> Result<bool> {
+    note(frozen.empty() ? "read" : "read frozen");
+    if (!frozen.empty() && std::exchange(first, false)) return fail(Code::busy, "the freeze has ended");
+    return false;
+  };
+  FrozenCopy copy(parts, {{"pg"}});
+  ASSERT_TRUE(copy.run());
+  EXPECT_EQ(std::count(done_.begin(), done_.end(), "freeze"), 2);
+}
+
+TEST_F(FrozenCopyTest, ASourceThatIsAwayIsAskedAgain) {
+  int away = 5;
+  host_.on_freeze = [&, otherwise = host_.on_freeze](FreezeStep step, const FreezeRequest& wanted) -> Result<bool> {
+    if (step == FreezeStep::begin && --away >= 0) return fail(Code::unavailable, "away");
+    return otherwise(step, wanted);
+  };
+  auto parts = this->parts();
+  parts.retry = std::chrono::milliseconds(1);
+  FrozenCopy copy(parts, {{"pg"}});
+  ASSERT_TRUE(copy.run());
+  EXPECT_LT(away, 0);
+}
+
+TEST_F(FrozenCopyTest, WhatCannotStandStillIsNotCopied) {
+  refuses_ = true;
+  FrozenCopy copy(parts(), {{"pg"}});
+  const auto done = copy.run();
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().message, "not now");
+  EXPECT_THAT(done_, ElementsAre("read", "freeze", "thaw")) << "it may have begun nevertheless";
+}
+
+TEST_F(FrozenCopyTest, OneThatIsCancelledLetsThemGoOn) {
+  hangs_ = true;
+  ends_early_ = false;
+  FrozenCopy copy(parts(), {{"pg"}});
+  std::thread cancelling([&] {
+    const Deadline deadline = after(std::chrono::seconds(10));
+    while (SteadyClock::now() < deadline) {
+      const std::lock_guard guard(mutex_);
+      if (!done_.empty() && done_.back() == "read frozen") break;
+    }
+    copy.cancel();
+    is_given_up_ = true;
+  });
+  const auto done = copy.run();
+  cancelling.join();
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Code::cancelled);
+  EXPECT_EQ(done_.back(), "thaw");
+}
+
+}  // namespace
+}  // namespace ferry::migration
