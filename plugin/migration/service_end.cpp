@@ -65,8 +65,16 @@ void ServiceEnd::interrupt() {
 std::vector<nlohmann::json> ServiceEnd::statuses() const {
   std::vector<nlohmann::json> all;
   const std::lock_guard guard(mutex_);
-  for (const auto& piece : pieces_)
-    if (piece.transfer) all.push_back(piece.transfer->status());
+  for (const auto& piece : pieces_) {
+    auto status = nlohmann::json::object();
+    if (!piece.outcome.is_null())
+      status = piece.outcome;
+    else if (piece.transfer)
+      status = piece.transfer->status();
+    status["local"] = piece.local;
+    status["source"] = piece.request.volume;
+    all.push_back(std::move(status));
+  }
   return all;
 }
 
@@ -154,8 +162,14 @@ Result<> ServiceEnd::bring(Piece& piece, Freeze freeze, const std::shared_ptr<Pe
     const std::lock_guard guard(mutex_);
     if (cancelled_) return fail(Code::cancelled, "cancelled");
     piece.transfer = transfer;
+    piece.outcome = nullptr;
   }
-  FERRY_TRY(transfer->run());
+  FERRY_ASSIGN(const auto brought, transfer->run());
+  auto outcome = transfer->status();
+  outcome["warnings"] = nlohmann::json::array();
+  add_receipt(outcome, brought);
+  const std::lock_guard guard(mutex_);
+  piece.outcome = std::move(outcome);
   return {};
 }
 

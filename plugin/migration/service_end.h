@@ -65,7 +65,8 @@ class ServiceEnd {
   Result<> undo() const;
   void cancel();
   void interrupt();
-  /// Of the pieces that have begun to be brought, as of a volume's Transfer. Thread-safe.
+  /// Of each piece `source` and `local`, the volume's name, empty of the layer; once it has begun to be brought with
+  /// what a volume's Transfer says, once it has come with what add_receipt() does. Thread-safe.
   std::vector<nlohmann::json> statuses() const;
 
  private:
@@ -77,6 +78,7 @@ class ServiceEnd {
     std::uint64_t before = 0;                      ///< of a service that comes back
     std::optional<sync::Version> version{};        ///< of a local volume, what is there
     std::shared_ptr<Transfer> transfer = nullptr;  ///< protected by mutex_: the last one
+    nlohmann::json outcome = nullptr;              ///< protected by mutex_: of that
     bool is_layer() const { return local.empty(); }
   };
   Result<engine::Container> untouched() const;

@@ -37,10 +37,6 @@ tl::unexpected<Error> about(const TicketVolume& volume, const Error& error) {
   return fail(error.code, "volume " + volume.target + ": " + error.message);
 }
 
-void sum(nlohmann::json& total, const nlohmann::json& part, const char* member) {
-  if (part.contains(member)) total[member] = total.value(member, std::uint64_t{0}) + part[member].get<std::uint64_t>();
-}
-
 }  // namespace
 
 TicketJob::TicketJob(Environment environment, std::string name, TicketPlan ticket, std::shared_ptr<Peer> peer)
@@ -515,7 +511,8 @@ void TicketJob::end(const char* state, const Error* error) {
   nlohmann::json status;
   {
     const std::lock_guard guard(mutex_);
-    if (error != nullptr)
+    has_failed_ = error != nullptr;
+    if (has_failed_)
       for (auto& item : items_) item.state = "failed";
     status = status_locked();
   }
@@ -543,86 +540,6 @@ void TicketJob::end(const char* state, const Error* error) {
   if (!stored && !cancelled_ && stored.error().code != Code::not_found) stored = until_done(store);
   if (!stored) spdlog::error("the outcome of ticket {} could not be stored: {}", name_, stored.error().message);
   environment_.committed();
-}
-
-nlohmann::json TicketJob::item_status(const Item& item) const {
-  nlohmann::json status = {{"name", item.volume.target},
-                           {"source", item.volume.source.volume},
-                           {"action", item.volume.action},
-                           {"state", item.state},
-                           {"digest", nullptr},
-                           {"consistency", nullptr},
-                           {"warnings", nlohmann::json::array()}};
-  const nlohmann::json now = item.outcome.is_null() ? item.transfer->status() : item.outcome;
-  for (const char* member :
-       {"phase", "round", "bytes_total", "bytes_done", "bytes_sent", "files_total", "files_done", "digest",
-        "consistency", "warnings", "verified", "files_to_send", "bytes_to_send", "names_to_remove", "predicted_s"})
-    if (now.contains(member)) status[member] = now[member];
-  return status;
-}
-
-nlohmann::json TicketJob::status() const {
-  const std::lock_guard guard(mutex_);
-  return outcome_.is_null() ? status_locked() : outcome_;
-}
-
-nlohmann::json TicketJob::status_locked() const {
-  nlohmann::json migration = base_;
-  auto listed = nlohmann::json::array();
-  bool live = false;
-  bool frozen = false;
-  bool verified = true;
-  std::string digests;
-  for (const auto& item : items_) {
-    listed.push_back(item_status(item));
-    const auto& one = listed.back();
-    for (const char* member : {"bytes_total", "bytes_done", "bytes_sent", "files_total", "files_done"})
-      sum(migration, one, member);
-    for (const auto& warning : one["warnings"])
-      migration["warnings"].push_back(item.volume.target + ": " + warning.get<std::string>());
-    live = live || one["consistency"] == "live";
-    frozen = frozen || one["consistency"] == "frozen";
-    verified = verified && one["digest"].is_string();
-    if (one["digest"].is_string()) digests += one["digest"].get<std::string>();
-    if (item.outcome.is_null() || &item == &items_.back()) {
-      const auto now = item.transfer->status();
-      for (const char* member : {"phase", "round", "rate_bytes_per_s", "eta_s", "error"})
-        if (!migration.contains(member) || std::string_view(item.state) == "importing") migration[member] = now[member];
-    }
-  }
-  for (const auto& piece : service_ ? service_->statuses() : std::vector<nlohmann::json>()) {
-    for (const char* member : {"bytes_total", "bytes_done", "bytes_sent", "files_total", "files_done"})
-      sum(migration, piece, member);
-    if (piece.contains("error") && !piece["error"].is_null()) migration["error"] = piece["error"];
-  }
-  if (owned_) migration["phase"] = "confirm";
-  if (const std::string trouble = trouble_.text(); !trouble.empty()) migration["error"] = trouble;
-  if (verified) {
-    migration["consistency"] = live ? "live" : frozen ? "frozen" : "idle";
-    migration["digest"] = items_.size() == 1 ? digests : sync::to_hex(sync::digest_of(digests));
-  }
-  nlohmann::json status = {{"state", "importing"}, {"migration", std::move(migration)}, {"volumes", std::move(listed)}};
-  if (frozen_copy_) status["migration"]["downtime_ms"] = frozen_copy_->status()["downtime_ms"];
-  if (downtime_ms_) status["migration"]["downtime_ms"] = *downtime_ms_;
-  if (service_) {
-    status["service"] = steps_.status(plan().service->options);
-    status["service"]["rounds"] = rounds_;
-    if (!service_warning_.empty()) status["migration"]["warnings"].push_back(service_warning_);
-  }
-  return status;
-}
-
-nlohmann::json TicketJob::volume_status(const std::string& volume) const {
-  const std::lock_guard guard(mutex_);
-  for (const auto& item : items_) {
-    if (item.volume.target != volume) continue;
-    auto status = new_import_status({{}, item.volume.source.volume, {}});
-    for (const char* kept : {"id", "started", "peer"}) status[kept] = base_[kept];
-    status.update(item.outcome.is_null() ? item.transfer->status() : item.outcome);
-    status["ticket"] = name_;
-    return status;
-  }
-  return nullptr;
 }
 
 }  // namespace ferry::migration

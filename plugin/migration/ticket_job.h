@@ -155,6 +155,7 @@ class TicketJob {
   void end(const char* state, const Error* error);
   nlohmann::json item_status(const Item& item) const;
   nlohmann::json status_locked() const;
+  void add_pieces(nlohmann::json& migration, nlohmann::json& volumes) const;
   bool is_active() const;  // with mutex_ held
   void set_state(Item& item, const char* state);
   void set_step(const char* step);
@@ -187,6 +188,7 @@ class TicketJob {
   mutable std::condition_variable changed_;
   bool ended_ = false;                               // protected by mutex_
   nlohmann::json outcome_ = nullptr;                 // protected by mutex_: the final Status
+  bool has_failed_ = false;                          // protected by mutex_: and that will say so
   ServiceSteps steps_;                               // protected by mutex_: of a service
   nlohmann::json rounds_ = nlohmann::json::array();  // protected by mutex_: of a service, while it runs
   std::optional<std::int64_t> downtime_ms_;          // protected by mutex_: of a service

@@ -143,6 +143,8 @@ def test_its_volumes_of_the_local_driver_come_back_too(a, b, scratch, with_local
     one, local = with_locals(b)
     status = volumes.wait_state(a, tickets.start(a, scratch, f"reclaim={one.ticket}"), tickets.ENDED, 60)
     assert status["state"] == "done", status
+    listed = {entry["name"]: (entry["state"], entry["consistency"]) for entry in status["volumes"]}
+    assert len(listed) == 3 and listed[local] == ("ready", "idle"), status["volumes"]
     one.check_back(a, b)
     check_locals(a, one, local)
 

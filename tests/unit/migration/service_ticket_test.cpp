@@ -300,6 +300,11 @@ TEST_F(ServiceReturnTest, ItRunsAgainWithWhatHasCome) {
   EXPECT_TRUE(is_here() && has_new());
   EXPECT_TRUE(engine_.container().running);
   EXPECT_FALSE(fs::exists(catalogue_->layout().staging(volumes::Layout::local_part("move-db", 1))));
+  ASSERT_EQ(status["volumes"].size(), 2U) << status;
+  const json& local = status["volumes"][1];
+  EXPECT_EQ(local["name"], "conf");
+  EXPECT_EQ(local["state"], "ready");
+  EXPECT_TRUE(local["digest"].is_string() && local["bytes_done"] == local["bytes_total"]) << local;
 }
 
 TEST_F(ServiceReturnTest, NothingIsLostOfAVolumeThatWasWrittenToMeanwhile) {
@@ -313,6 +318,7 @@ TEST_F(ServiceReturnTest, NothingIsLostOfAVolumeThatWasWrittenToMeanwhile) {
       testing::AllOf(HasSubstr("volume conf"), HasSubstr("since the service had left"), HasSubstr("replace=true")));
   EXPECT_TRUE(has_old() && fs::exists(local_ / "written"));
   EXPECT_TRUE(locked(held_).empty()) << "it was stopped in vain";
+  EXPECT_EQ(status["volumes"][1]["state"], "failed");
 }
 
 TEST_F(ServiceReturnTest, NorIfThatIsWhileItComes) {
