@@ -258,7 +258,7 @@ void ExportJob::show(const nlohmann::json& there) {
       if (volume.value(key, nlohmann::json()) == shown[key]) shown.update(volume);
     }
   if (!plan_.request.service) return;
-  for (const char* member : {"step", "steps", "rounds"})
+  for (const char* member : {"step", "steps"})
     if (there.contains("service")) shown_["service"][member] = there["service"][member];
 }
 

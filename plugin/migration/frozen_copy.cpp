@@ -34,7 +34,7 @@ Result<> FrozenCopy::run() {
     spdlog::warn("what writes to the source did not stand still until everything was read{}; once more",
                  lasted ? "" : ": " + lasted.error().message);
     if (!lasted && !pause()) return fail(Code::cancelled, "cancelled");
-    FERRY_ASSIGN(idle, parts_.read(""));
+    FERRY_ASSIGN(idle, read_round());
     if (idle) return {};
   }
   return fail(Code::busy,
@@ -45,21 +45,22 @@ Result<> FrozenCopy::run() {
 
 /// Whether nobody wrote.
 Result<bool> FrozenCopy::read_live() {
-  milliseconds before = milliseconds::max();
-  for (unsigned round = 0; round < parts_.most_rounds; ++round) {
-    const auto began = SteadyClock::now();
-    FERRY_ASSIGN(const bool idle, parts_.read(""));
+  while (true) {
+    FERRY_ASSIGN(const bool idle, read_round());
     if (idle) return true;
-    const milliseconds took = since(began);
-    {
-      const std::lock_guard guard(mutex_);
-      rounds_.push_back(took.count());
-    }
-    const bool shrinks = round == 0 || took * 10 <= before * 8;
-    if (took <= parts_.short_enough || !shrinks) break;
-    before = took;
+    const std::lock_guard guard(mutex_);
+    if (rounds_.another()) continue;
+    FERRY_TRY(rounds_.check("what writes to the source was not held"));
+    return false;
   }
-  return false;
+}
+
+Result<bool> FrozenCopy::read_round() {
+  const auto began = SteadyClock::now();
+  FERRY_ASSIGN(const Read read, parts_.read(""));
+  const std::lock_guard guard(mutex_);
+  rounds_.note(read.bytes_sent, since(began), read.idle ? Rounds::Writes::none : Rounds::Writes::go_on);
+  return read.idle;
 }
 
 Result<bool> FrozenCopy::read_frozen() {
@@ -72,7 +73,9 @@ Result<bool> FrozenCopy::read_frozen() {
   }
   const auto began = SteadyClock::now();
   const auto begun = freeze->begin();
-  const auto read = begun ? parts_.read(freeze->id()) : Result<bool>(false);
+  const auto reading = SteadyClock::now();
+  const auto read = begun ? parts_.read(freeze->id()) : Result<Read>();
+  const auto took = since(reading);
   const bool lasted = freeze->end();
   const std::lock_guard guard(mutex_);
   freeze_.reset();
@@ -82,6 +85,7 @@ Result<bool> FrozenCopy::read_frozen() {
   // What has ended too early cannot be opened any more, or is given up.
   const bool may_be_of_it = !read && (read.error().code == Code::busy || read.error().code == Code::cancelled);
   if (!read && (lasted || !may_be_of_it)) return tl::unexpected(read.error());
+  if (read && lasted) rounds_.note(read->bytes_sent, took, Rounds::Writes::held);
   return read && lasted;
 }
 
@@ -100,7 +104,9 @@ void FrozenCopy::cancel() {
 
 nlohmann::json FrozenCopy::status() const {
   const std::lock_guard guard(mutex_);
-  return {{"rounds", rounds_}, {"downtime_ms", downtime_ms_}};
+  auto status = rounds_.status();
+  status["downtime_ms"] = downtime_ms_;
+  return status;
 }
 
 }  // namespace ferry::migration

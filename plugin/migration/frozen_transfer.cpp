@@ -13,7 +13,7 @@ FrozenTransfer::FrozenTransfer(const volumes::Layout& layout, std::string name, 
       transfer_(std::make_shared<Transfer>(layout_, name_, request_, peers_.peer(request_.peer))),
       copy_({[this] { return peers_.peer(request_.peer); }, [this](const std::string& frozen) { return read(frozen); },
              [this] { give_up(); }},
-            freeze_request(request_.terms, {request_.volume})) {}
+            freeze_request(request_.terms, {request_.volume}), request_.terms.rounds) {}
 
 Result<Brought> FrozenTransfer::run() {
   FERRY_TRY(copy_.run());
@@ -21,7 +21,7 @@ Result<Brought> FrozenTransfer::run() {
 }
 
 /// Each round has a connection of its own, since what is given up takes its connection along.
-Result<bool> FrozenTransfer::read(const std::string& frozen) {
+Result<FrozenCopy::Read> FrozenTransfer::read(const std::string& frozen) {
   ImportRequest request = request_;
   request.terms.freeze = frozen.empty() ? Freeze::none : Freeze::refuse;
   request.frozen = frozen;
@@ -32,7 +32,8 @@ Result<bool> FrozenTransfer::read(const std::string& frozen) {
   }
   if (cancelled_) transfer->cancel();
   FERRY_ASSIGN(brought_, transfer->run());
-  return brought_.receipt.consistency == "idle" && brought_.receipt.changed == 0;
+  return FrozenCopy::Read{brought_.receipt.consistency == "idle" && brought_.receipt.changed == 0,
+                          transfer->status().at("bytes_sent").get<std::uint64_t>()};
 }
 
 std::shared_ptr<Transfer> FrozenTransfer::now() const {
@@ -52,7 +53,7 @@ void FrozenTransfer::set_phase(const char* phase) { now()->set_phase(phase); }
 
 nlohmann::json FrozenTransfer::status() const {
   nlohmann::json status = now()->status();
-  status["downtime_ms"] = copy_.status()["downtime_ms"];
+  status.update(copy_.status());
   return status;
 }
 

@@ -21,14 +21,15 @@ constexpr std::array<std::string_view, 25> options_known = {
     "binds",  "shared",  "layer", "start",   "rounds", "strict",   "max-downtime"};
 constexpr std::string_view known =
     "mode, from, to, freeze, limit, compress, volume, as, rename, replace, move, reclaim, force, dry-run, "
-    "retry, max-freeze, and, "
-    "for a service, container, rest, binds, shared, layer, start, rounds, max-downtime, strict";
+    "retry, max-freeze, rounds, max-downtime, strict, and, "
+    "for a service, container, rest, binds, shared, layer, start";
 
 constexpr std::array<std::string_view, 2> of_later_versions = {"memory", "exclude"};
 
+constexpr std::array<const char*, 3> of_rounds = {"rounds", "max-downtime", "strict"};
+
 /// Options that only a service has.
-constexpr std::array<const char*, 8> of_services = {"rest",  "binds",  "shared",       "layer",
-                                                    "start", "rounds", "max-downtime", "strict"};
+constexpr std::array<const char*, 5> of_services = {"rest", "binds", "shared", "layer", "start"};
 
 constexpr std::array<std::pair<const char*, sync::Compression>, 3> compressions = {
     {{"auto", sync::Compression::automatic}, {"zstd", sync::Compression::zstd}, {"none", sync::Compression::none}}};
@@ -258,6 +259,25 @@ Result<std::uint64_t> parse_milliseconds(const char* option, const std::string& 
   return static_cast<std::uint64_t>(parsed->count());
 }
 
+/// How long it may stand still, and what may be done so that it does not stand longer.
+Result<> parse_rounds(const volumes::StringMap& options, RoundLimits& limits) {
+  if (const auto rounds = options.find("rounds"); rounds != options.end()) {
+    const std::string& text = rounds->second;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), limits.most);
+    if (error != std::errc{} || end != text.data() + text.size())
+      return refuse("option rounds: " + quote(text) + " is no number; use rounds=1 to 100");
+  }
+  if (const auto downtime = options.find("max-downtime"); downtime != options.end()) {
+    FERRY_ASSIGN(limits.max_downtime_ms, parse_milliseconds("max-downtime", downtime->second));
+  }
+  if (const auto strict = options.find("strict"); strict != options.end()) {
+    FERRY_ASSIGN(limits.strict, parse_flag("strict", strict->second));
+    if (limits.strict && limits.max_downtime_ms == 0)
+      return refuse("option strict is about option max-downtime; add max-downtime=DURATION, or leave it out");
+  }
+  return check(limits);
+}
+
 /// `into` is null for a plain volume, which has none.
 Result<> parse_terms(const volumes::StringMap& options, Terms* into) {
   const auto check_migration = [&](const char* option) -> Result<> {
@@ -286,6 +306,15 @@ Result<> parse_terms(const volumes::StringMap& options, Terms* into) {
           "option max-freeze is about copies of volumes with freeze=pause, the default, or freeze=stop; leave it out");
     FERRY_ASSIGN(into->max_freeze_ms, parse_milliseconds("max-freeze", longest->second));
     if (into->max_freeze_ms > most_freeze_ms) return refuse("option max-freeze: use a day (24h) at most");
+  }
+  const auto of_them =
+      std::find_if(of_rounds.begin(), of_rounds.end(), [&](const char* option) { return options.contains(option); });
+  if (of_them != of_rounds.end() && !options.contains("container")) {
+    FERRY_TRY(check_migration(*of_them));
+    if (!holds_writers(into->freeze))
+      return refuse("option " + std::string(*of_them) +
+                    " is about services and copies of volumes with freeze=pause or freeze=stop; leave it out");
+    FERRY_TRY(parse_rounds(options, into->rounds));
   }
   if (const auto compress = options.find("compress"); compress != options.end()) {
     FERRY_ASSIGN(const sync::Compression value, parse_compression(compress->second));
@@ -393,25 +422,6 @@ Result<std::map<std::string, std::string>> parse_service_renames(const std::stri
   return renames;
 }
 
-/// How long it may stand still, and what may be done so that it does not stand longer.
-Result<> parse_rounds(const volumes::StringMap& options, ServiceOptions& service) {
-  if (const auto rounds = options.find("rounds"); rounds != options.end()) {
-    const std::string& text = rounds->second;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), service.rounds);
-    if (error != std::errc{} || end != text.data() + text.size())
-      return refuse("option rounds: " + quote(text) + " is no number; use rounds=1 to 100");
-  }
-  if (const auto downtime = options.find("max-downtime"); downtime != options.end()) {
-    FERRY_ASSIGN(service.max_downtime_ms, parse_milliseconds("max-downtime", downtime->second));
-  }
-  if (const auto strict = options.find("strict"); strict != options.end()) {
-    FERRY_ASSIGN(service.strict, parse_flag("strict", strict->second));
-    if (service.strict && service.max_downtime_ms == 0)
-      return refuse("option strict is about option max-downtime; add max-downtime=DURATION, or leave it out");
-  }
-  return {};
-}
-
 /// A service moves with everything that it has, and is handed off always.
 Result<CreateRequest> parse_service(const volumes::StringMap& options) {
   CreateRequest request;
@@ -457,7 +467,7 @@ Result<CreateRequest> parse_service(const volumes::StringMap& options) {
   if (const auto start = options.find("start"); start != options.end()) {
     FERRY_ASSIGN(service.start, parse_flag("start", start->second));
   }
-  FERRY_TRY(parse_rounds(options, service));
+  FERRY_TRY(parse_rounds(options, terms.rounds));
   FERRY_TRY(check(service));
   const auto dry_run = options.find("dry-run");
   const bool plans = dry_run != options.end();
@@ -486,6 +496,7 @@ void add_to_json(nlohmann::json& json, const Terms& terms) {
     if (terms.freeze == freeze) json["freeze"] = name;
   json["limit"] = terms.limit;
   if (holds_writers(terms.freeze)) json["max_freeze_ms"] = terms.max_freeze_ms;
+  if (terms.rounds != RoundLimits{}) json["rounds"] = to_json(terms.rounds);
   for (const auto& [name, compression] : compressions)
     if (terms.compression == compression) json["compress"] = name;
 }
@@ -495,6 +506,7 @@ Terms terms_of(const nlohmann::json& json) {
   for (const auto& [name, freeze] : freezes)
     if (json.at("freeze") == name) terms.freeze = freeze;
   terms.max_freeze_ms = json.value("max_freeze_ms", terms.max_freeze_ms);
+  if (json.contains("rounds")) terms.rounds = round_limits_of(json["rounds"]);
   terms.limit = json.value("limit", std::uint64_t{0});
   const auto compress = json.value("compress", "auto");
   for (const auto& [name, compression] : compressions)

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "migration/archive_address.h"
+#include "migration/rounds.h"
 #include "migration/service.h"
 #include "sync/compression.h"
 #include "transport/peer_address.h"
@@ -27,6 +28,7 @@ struct Terms {
   std::uint64_t limit = 0;         ///< bytes per second; 0: none
   sync::Compression compression = sync::Compression::automatic;
   std::uint64_t max_freeze_ms = 10'000;  ///< see FreezeRequest::longest
+  RoundLimits rounds{};                  ///< before what writes stands still
 };
 
 /// An import as the user asked for it.

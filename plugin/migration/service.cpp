@@ -13,7 +13,6 @@ namespace {
 constexpr std::size_t longest_name = 255;
 constexpr std::size_t longest_path = 4095;
 constexpr std::size_t most_names = 1000;
-constexpr unsigned most_rounds = 100;
 
 bool is_name_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
@@ -52,9 +51,6 @@ nlohmann::json to_json(const ServiceOptions& options) {
           {"copy_shared", options.copy_shared},
           {"layer", options.layer},
           {"start", options.start},
-          {"rounds", options.rounds},
-          {"max_downtime_ms", options.max_downtime_ms},
-          {"strict", options.strict},
           {"renames", options.renames}};
 }
 
@@ -69,9 +65,6 @@ ServiceOptions service_options_of(const nlohmann::json& json) {
   json.at("layer").get_to(options.layer);
   json.at("start").get_to(options.start);
   json.at("renames").get_to(options.renames);
-  options.rounds = json.value("rounds", options.rounds);  // earlier versions have none
-  options.max_downtime_ms = json.value("max_downtime_ms", options.max_downtime_ms);
-  options.strict = json.value("strict", options.strict);
   return options;
 }
 
@@ -80,8 +73,6 @@ Result<> check(const ServiceOptions& options) {
   if (!options.as.empty()) FERRY_TRY(check_container(options.as, "as"));
   if (options.only.size() > most_names || options.renames.size() > most_names)
     return fail(Code::invalid_argument, "option volume: a service has 1000 mounts at most");
-  if (options.rounds < 1 || options.rounds > most_rounds)
-    return fail(Code::invalid_argument, "option rounds: use 1 to " + std::to_string(most_rounds));
   for (const auto& item : options.only) {
     if (!item.starts_with('/'))
       FERRY_TRY(check_volume("volume", item));

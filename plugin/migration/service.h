@@ -88,9 +88,6 @@ struct ServiceOptions {
   bool copy_shared = false;         ///< volumes that other containers have, too, are copied
   bool layer = true;
   bool start = true;
-  unsigned rounds = 10;               ///< while it runs, at most
-  std::uint64_t max_downtime_ms = 0;  ///< for which the last round should last at most; 0: nobody has said so
-  bool strict = false;                ///< else it does not move
   std::map<std::string, std::string> renames{};  ///< of volumes, by their names at the source
 
   const std::string& name_there() const { return as.empty() ? container : as; }

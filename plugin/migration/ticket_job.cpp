@@ -190,6 +190,7 @@ Result<> TicketJob::receive() {
 }
 
 Result<> TicketJob::receive_round() {
+  const auto began = SteadyClock::now();
   for (unsigned attempt = 1; !decided_ && !prepared_; ++attempt) {
     FERRY_TRY(freezes() ? transfer_frozen() : transfer_all());
     if (service_)
@@ -198,6 +199,12 @@ Result<> TicketJob::receive_round() {
     FERRY_TRY(check_unmounted());
     FERRY_ASSIGN(const bool stayed, has_stayed(attempt));
     if (!stayed) continue;
+    if (service_) {
+      const std::uint64_t bytes = bytes_sent();
+      const std::lock_guard guard(mutex_);
+      rounds_.note(bytes, std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - began),
+                   Rounds::Writes::held);
+    }
     if (service_) FERRY_TRY(complete_service());
     FERRY_TRY(plan().is_move() ? be_prepared() : decide(outcomes()));
   }

@@ -128,7 +128,8 @@ class TicketJob {
   Result<> commit();
   Result<> hold_source();
   Result<> bring_live();
-  Result<std::chrono::milliseconds> bring_live_round(const char* volumes_step, const char* layer_step);
+  Result<> bring_live_round(const char* volumes_step, const char* layer_step);
+  std::uint64_t bytes_sent() const;
   Result<> begin_last_round();
   void begin_round(Freeze freeze, const std::string& frozen = "");
   bool freezes() const;
@@ -186,13 +187,13 @@ class TicketJob {
   std::atomic<bool> unclear_{false};  // its record on disk may say that it is decided
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  bool ended_ = false;                               // protected by mutex_
-  nlohmann::json outcome_ = nullptr;                 // protected by mutex_: the final Status
-  bool has_failed_ = false;                          // protected by mutex_: and that will say so
-  ServiceSteps steps_;                               // protected by mutex_: of a service
-  nlohmann::json rounds_ = nlohmann::json::array();  // protected by mutex_: of a service, while it runs
-  std::optional<std::int64_t> downtime_ms_;          // protected by mutex_: of a service
-  std::string service_warning_;                      // protected by mutex_
+  bool ended_ = false;                       // protected by mutex_
+  nlohmann::json outcome_ = nullptr;         // protected by mutex_: the final Status
+  bool has_failed_ = false;                  // protected by mutex_: and that will say so
+  ServiceSteps steps_;                       // protected by mutex_: of a service
+  Rounds rounds_;                            // protected by mutex_: of a service
+  std::optional<std::int64_t> downtime_ms_;  // protected by mutex_: of a service
+  std::string service_warning_;              // protected by mutex_
   std::mutex thread_mutex_;
   std::thread thread_;  // protected by thread_mutex_
 };

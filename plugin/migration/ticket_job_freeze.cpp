@@ -14,12 +14,13 @@ bool TicketJob::freezes() const {
 Result<> TicketJob::transfer_frozen() {
   std::vector<std::string> volumes;
   for (const auto& item : items_) volumes.push_back(item.volume.source.volume);
-  const auto read = [this](const std::string& frozen) -> Result<bool> {
+  const auto read = [this](const std::string& frozen) -> Result<FrozenCopy::Read> {
     begin_round(frozen.empty() ? Freeze::none : Freeze::refuse, frozen);
     FERRY_TRY(transfer_all());
-    return std::all_of(items_.begin(), items_.end(), [](const Item& item) {
+    const bool idle = std::all_of(items_.begin(), items_.end(), [](const Item& item) {
       return item.outcome.at("consistency") == "idle" && item.outcome.at("changed") == 0;
     });
+    return FrozenCopy::Read{idle, bytes_sent()};
   };
   const auto give_up = [this] {
     const std::lock_guard guard(mutex_);
@@ -27,7 +28,7 @@ Result<> TicketJob::transfer_frozen() {
   };
   const auto copy = std::make_shared<FrozenCopy>(
       FrozenCopy::Parts{environment_.another_peer, read, give_up, environment_.pauses.heartbeat},
-      freeze_request(plan().request.terms, std::move(volumes)));
+      freeze_request(plan().request.terms, std::move(volumes)), plan().request.terms.rounds);
   {
     const std::lock_guard guard(mutex_);
     frozen_copy_ = copy;

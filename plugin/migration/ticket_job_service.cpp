@@ -14,7 +14,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds beat_time{4000};
-constexpr milliseconds usual_downtime{500};  // of the design
 
 }  // namespace
 
@@ -55,42 +54,39 @@ Result<> TicketJob::begin_again() {
 /// While the service runs: most of it, and then what has changed meanwhile, as long as that makes it less, so that
 /// little is left for when it does not run.
 Result<> TicketJob::bring_live() {
-  const ServiceOptions& options = plan().service->options;
-  const milliseconds wanted = options.max_downtime_ms == 0 ? usual_downtime : milliseconds(options.max_downtime_ms);
-  FERRY_ASSIGN(milliseconds took, bring_live_round("bring volumes", "bring layer"));
-  std::string why;
-  for (unsigned round = 1; took > wanted && why.empty(); ++round) {
-    if (round == options.rounds) {
-      why = "after " + std::to_string(round) + " rounds";
-      continue;
-    }
-    begin_round(Freeze::none);
-    const milliseconds before = took;
-    FERRY_ASSIGN(took, bring_live_round("follow", "follow"));
-    if (took > wanted && took * 10 > before * 8) why = "and as much changes meanwhile";
+  {
+    const std::lock_guard guard(mutex_);
+    rounds_ = Rounds(plan().request.terms.rounds);
   }
-  if (why.empty()) return {};
-  const std::string still = "the last round would take " + std::to_string(took.count()) + " ms, " + why;
-  if (options.strict)
-    return fail(Code::busy, still + ", and max-downtime is " + std::to_string(wanted.count()) +
-                                " ms with strict=true; the service was not stopped");
-  spdlog::info("ticket {}: {}; the service is stopped for it", name_, still);
-  return {};
+  FERRY_TRY(bring_live_round("bring volumes", "bring layer"));
+  while (rounds_.another()) {
+    begin_round(Freeze::none);
+    FERRY_TRY(bring_live_round("follow", "follow"));
+  }
+  return rounds_.check("the service was not stopped");
 }
 
-Result<milliseconds> TicketJob::bring_live_round(const char* volumes_step, const char* layer_step) {
+Result<> TicketJob::bring_live_round(const char* volumes_step, const char* layer_step) {
   const auto began = SteadyClock::now();
   set_step(volumes_step);
   FERRY_TRY(transfer_all());
   set_step(layer_step);
   FERRY_TRY(while_unavailable([this] { return service_->bring(Freeze::none, plan().service->came, content_peer_); }));
   const auto took = std::chrono::duration_cast<milliseconds>(SteadyClock::now() - began);
+  const std::uint64_t bytes = bytes_sent();
   const std::lock_guard guard(mutex_);
+  rounds_.note(bytes, took, Rounds::Writes::go_on);
+  return {};
+}
+
+/// For what is being brought since begin_round().
+std::uint64_t TicketJob::bytes_sent() const {
   std::uint64_t bytes = 0;
+  const std::lock_guard guard(mutex_);
   for (const auto& item : items_) bytes += item.transfer->status().value("bytes_sent", std::uint64_t{0});
-  for (const auto& piece : service_->statuses()) bytes += piece.value("bytes_sent", std::uint64_t{0});
-  rounds_.push_back({{"bytes_sent", bytes}, {"ms", took.count()}});
-  return took;
+  for (const auto& piece : service_ ? service_->statuses() : std::vector<nlohmann::json>())
+    bytes += piece.value("bytes_sent", std::uint64_t{0});
+  return bytes;
 }
 
 /// The source holds everything, for as long as it hears of this host.

@@ -97,11 +97,11 @@ nlohmann::json TicketJob::status_locked() const {
     migration["digest"] = items_.size() == 1 ? digests : sync::to_hex(sync::digest_of(digests));
   }
   nlohmann::json status = {{"state", "importing"}, {"migration", std::move(migration)}, {"volumes", std::move(listed)}};
-  if (frozen_copy_) status["migration"]["downtime_ms"] = frozen_copy_->status()["downtime_ms"];
+  if (service_) status["migration"].update(rounds_.status());
+  if (frozen_copy_) status["migration"].update(frozen_copy_->status());
   if (downtime_ms_) status["migration"]["downtime_ms"] = *downtime_ms_;
   if (service_) {
     status["service"] = steps_.status(plan().service->options);
-    status["service"]["rounds"] = rounds_;
     if (!service_warning_.empty()) status["migration"]["warnings"].push_back(service_warning_);
   }
   return status;

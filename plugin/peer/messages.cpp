@@ -40,14 +40,27 @@ std::uint64_t fence_epoch(const json& value) {
 constexpr std::array<std::string_view, 4> stands = {"fenced", "gone", "newer", "left"};
 
 /// Of a Status, as docs/status.md has them.
-constexpr std::array numbers = {"changed",       "round",           "bytes_total",      "bytes_done", "bytes_sent",
-                                "files_total",   "files_done",      "rate_bytes_per_s", "eta_s",      "files_to_send",
-                                "bytes_to_send", "names_to_remove", "predicted_s",      "downtime_ms"};
+constexpr std::array numbers = {"changed",     "round",         "bytes_total",   "bytes_done",
+                                "bytes_sent",  "files_total",   "files_done",    "rate_bytes_per_s",
+                                "eta_s",       "files_to_send", "bytes_to_send", "names_to_remove",
+                                "predicted_s", "downtime_ms",   "dirty_bytes",   "predicted_downtime_ms"};
 constexpr std::array texts = {"name",   "source",      "action", "state",   "phase",
                               "digest", "consistency", "error",  "finished"};
 constexpr std::size_t most_volumes = 1000;
 constexpr std::size_t most_warnings = 20;
 constexpr std::size_t most_steps = 1000;
+
+json known_rounds(const json& given) {
+  auto rounds = json::array();
+  if (!given.is_array()) throw Mismatch("its rounds are not a list");
+  for (const auto& round : given) {
+    if (rounds.size() == most_steps) throw Mismatch("it has too many rounds");
+    rounds.push_back({{"bytes_sent", round.at("bytes_sent").get<std::uint64_t>()},
+                      {"ms", round.at("ms").get<std::uint64_t>()},
+                      {"frozen", round.at("frozen").get<bool>()}});
+  }
+  return rounds;
+}
 
 json known_members(const json& given) {
   json known = json::object();
@@ -61,6 +74,7 @@ json known_members(const json& given) {
   }
   if (const auto found = given.find("verified"); found != given.end() && found->is_boolean())
     known["verified"] = *found;
+  if (const auto found = given.find("rounds"); found != given.end()) known["rounds"] = known_rounds(*found);
   if (const auto found = given.find("warnings"); found != given.end() && found->is_array()) {
     known["warnings"] = json::array();
     for (const auto& warning : *found)
@@ -80,14 +94,7 @@ json known_steps(const json& service) {
     if (steps.size() == most_steps) throw Mismatch("it has too many steps");
     steps.push_back({{"step", known(step.at("step"))}, {"at", known(step.at("at"))}});
   }
-  auto rounds = json::array();
-  if (service.contains("rounds"))  // not of an earlier version
-    for (const auto& round : service["rounds"]) {
-      if (rounds.size() == most_steps) throw Mismatch("it has too many rounds");
-      rounds.push_back(
-          {{"bytes_sent", round.at("bytes_sent").get<std::uint64_t>()}, {"ms", round.at("ms").get<std::uint64_t>()}});
-    }
-  return {{"step", known(service.at("step"))}, {"steps", std::move(steps)}, {"rounds", std::move(rounds)}};
+  return {{"step", known(service.at("step"))}, {"steps", std::move(steps)}};
 }
 
 bool is_id(const std::string& text) {
@@ -187,6 +194,7 @@ Result<migration::Terms> terms_of(const json& message) {
     return fail(Code::unsupported, "this Ferry does not have compress=" + quote(message["compress"].dump()));
   terms.limit = count(message.at("limit"));
   terms.max_freeze_ms = std::min(terms.max_freeze_ms, longest_freeze_ms);
+  FERRY_TRY(check(terms.rounds));
   return terms;
 }
 

@@ -72,6 +72,7 @@ def test_one_volume_by_its_own_create(a, b, scratch):
     volumes.must_create(b, name, options=[f"from=a/{writer.one}"])
     receipt = volumes.wait_imported(b, name)["migration"]
     assert receipt["consistency"] == "frozen" and receipt["verified"] is True, receipt
+    assert [entry["frozen"] for entry in receipt["rounds"]][-2:] == [False, True], receipt
     assert last_number(b, name) > 0
     assert writer.check_goes_on(a) == started
 
@@ -126,6 +127,20 @@ def test_not_longer_than_its_user_allows(a, b, scratch):
         status = volumes.wait_state(b, ticket, tickets.ENDED, 120)
         assert status["state"] == "failed", status
         tickets.check_line(status["migration"]["error"], ["max-freeze", "goes on as ever"])
+
+
+def test_one_that_must_not_stand_still_for_so_long_does_not(a, b, scratch):
+    writer = Writer(a, scratch, _CHURN)
+    scratch.forget_later(b, writer.one)
+    ticket = tickets.start(b, scratch, "from=a", f"volume={writer.one}", "limit=2M", "rounds=2", "max-downtime=200ms", "strict=true")
+    wait_until(lambda: volumes.status(b, ticket)["migration"].get("dirty_bytes"), 60, lambda: f"{volumes.status(b, ticket)}")
+    predicted = volumes.status(b, ticket)["migration"]["predicted_downtime_ms"]
+    assert predicted is None or predicted > 200, predicted
+    status = volumes.wait_state(b, ticket, tickets.ENDED, 60)
+    assert status["state"] == "failed", status
+    tickets.check_line(status["migration"]["error"], ["2 of them", "max-downtime is 200 ms", "was not held"])
+    assert not any(entry["frozen"] for entry in status["migration"]["rounds"]), status
+    assert volumes.inspect(b, writer.one) is None
 
 
 def test_one_that_its_user_has_paused_stays_so(a, b, scratch):

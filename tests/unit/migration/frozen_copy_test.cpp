@@ -40,11 +40,11 @@ class FrozenCopyTest : public testing::Test {
             [this](const std::string& frozen) { return read(frozen); }, [this] { is_given_up_ = true; },
             std::chrono::milliseconds(2)};
   }
-  Result<bool> read(const std::string& frozen) {
+  Result<FrozenCopy::Read> read(const std::string& frozen) {
     note(frozen.empty() ? "read" : "read frozen");
     if (frozen.empty() || !hangs_) {
       std::this_thread::sleep_for(frozen.empty() ? live_time_ : std::chrono::milliseconds(0));
-      return frozen.empty() && is_idle_;
+      return FrozenCopy::Read{frozen.empty() && is_idle_, 1000};
     }
     const Deadline deadline = after(std::chrono::seconds(10));
     is_over_ = ends_early_.load();
@@ -84,6 +84,24 @@ TEST_F(FrozenCopyTest, OnceThatIsLittleOrDoesNotBecomeLess) {
   EXPECT_THAT(done_, ElementsAre("read", "read", "freeze", "read frozen", "thaw"));
 }
 
+TEST_F(FrozenCopyTest, UnlessItsUserHasSaidHowLittle) {
+  live_time_ = std::chrono::milliseconds(60);
+  FrozenCopy copy(parts(), {{"pg"}}, RoundLimits{4, 10, false});
+  ASSERT_TRUE(copy.run());
+  EXPECT_THAT(done_, ElementsAre("read", "read", "read", "read", "freeze", "read frozen", "thaw"));
+  EXPECT_EQ(copy.status()["rounds"].size(), 5U);
+}
+
+TEST_F(FrozenCopyTest, AndDoesNotWantMore) {
+  live_time_ = std::chrono::milliseconds(60);
+  FrozenCopy copy(parts(), {{"pg"}}, RoundLimits{2, 10, true});
+  const auto done = copy.run();
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Code::busy);
+  EXPECT_THAT(done.error().message, testing::AllOf(HasSubstr("max-downtime is 10 ms"), HasSubstr("was not held")));
+  EXPECT_THAT(done_, ElementsAre("read", "read"));
+}
+
 TEST_F(FrozenCopyTest, OneThatHasNotLastedIsRepeated) {
   fails_ = 1;
   FrozenCopy copy(parts(), {{"pg"}});
@@ -113,10 +131,10 @@ TEST_F(FrozenCopyTest, ThatOneHasEndedIsNoticedWhileItIsRead) {
 TEST_F(FrozenCopyTest, OneThatHasEndedCannotBeOpenedAnyMore) {
   fails_ = 1;
   auto parts = this->parts();
-  parts.read = [this, first = true](const std::string& frozen) mutable -> Result<bool> {
+  parts.read = [this, first = true](const std::string& frozen) mutable -> Result<FrozenCopy::Read> {
     note(frozen.empty() ? "read" : "read frozen");
     if (!frozen.empty() && std::exchange(first, false)) return fail(Code::busy, "the freeze has ended");
-    return false;
+    return FrozenCopy::Read{};
   };
   FrozenCopy copy(parts, {{"pg"}});
   ASSERT_TRUE(copy.run());

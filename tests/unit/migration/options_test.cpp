@@ -243,11 +243,13 @@ TEST(Options, HowLongAServiceMayStandStillCanBeSaid) {
   };
   const auto said = with({{"rounds", "3"}, {"max-downtime", "2s"}, {"strict", "true"}});
   ASSERT_TRUE(said) << said.error().message;
-  EXPECT_EQ(said->service->options.rounds, 3U);
-  EXPECT_EQ(said->service->options.max_downtime_ms, 2000U);
-  EXPECT_TRUE(said->service->options.strict);
+  EXPECT_EQ(said->service->terms.rounds, (RoundLimits{3, 2000, true}));
+  EXPECT_EQ(round_limits_of(to_json(said->service->terms.rounds)), said->service->terms.rounds);
+  nlohmann::json stored;
+  add_to_json(stored, said->service->terms);
+  EXPECT_EQ(terms_of(stored).rounds, said->service->terms.rounds);
   EXPECT_EQ(to_json(service_options_of(to_json(said->service->options))), to_json(said->service->options));
-  EXPECT_EQ(with({})->service->options.rounds, 10U);
+  EXPECT_EQ(with({})->service->terms.rounds, RoundLimits{});
   for (const auto& [key, value] : volumes::StringMap{{"rounds", "0"}, {"max-downtime", "0s"}, {"strict", "true"}}) {
     const auto refused = with({{key, value}});
     ASSERT_FALSE(refused) << key;
@@ -255,7 +257,20 @@ TEST(Options, HowLongAServiceMayStandStillCanBeSaid) {
   }
   for (const char* value : {"", "x", "-1", "1.5", "101", "99999999999"})
     EXPECT_FALSE(with({{"rounds", value}})) << value;
-  EXPECT_THAT(refusal({{"rounds", "3"}, {"from", "a"}}).message, HasSubstr("container=NAME"));
+}
+
+TEST(Options, SoItCanForCopies) {
+  const volumes::StringMap said = {{"from", "a"}, {"rounds", "3"}, {"max-downtime", "2s"}, {"strict", "true"}};
+  EXPECT_EQ(parse_options("copy", said)->import->terms.rounds, (RoundLimits{3, 2000, true}));
+  for (const char* way : {"from", "to"}) {
+    const auto ticket = parse_options("tt", {{way, "a"}, {"volume", "xx"}, {"rounds", "2"}});
+    ASSERT_TRUE(ticket) << ticket.error().message;
+    EXPECT_EQ((ticket->ticket ? *ticket->ticket : *ticket->exported).terms.rounds.most, 2U);
+  }
+  EXPECT_THAT(refusal({{"rounds", "3"}}).message, AllOf(HasSubstr("option rounds"), HasSubstr("from=")));
+  for (const auto& [key, value] : volumes::StringMap{{"freeze", "none"}, {"move", "true"}})
+    EXPECT_THAT(refusal({{"from", "a"}, {"volume", "xx"}, {key, value}, {"max-downtime", "1s"}}).message,
+                AllOf(HasSubstr("option max-downtime"), HasSubstr("freeze=pause")));
 }
 
 TEST(Options, AServiceIsSent) {

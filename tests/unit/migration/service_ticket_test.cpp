@@ -126,8 +126,8 @@ class ServiceTicketTest : public testing::Test {
     plan_.service->container = "at the source";
     plan_.service->made = "made";
     plan_.service->store = "overlay2";
-    plan_.service->options.max_downtime_ms = 60'000;  // one round, however slow the machine
-    volumes::VolumeRecord volume;                     // as the Engine has made the container with it
+    plan_.request.terms.rounds.max_downtime_ms = 60'000;  // one round, however slow the machine
+    volumes::VolumeRecord volume;                         // as the Engine has made the container with it
     volume.name = "pg";
     volume.created = volume.lineage = "x";
     volume.import = {{TicketCommit::made_for, "move-db"}};
@@ -456,10 +456,10 @@ TEST_F(ServiceReturnTest, NorIsItsLayerExchangedBeneathIt) {
 class ServiceRoundsTest : public ServiceTicketTest {
  protected:
   /// So long each round of volume and layer takes, altogether; the last one for all that follow.
-  json come(const std::vector<int>& rounds_ms, const std::function<void(ServiceOptions&)>& change) {
-    auto& options = plan_.service->options;
-    options.max_downtime_ms = 800;
-    change(options);
+  json come(const std::vector<int>& rounds_ms, const std::function<void(RoundLimits&)>& change) {
+    auto& limits = plan_.request.terms.rounds;
+    limits.max_downtime_ms = 800;
+    change(limits);
     EXPECT_TRUE(catalogue_->update("move-db", [&](volumes::VolumeRecord& record) { record.import = to_json(plan_); }));
     host_.on_open = [this, rounds_ms](int) -> Result<> {
       const auto round = std::min(static_cast<std::size_t>(opened_++) / 2, rounds_ms.size() - 1);
@@ -473,26 +473,30 @@ class ServiceRoundsTest : public ServiceTicketTest {
 };
 
 TEST_F(ServiceRoundsTest, WhatChangesMeanwhileFollowsUntilLittleIsLeft) {
-  const json status = come({4000, 1600, 0}, [](ServiceOptions&) {});
+  const json status = come({4000, 1600, 0}, [](RoundLimits&) {});
   EXPECT_EQ(status["state"], "done") << status;
-  EXPECT_EQ(status["service"]["rounds"].size(), 3U) << status["service"];
+  const json& rounds = status["migration"]["rounds"];
+  ASSERT_EQ(rounds.size(), 4U) << rounds;
+  EXPECT_TRUE(rounds[3]["frozen"] == true && rounds[2]["frozen"] == false) << rounds;
+  EXPECT_TRUE(status["migration"]["predicted_downtime_ms"].is_null()) << "it is over";
   EXPECT_THAT(steps(), testing::ElementsAre("bring volumes", "bring layer", "follow", "hold", "last round",
                                             "place layer", "commit", "start", "done"));
   EXPECT_TRUE(is_here() && has_layer());
 }
 
 TEST_F(ServiceRoundsTest, NotForEver) {
-  EXPECT_EQ(come({1600, 1540, 0}, [](ServiceOptions&) {})["service"]["rounds"].size(), 2U) << "as much changes";
+  const json status = come({1600, 1540, 0}, [](RoundLimits& limits) { limits.max_downtime_ms = 0; });
+  EXPECT_EQ(status["migration"]["rounds"].size(), 3U) << "as much changes, and the last one";
 }
 
 TEST_F(ServiceRoundsTest, NorMoreOftenThanItsUserWants) {
-  const json status = come({1600}, [](ServiceOptions& options) { options.rounds = 1; });
+  const json status = come({1600}, [](RoundLimits& limits) { limits.most = 1; });
   EXPECT_EQ(status["state"], "done");
-  EXPECT_EQ(status["service"]["rounds"].size(), 1U);
+  EXPECT_EQ(status["migration"]["rounds"].size(), 2U);
 }
 
 TEST_F(ServiceRoundsTest, WhatMustNotStandStillForSoLongIsNotStopped) {
-  const json status = come({1600}, [](ServiceOptions& options) { options.strict = true; });
+  const json status = come({1600}, [](RoundLimits& limits) { limits = {1, 800, true}; });
   EXPECT_EQ(status["state"], "failed");
   EXPECT_THAT(status["migration"]["error"].get<std::string>(),
               testing::AllOf(HasSubstr("max-downtime is 800 ms"), HasSubstr("was not stopped")));

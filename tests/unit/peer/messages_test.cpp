@@ -290,14 +290,12 @@ TEST(Messages, OfTheStatusOfAServiceItsStepsAreTaken) {
                            {"service",
                             {{"container", "another"},
                              {"step", "hold"},
-                             {"rounds", nlohmann::json::array({{{"bytes_sent", 5}, {"ms", 6}, {"unknown", 1}}})},
                              {"steps", nlohmann::json::array({{{"step", "hold"}, {"at", "x\n"}, {"unknown", 1}}})}}}};
   const auto decoded = decode_status(encode_status(status));
   ASSERT_TRUE(decoded) << decoded.error().message;
-  EXPECT_EQ((*decoded)["service"],
-            nlohmann::json({{"step", "hold"},
-                            {"rounds", nlohmann::json::array({{{"bytes_sent", 5}, {"ms", 6}}})},
-                            {"steps", nlohmann::json::array({{{"step", "hold"}, {"at", "x\\x0a"}}})}}));
+  EXPECT_EQ(
+      (*decoded)["service"],
+      nlohmann::json({{"step", "hold"}, {"steps", nlohmann::json::array({{{"step", "hold"}, {"at", "x\\x0a"}}})}}));
   EXPECT_EQ((*decoded)["migration"]["downtime_ms"], 7);
   status["service"]["step"] = nullptr;
   EXPECT_TRUE(decode_status(encode_status(status)));
