@@ -12,6 +12,9 @@ using std::chrono::milliseconds;
 
 constexpr unsigned most_freezes = 3;
 
+/// The source has no Docker Engine, or its ALLOW forbids it.
+bool cannot_hold(const Error& error) { return error.code == Code::unsupported || error.code == Code::denied; }
+
 milliseconds since(SteadyClock::time_point began) {
   return std::chrono::duration_cast<milliseconds>(SteadyClock::now() - began);
 }
@@ -29,10 +32,12 @@ Result<> FrozenCopy::run() {
   for (unsigned freezes = 0; freezes < most_freezes;) {
     const auto lasted = read_frozen();
     if (lasted && *lasted) return {};
+    if (!lasted && cannot_hold(lasted.error())) return read_unheld(lasted.error());
     if (!lasted && lasted.error().code != Code::unavailable) return tl::unexpected(lasted.error());
     if (lasted) ++freezes;
     spdlog::warn("what writes to the source did not stand still until everything was read{}; once more",
                  lasted ? "" : ": " + lasted.error().message);
+    set_trouble(lasted ? "" : lasted.error().message);
     if (!lasted && !pause()) return fail(Code::cancelled, "cancelled");
     FERRY_ASSIGN(idle, read_round());
     if (idle) return {};
@@ -57,7 +62,7 @@ Result<bool> FrozenCopy::read_live() {
 
 Result<bool> FrozenCopy::read_round() {
   const auto began = SteadyClock::now();
-  FERRY_ASSIGN(const Read read, parts_.read(""));
+  FERRY_ASSIGN(const Read read, parts_.read(Freeze::none, ""));
   const std::lock_guard guard(mutex_);
   rounds_.note(read.bytes_sent, since(began), read.idle ? Rounds::Writes::none : Rounds::Writes::go_on);
   return read.idle;
@@ -74,12 +79,12 @@ Result<bool> FrozenCopy::read_frozen() {
   const auto began = SteadyClock::now();
   const auto begun = freeze->begin();
   const auto reading = SteadyClock::now();
-  const auto read = begun ? parts_.read(freeze->id()) : Result<Read>();
+  const auto read = begun ? parts_.read(Freeze::refuse, freeze->id()) : Result<Read>();
   const auto took = since(reading);
   const bool lasted = freeze->end();
   const std::lock_guard guard(mutex_);
   freeze_.reset();
-  downtime_ms_ = since(began).count();
+  if (begun) downtime_ms_ = since(began).count();
   if (cancelled_) return fail(Code::cancelled, "cancelled");
   if (!begun) return tl::unexpected(begun.error());
   // What has ended too early cannot be opened any more, or is given up.
@@ -87,6 +92,22 @@ Result<bool> FrozenCopy::read_frozen() {
   if (!read && (lasted || !may_be_of_it)) return tl::unexpected(read.error());
   if (read && lasted) rounds_.note(read->bytes_sent, took, Rounds::Writes::held);
   return read && lasted;
+}
+
+/// As of a volume that nobody writes to, as far as the source knows; it says so if somebody does.
+Result<> FrozenCopy::read_unheld(const Error& why) {
+  const auto began = SteadyClock::now();
+  const auto read = parts_.read(Freeze::refuse, "");
+  if (!read && read.error().code == Code::busy) return fail(Code::busy, read.error().message + "; " + why.message);
+  FERRY_TRY(read);
+  const std::lock_guard guard(mutex_);
+  rounds_.note(read->bytes_sent, since(began), Rounds::Writes::none);
+  return {};
+}
+
+void FrozenCopy::set_trouble(const std::string& text) {
+  const std::lock_guard guard(mutex_);
+  trouble_ = text;
 }
 
 /// False if it is to end.
@@ -106,6 +127,7 @@ nlohmann::json FrozenCopy::status() const {
   const std::lock_guard guard(mutex_);
   auto status = rounds_.status();
   status["downtime_ms"] = downtime_ms_;
+  if (!trouble_.empty()) status["error"] = trouble_;
   return status;
 }
 

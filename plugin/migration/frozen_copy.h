@@ -20,7 +20,8 @@ class FreezeClient;
 
 /// A copy of volumes to which containers may write: it is read while they do, again and again as long as that makes
 /// what is left less, and once more while they stand still, so that the copy is of one instant. If nobody has written,
-/// the first time is enough. By one thread, but for cancel() and status().
+/// the first time is enough. A source that cannot hold what writes, or is not to, is copied if nothing is known to
+/// write. By one thread, but for cancel() and status().
 class FrozenCopy {
  public:
   struct Read {
@@ -29,9 +30,10 @@ class FrozenCopy {
   };
   struct Parts {
     std::function<std::shared_ptr<Peer>()> another_peer;
-    /// Reads everything that has changed since the last time; `frozen`: while the freeze of that ID lasts, empty: while
-    /// containers write. Ends soon with Code::cancelled after give_up(), which is called from another thread.
-    std::function<Result<Read>(const std::string& frozen)> read;
+    /// Reads everything that has changed since the last time. Freeze::none: although containers may write; refuse:
+    /// while none does, or because the freeze of the ID `frozen` lasts, if that is not empty. Ends soon with
+    /// Code::cancelled after give_up(), which is called from another thread.
+    std::function<Result<Read>(Freeze writers, const std::string& frozen)> read;
     std::function<void()> give_up;
     std::chrono::milliseconds beat{1000};
     std::chrono::milliseconds retry{1000};  ///< a source that cannot be reached is asked again
@@ -44,13 +46,15 @@ class FrozenCopy {
   Result<> run();
   /// run() ends soon with Code::cancelled, if its `read` does.
   void cancel();
-  /// As of Rounds, and `downtime_ms` of the last freeze, null before.
+  /// As of Rounds, and `downtime_ms` of the last freeze, null before; `error`: what it waits for, if it does.
   nlohmann::json status() const;
 
  private:
   Result<bool> read_live();
   Result<bool> read_frozen();
   Result<bool> read_round();
+  Result<> read_unheld(const Error& why);
+  void set_trouble(const std::string& text);
   bool pause();
 
   const Parts parts_;
@@ -61,6 +65,7 @@ class FrozenCopy {
   std::shared_ptr<FreezeClient> freeze_;  // that is under way
   Rounds rounds_;
   nlohmann::json downtime_ms_ = nullptr;  // as status() has it
+  std::string trouble_{};                 // likewise
 };
 
 /// What is to stand still for a copy on such terms, which hold writers.

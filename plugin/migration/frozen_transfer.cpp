@@ -11,9 +11,10 @@ FrozenTransfer::FrozenTransfer(const volumes::Layout& layout, std::string name, 
       request_(std::move(request)),
       peers_(peers),
       transfer_(std::make_shared<Transfer>(layout_, name_, request_, peers_.peer(request_.peer))),
-      copy_({[this] { return peers_.peer(request_.peer); }, [this](const std::string& frozen) { return read(frozen); },
-             [this] { give_up(); }},
-            freeze_request(request_.terms, {request_.volume}), request_.terms.rounds) {}
+      copy_(
+          {[this] { return peers_.peer(request_.peer); },
+           [this](Freeze writers, const std::string& frozen) { return read(writers, frozen); }, [this] { give_up(); }},
+          freeze_request(request_.terms, {request_.volume}), request_.terms.rounds) {}
 
 Result<Brought> FrozenTransfer::run() {
   FERRY_TRY(copy_.run());
@@ -21,9 +22,9 @@ Result<Brought> FrozenTransfer::run() {
 }
 
 /// Each round has a connection of its own, since what is given up takes its connection along.
-Result<FrozenCopy::Read> FrozenTransfer::read(const std::string& frozen) {
+Result<FrozenCopy::Read> FrozenTransfer::read(Freeze writers, const std::string& frozen) {
   ImportRequest request = request_;
-  request.terms.freeze = frozen.empty() ? Freeze::none : Freeze::refuse;
+  request.terms.freeze = writers;
   request.frozen = frozen;
   const auto transfer = std::make_shared<Transfer>(layout_, name_, std::move(request), peers_.peer(request_.peer));
   {

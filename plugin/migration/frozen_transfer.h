@@ -23,7 +23,7 @@ class FrozenTransfer final : public ContentTransfer {
   nlohmann::json status() const override;
 
  private:
-  Result<FrozenCopy::Read> read(const std::string& frozen);
+  Result<FrozenCopy::Read> read(Freeze writers, const std::string& frozen);
   std::shared_ptr<Transfer> now() const;
   void give_up();
 

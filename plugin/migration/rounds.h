@@ -36,6 +36,7 @@ class Rounds {
   enum class Writes { go_on, none, held };
   /// One has ended, in which so many bytes have come, manifests included.
   void note(std::uint64_t bytes, std::chrono::milliseconds took, Writes writes) {
+    if (all_.size() == most_kept) all_.erase(all_.begin());  // of those that were made while the source was waited for
     all_.push_back({bytes, took, writes});
   }
 
@@ -57,6 +58,7 @@ class Rounds {
     std::chrono::milliseconds took;
     Writes writes;
   };
+  static constexpr std::size_t most_kept = 200;
   std::chrono::milliseconds wanted() const;
   bool shrinks() const;
 

@@ -14,8 +14,8 @@ bool TicketJob::freezes() const {
 Result<> TicketJob::transfer_frozen() {
   std::vector<std::string> volumes;
   for (const auto& item : items_) volumes.push_back(item.volume.source.volume);
-  const auto read = [this](const std::string& frozen) -> Result<FrozenCopy::Read> {
-    begin_round(frozen.empty() ? Freeze::none : Freeze::refuse, frozen);
+  const auto read = [this](Freeze writers, const std::string& frozen) -> Result<FrozenCopy::Read> {
+    begin_round(writers, frozen);
     FERRY_TRY(transfer_all());
     const bool idle = std::all_of(items_.begin(), items_.end(), [](const Item& item) {
       return item.outcome.at("consistency") == "idle" && item.outcome.at("changed") == 0;

@@ -235,6 +235,17 @@ Result<> Server::allow_freeze() const {
              : fail(Code::unsupported, "nothing can be made to stand still there: Ferry has no Docker Engine");
 }
 
+/// An Engine that is away may come back; what nobody has mounted can be read without it.
+Result<> Server::allow_hold_of(const std::vector<std::string>& volumes) const {
+  auto allowed = allow_freeze();
+  if (allowed || allowed.error().code != Code::unsupported) return allowed;
+  for (const auto& volume : volumes) {
+    const auto idle = sources_.describe(volume, migration::Freeze::refuse, INT64_MAX);
+    if (!idle && idle.error().code == Code::busy) return fail(Code::unavailable, idle.error().message);
+  }
+  return allowed;
+}
+
 Result<> Server::allow_reading(const std::string& volume) const {
   FERRY_TRY(allow(Permission::read));
   if (!only_ || only_->contains(volume)) return {};
@@ -394,9 +405,9 @@ void Server::beat(const httplib::Request& request, const std::string&, httplib::
 
 void Server::freeze(const httplib::Request& request, const std::string& body, httplib::Response& response) {
   const auto frozen = [&]() -> Result<> {
-    FERRY_TRY(allow(Permission::freeze));
     FERRY_ASSIGN(const auto wanted, decode_freeze_request(body));
     for (const auto& volume : wanted.volumes) FERRY_TRY(allow_reading(volume));
+    FERRY_TRY(allow_hold_of(wanted.volumes));
     spdlog::info("{} has what writes to {} volumes stand still", who(request), wanted.volumes.size());
     return freezes_->freeze(request.matches[1], wanted);
   }();

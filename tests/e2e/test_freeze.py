@@ -77,6 +77,21 @@ def test_one_volume_by_its_own_create(a, b, scratch):
     assert writer.check_goes_on(a) == started
 
 
+def test_an_update_while_they_are_in_use(a, b, scratch):
+    writer = Writer(a, scratch, _PAIR)
+    for name in (writer.one, writer.two):
+        scratch.forget_later(b, name)
+    before = 0
+    for action in ("create", "update"):
+        writer.check_goes_on(a)
+        status = tickets.run(b, scratch, "from=a", f"volume={writer.one},{writer.two}")
+        assert status["migration"]["consistency"] == "frozen", status
+        assert {entry["action"] for entry in tickets.entries(status).values()} == {action}
+        now = last_number(b, writer.one)
+        assert now > before and 0 <= now - last_number(b, writer.two) <= 1
+        before = now
+
+
 @contextlib.contextmanager
 def frozen(a, b, scratch, *options):
     """A ticket whose last round is under way, for some seconds."""

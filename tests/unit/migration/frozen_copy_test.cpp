@@ -27,7 +27,7 @@ class FrozenCopyTest : public testing::Test {
       note(step == FreezeStep::begin ? "freeze" : "thaw");
       if (step == FreezeStep::end) return !is_over_.exchange(false) && --fails_ < 0;
       EXPECT_EQ(wanted.volumes, std::vector<std::string>{"pg"});
-      if (refuses_) return fail(Code::busy, "not now");
+      if (refuses_) return fail(refusal_, "not now");
       return true;
     };
   }
@@ -37,11 +37,12 @@ class FrozenCopyTest : public testing::Test {
   }
   FrozenCopy::Parts parts() {
     return {[this] { return std::make_shared<FakePeer>(host_); },
-            [this](const std::string& frozen) { return read(frozen); }, [this] { is_given_up_ = true; },
-            std::chrono::milliseconds(2)};
+            [this](Freeze writers, const std::string& frozen) { return read(writers, frozen); },
+            [this] { is_given_up_ = true; }, std::chrono::milliseconds(2)};
   }
-  Result<FrozenCopy::Read> read(const std::string& frozen) {
-    note(frozen.empty() ? "read" : "read frozen");
+  Result<FrozenCopy::Read> read(Freeze writers, const std::string& frozen) {
+    note(writers == Freeze::none ? "read" : frozen.empty() ? "read alone" : "read frozen");
+    if (writers == Freeze::refuse && frozen.empty() && is_in_use_) return fail(Code::busy, "mounted by db");
     if (frozen.empty() || !hangs_) {
       std::this_thread::sleep_for(frozen.empty() ? live_time_ : std::chrono::milliseconds(0));
       return FrozenCopy::Read{frozen.empty() && is_idle_, 1000};
@@ -58,8 +59,9 @@ class FrozenCopyTest : public testing::Test {
   std::vector<std::string> done_;  // protected by mutex_
   std::chrono::milliseconds live_time_{0};
   std::atomic<int> fails_{0};
-  std::atomic<bool> refuses_{false}, is_over_{false}, is_given_up_{false}, hangs_{false}, is_idle_{false},
-      ends_early_{true};
+  Code refusal_ = Code::busy;
+  std::atomic<bool> is_in_use_{false}, refuses_{false}, is_over_{false}, is_given_up_{false}, hangs_{false},
+      is_idle_{false}, ends_early_{true};
 };
 
 TEST_F(FrozenCopyTest, WhatIsLeftIsReadWhileTheyStandStill) {
@@ -131,7 +133,7 @@ TEST_F(FrozenCopyTest, ThatOneHasEndedIsNoticedWhileItIsRead) {
 TEST_F(FrozenCopyTest, OneThatHasEndedCannotBeOpenedAnyMore) {
   fails_ = 1;
   auto parts = this->parts();
-  parts.read = [this, first = true](const std::string& frozen) mutable -> Result<FrozenCopy::Read> {
+  parts.read = [this, first = true](Freeze, const std::string& frozen) mutable -> Result<FrozenCopy::Read> {
     note(frozen.empty() ? "read" : "read frozen");
     if (!frozen.empty() && std::exchange(first, false)) return fail(Code::busy, "the freeze has ended");
     return FrozenCopy::Read{};
@@ -143,13 +145,18 @@ TEST_F(FrozenCopyTest, OneThatHasEndedCannotBeOpenedAnyMore) {
 
 TEST_F(FrozenCopyTest, ASourceThatIsAwayIsAskedAgain) {
   int away = 5;
+  FrozenCopy* waiting = nullptr;
   host_.on_freeze = [&, otherwise = host_.on_freeze](FreezeStep step, const FreezeRequest& wanted) -> Result<bool> {
     if (step == FreezeStep::begin && --away >= 0) return fail(Code::unavailable, "away");
+    if (step == FreezeStep::begin) {
+      EXPECT_EQ(waiting->status()["error"], "away");
+    }
     return otherwise(step, wanted);
   };
   auto parts = this->parts();
   parts.retry = std::chrono::milliseconds(1);
   FrozenCopy copy(parts, {{"pg"}});
+  waiting = &copy;
   ASSERT_TRUE(copy.run());
   EXPECT_LT(away, 0);
 }
@@ -161,6 +168,28 @@ TEST_F(FrozenCopyTest, WhatCannotStandStillIsNotCopied) {
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().message, "not now");
   EXPECT_THAT(done_, ElementsAre("read", "freeze", "thaw")) << "it may have begun nevertheless";
+}
+
+TEST_F(FrozenCopyTest, UnlessNothingIsKnownToWriteWhereNothingCanStandStill) {
+  for (const Code code : {Code::unsupported, Code::denied}) {
+    done_.clear();
+    refuses_ = true;
+    refusal_ = code;
+    FrozenCopy copy(parts(), {{"pg"}});
+    ASSERT_TRUE(copy.run());
+    EXPECT_THAT(done_, ElementsAre("read", "freeze", "thaw", "read alone"));
+    EXPECT_TRUE(copy.status()["downtime_ms"].is_null());
+  }
+}
+
+TEST_F(FrozenCopyTest, WhatIsInUseThereSaysSo) {
+  refuses_ = is_in_use_ = true;
+  refusal_ = Code::denied;
+  FrozenCopy copy(parts(), {{"pg"}});
+  const auto done = copy.run();
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Code::busy);
+  EXPECT_EQ(done.error().message, "mounted by db; not now");
 }
 
 TEST_F(FrozenCopyTest, OneThatIsCancelledLetsThemGoOn) {
