@@ -14,6 +14,9 @@ enum class FreezeKind {
   stop,   ///< they end, and are started again
 };
 
+/// As the peer protocol and a record of Freezes have it.
+inline const char* to_string(FreezeKind kind) { return kind == FreezeKind::pause ? "pause" : "stop"; }
+
 struct FreezeRequest {
   std::vector<std::string> volumes;  ///< of the source, at least one, different ones
   FreezeKind kind = FreezeKind::pause;

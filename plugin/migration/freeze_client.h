@@ -14,8 +14,7 @@
 namespace ferry::migration {
 
 /// The destination's end of one freeze, see Freezes: asks for it, says all the time that it is still wanted, and ends
-/// it. If this process dies, or the network does, the source ends it by itself. By one thread, but for cancel() and
-/// is_lost().
+/// it. If this process dies, or the network does, the source ends it by itself. By one thread, but for cancel().
 class FreezeClient {
  public:
   struct Parts {
@@ -35,7 +34,6 @@ class FreezeClient {
   bool end();
   /// begin() ends soon.
   void cancel();
-  bool is_lost() const { return lost_; }
 
  private:
   void beat();

@@ -22,8 +22,6 @@ constexpr std::chrono::milliseconds stop_time{5000};  // the Engine gives a plug
 // A mount's event precedes its container in the listings by some 0.1 s, see Sources.
 constexpr std::chrono::milliseconds certainty_time{2000};
 
-const char* to_string(FreezeKind kind) { return kind == FreezeKind::pause ? "pause" : "stop"; }
-
 }  // namespace
 
 Freezes::Freezes(Parts parts) : parts_(parts), containers_(parts.client) { read(); }
@@ -110,8 +108,7 @@ Result<> Freezes::freeze(const std::string& id, const FreezeRequest& request) {
     frozen.all_seen = begun.has_value();
     known = frozen;
   }
-  if (begun) return {};
-  if (auto ended = end(id, false); !ended) note_trouble(id, ended.error().message);
+  if (!begun) try_to_end(id);
   return begun;
 }
 
@@ -294,17 +291,20 @@ bool Freezes::is_in_doubt(const std::string& id) {
   return SteadyClock::now() < *frozen.no_doubt;
 }
 
+/// With its ID locked.
 void Freezes::try_to_end(const std::string& id) {
-  const auto busy = ids_.lock(id);
   if (auto ended = end(id, false); !ended) note_trouble(id, ended.error().message);
 }
 
 void Freezes::end_beside(const std::string& id) {
-  if (const auto known = enders_.find(id); known != enders_.end()) {
-    if (known->second.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
-    enders_.erase(known);
-  }
-  enders_.emplace(id, std::async(std::launch::async, [this, id] { try_to_end(id); }));
+  std::erase_if(enders_, [](const auto& ender) {
+    return ender.second.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  });
+  if (enders_.contains(id)) return;
+  enders_.emplace(id, std::async(std::launch::async, [this, id] {
+                    const auto busy = ids_.lock(id);
+                    try_to_end(id);
+                  }));
 }
 
 void Freezes::note_trouble(const std::string& id, const std::string& text) {
@@ -354,9 +354,6 @@ void Freezes::look() {
     }
   }
   for (const auto& one : beginning) one->trip();  // whoever has called freeze() ends it
-  std::erase_if(enders_, [](const auto& ender) {
-    return ender.second.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-  });
   for (const auto& id : over) end_beside(id);
 }
 

@@ -40,8 +40,8 @@ class Freezes {
     const ContainerHolds& holds;
     std::chrono::milliseconds longest_silence{4000};
     std::chrono::milliseconds look{250};  ///< how often it looks whether one is to end
-    std::chrono::milliseconds doubt{
-        30'000};  ///< for which an Engine that has not answered may still pause what it was asked to
+    /// For which an Engine that has not answered may still pause what it was asked to.
+    std::chrono::milliseconds doubt{30'000};
   };
   explicit Freezes(Parts parts);
   ~Freezes() { stop(); }
@@ -54,9 +54,8 @@ class Freezes {
   /// Begins the freeze of that ID (32 hex digits); does nothing if it lasts. While it begins it has to be beaten, too.
   /// Code::busy: a container is between two states, others begin to write all the time, or it takes longer than it may;
   /// unsupported: --rm with FreezeKind::stop; already_exists: one of that ID has ended; cancelled: it was ended
-  /// meanwhile; unavailable: the Engine is, or this process ends, or a container is held for
-  /// another freeze or move. After an error nothing stands still, as soon as the
-  /// Engine can be reached.
+  /// meanwhile; unavailable: the Engine is, or this process ends, or a container is held for another freeze or move.
+  /// After an error nothing stands still, as soon as the Engine can be reached.
   Result<> freeze(const std::string& id, const FreezeRequest& request);
   /// Somebody still wants it. Code::not_found: it does not last any more.
   Result<> beat(const std::string& id);

@@ -20,9 +20,8 @@ constexpr std::array<std::string_view, 25> options_known = {
     "rename", "replace", "move",  "reclaim", "force",  "dry-run",  "retry",       "container", "rest",
     "binds",  "shared",  "layer", "start",   "rounds", "strict",   "max-downtime"};
 constexpr std::string_view known =
-    "mode, from, to, freeze, limit, compress, volume, as, rename, replace, move, reclaim, force, dry-run, "
-    "retry, max-freeze, rounds, max-downtime, strict, and, "
-    "for a service, container, rest, binds, shared, layer, start";
+    "mode, from, to, freeze, limit, compress, volume, as, rename, replace, move, reclaim, force, dry-run, retry, "
+    "max-freeze, rounds, max-downtime, strict, and, for a service, container, rest, binds, shared, layer, start";
 
 constexpr std::array<std::string_view, 2> of_later_versions = {"memory", "exclude"};
 
@@ -114,12 +113,9 @@ Result<ArchiveAddress> parse_archive(const std::string& option, const std::strin
 constexpr std::uint64_t longest_stop_ms = 60'000;  // a container may take 10 s to end, and some to start
 constexpr std::uint64_t most_freeze_ms = 24 * 3600 * 1000;
 
-constexpr std::array<std::pair<const char*, Freeze>, 3> freezes = {
-    {{"pause", Freeze::pause}, {"stop", Freeze::stop}, {"none", Freeze::none}}};
-
 Result<Freeze> parse_freeze(const std::string& value) {
-  for (const auto& [name, freeze] : freezes)
-    if (value == name) return freeze;
+  for (const Freeze freeze : {Freeze::pause, Freeze::stop, Freeze::none})
+    if (value == to_string(freeze)) return freeze;
   return refuse("option freeze: " + quote(value) + " is not known; use freeze=pause, freeze=stop or freeze=none");
 }
 
@@ -490,10 +486,18 @@ Result<CreateRequest> parse_service(const volumes::StringMap& options) {
 
 }  // namespace
 
+const char* to_string(Freeze freeze) {
+  switch (freeze) {
+    case Freeze::none: return "none";
+    case Freeze::pause: return "pause";
+    case Freeze::stop: return "stop";
+    case Freeze::refuse: break;
+  }
+  return "refuse";
+}
+
 void add_to_json(nlohmann::json& json, const Terms& terms) {
-  json["freeze"] = "refuse";
-  for (const auto& [name, freeze] : freezes)
-    if (terms.freeze == freeze) json["freeze"] = name;
+  json["freeze"] = to_string(terms.freeze);
   json["limit"] = terms.limit;
   if (holds_writers(terms.freeze)) json["max_freeze_ms"] = terms.max_freeze_ms;
   if (terms.rounds != RoundLimits{}) json["rounds"] = to_json(terms.rounds);
@@ -503,8 +507,8 @@ void add_to_json(nlohmann::json& json, const Terms& terms) {
 
 Terms terms_of(const nlohmann::json& json) {
   Terms terms;
-  for (const auto& [name, freeze] : freezes)
-    if (json.at("freeze") == name) terms.freeze = freeze;
+  for (const Freeze freeze : all_freezes)
+    if (json.at("freeze") == to_string(freeze)) terms.freeze = freeze;
   terms.max_freeze_ms = json.value("max_freeze_ms", terms.max_freeze_ms);
   if (json.contains("rounds")) terms.rounds = round_limits_of(json["rounds"]);
   terms.limit = json.value("limit", std::uint64_t{0});

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -19,6 +20,10 @@ namespace ferry::migration {
 /// How writers of the source are held while it is read. `refuse`: there must be none; `pause` and `stop`: they stand
 /// still for the last round, see FreezeKind.
 enum class Freeze { refuse, none, pause, stop };
+
+inline constexpr std::array all_freezes = {Freeze::refuse, Freeze::none, Freeze::pause, Freeze::stop};
+/// As an option has it (but for `refuse`, which is none), a record, and the peer protocol.
+const char* to_string(Freeze freeze);
 
 inline bool holds_writers(Freeze freeze) { return freeze == Freeze::pause || freeze == Freeze::stop; }
 

@@ -111,11 +111,16 @@ bool TicketJob::is_active() const {
   return !owned_ && outcome_.is_null() && (!ended_ || is_between);
 }
 
+/// With mutex_ held.
+void TicketJob::cancel_transfers() {
+  for (auto& item : items_) item.transfer->cancel();
+}
+
 void TicketJob::cancel() {
   {
     const std::lock_guard guard(mutex_);
     cancelled_ = true;
-    for (auto& item : items_) item.transfer->cancel();
+    cancel_transfers();
     if (heart_peer_) heart_peer_->abort();
     if (frozen_copy_) frozen_copy_->cancel();
   }
@@ -200,12 +205,9 @@ Result<> TicketJob::receive_round() {
     FERRY_ASSIGN(const bool stayed, has_stayed(attempt));
     if (!stayed) continue;
     if (service_) {
-      const std::uint64_t bytes = bytes_sent();
-      const std::lock_guard guard(mutex_);
-      rounds_.note(bytes, std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - began),
-                   Rounds::Writes::held);
+      note_round(began, Rounds::Writes::held);
+      FERRY_TRY(complete_service());
     }
-    if (service_) FERRY_TRY(complete_service());
     FERRY_TRY(plan().is_move() ? be_prepared() : decide(outcomes()));
   }
   return {};

@@ -130,6 +130,8 @@ class TicketJob {
   Result<> bring_live();
   Result<> bring_live_round(const char* volumes_step, const char* layer_step);
   std::uint64_t bytes_sent() const;
+  void note_round(SteadyClock::time_point began, Rounds::Writes writes);
+  void cancel_transfers();
   Result<> begin_last_round();
   void begin_round(Freeze freeze, const std::string& frozen = "");
   bool freezes() const;

@@ -24,7 +24,7 @@ Result<> TicketJob::transfer_frozen() {
   };
   const auto give_up = [this] {
     const std::lock_guard guard(mutex_);
-    for (auto& item : items_) item.transfer->cancel();
+    cancel_transfers();
   };
   const auto copy = std::make_shared<FrozenCopy>(
       FrozenCopy::Parts{environment_.another_peer, read, give_up, environment_.pauses.heartbeat},

@@ -72,11 +72,16 @@ Result<> TicketJob::bring_live_round(const char* volumes_step, const char* layer
   FERRY_TRY(transfer_all());
   set_step(layer_step);
   FERRY_TRY(while_unavailable([this] { return service_->bring(Freeze::none, plan().service->came, content_peer_); }));
+  note_round(began, Rounds::Writes::go_on);
+  return {};
+}
+
+/// It has ended now.
+void TicketJob::note_round(SteadyClock::time_point began, Rounds::Writes writes) {
   const auto took = std::chrono::duration_cast<milliseconds>(SteadyClock::now() - began);
   const std::uint64_t bytes = bytes_sent();
   const std::lock_guard guard(mutex_);
-  rounds_.note(bytes, took, Rounds::Writes::go_on);
-  return {};
+  rounds_.note(bytes, took, writes);
 }
 
 /// For what is being brought since begin_round().
@@ -122,7 +127,7 @@ void TicketJob::beat() {
   lost_ = true;
   {
     const std::lock_guard guard(mutex_);
-    for (auto& item : items_) item.transfer->cancel();
+    cancel_transfers();
   }
   service_->interrupt();
   trouble_.wake();

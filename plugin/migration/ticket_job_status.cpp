@@ -53,7 +53,7 @@ void TicketJob::add_pieces(nlohmann::json& migration, nlohmann::json& volumes) c
     for (const auto& warning : piece.value("warnings", nlohmann::json::array()))
       migration["warnings"].push_back((local.empty() ? "layer" : local) + ": " + warning.get<std::string>());
     if (local.empty()) continue;
-    const bool has_come = piece.contains("digest") || !plan().prepared.is_null();
+    const bool has_come = piece.contains("digest") || prepared_ || decided_;
     nlohmann::json status = {{"name", local},     {"source", piece["source"]}, {"action", "update"},
                              {"digest", nullptr}, {"consistency", nullptr},    {"warnings", nlohmann::json::array()}};
     add_transfer(status, piece);

@@ -145,21 +145,8 @@ Result<migration::FenceAnswer> fence_answer_of(const json& message) {
   return answer;
 }
 
-constexpr std::array<migration::Freeze, 4> freezes = {migration::Freeze::refuse, migration::Freeze::none,
-                                                      migration::Freeze::pause, migration::Freeze::stop};
-
-const char* freeze_text(migration::Freeze freeze) {
-  switch (freeze) {
-    case migration::Freeze::none: return "none";
-    case migration::Freeze::pause: return "pause";
-    case migration::Freeze::stop: return "stop";
-    case migration::Freeze::refuse: break;
-  }
-  return "refuse";
-}
-
 json to_json(const OpenRequest& request) {
-  json message = {{"freeze", freeze_text(request.freeze)}};
+  json message = {{"freeze", migration::to_string(request.freeze)}};
   if (!request.frozen.empty()) message["frozen"] = request.frozen;
   if (request.container.empty())
     message["volume"] = request.volume;
@@ -170,8 +157,8 @@ json to_json(const OpenRequest& request) {
 
 Result<migration::Freeze> freeze_of(const json& message) {
   const auto text = message.at("freeze").get<std::string>();
-  for (const auto freeze : freezes)
-    if (text == freeze_text(freeze)) return freeze;
+  for (const auto freeze : migration::all_freezes)
+    if (text == migration::to_string(freeze)) return freeze;
   return fail(Code::unsupported, "this Ferry does not have freeze=" + quote(text));
 }
 
@@ -379,7 +366,7 @@ Result<migration::HandOffRequest> decode_hand_off_request(const std::string& tex
 
 std::string encode(const migration::FreezeRequest& request) {
   return dump({{"volumes", request.volumes},
-               {"kind", request.kind == migration::FreezeKind::stop ? "stop" : "pause"},
+               {"kind", migration::to_string(request.kind)},
                {"longest_ms", request.longest.count()}});
 }
 

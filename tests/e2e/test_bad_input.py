@@ -69,8 +69,7 @@ BAD_PEERS = {
 # Options and peers of the design that this version does not have, and how the line names them.
 NOT_YET = {name: (options, option(name)) for name, options in {
     "memory": ["from=a/{source}", "memory=try"],
-}.items()} | {
-}
+}.items()}
 
 
 @pytest.fixture(scope="module")
