@@ -29,11 +29,7 @@ bool is_off(const json& policy) {
 
 /// Throws json's exceptions.
 std::chrono::milliseconds longest_stop(const engine::Container& container) {
-  const json& timeout = member(container.config, "StopTimeout");
-  if (timeout.is_null()) return usual_timeout + stop_margin;
-  const auto seconds = timeout.get<std::int64_t>();
-  const bool is_endless = seconds < 0 || seconds > std::chrono::seconds(endless).count();
-  return is_endless ? std::chrono::milliseconds(endless) : std::chrono::seconds(seconds) + stop_margin;
+  return stop_timeout(container) + stop_margin;
 }
 
 bool runs(const engine::Container& container) { return container.running || container.restarting || container.paused; }
@@ -51,6 +47,14 @@ json to_json(const HeldContainer& container) {
 HeldContainer held_container_of(const json& json) {
   return {json.at("id").get<std::string>(), json.at("name").get<std::string>(), json.at("restart_policy"),
           json.at("was_running").get<bool>(), json.at("started").get<std::string>()};
+}
+
+std::chrono::seconds stop_timeout(const engine::Container& container) {
+  const json& timeout = member(container.config, "StopTimeout");
+  if (timeout.is_null()) return usual_timeout;
+  const auto seconds = timeout.get<std::int64_t>();
+  const bool is_endless = seconds < 0 || seconds > std::chrono::seconds(endless).count();
+  return is_endless ? std::chrono::seconds(endless) : std::chrono::seconds(seconds);
 }
 
 Result<ContainerHolds::Claim> ContainerHolds::claim(const std::string& container, engine::Interrupt* interrupt) const {
@@ -86,11 +90,15 @@ Result<HeldContainer> ContainerHolds::note(const std::string& name, engine::Inte
   }
 }
 
-Result<> ContainerHolds::hold(const HeldContainer& container, engine::Interrupt* interrupt) const {
+Result<> ContainerHolds::hold(const HeldContainer& container, engine::Interrupt* interrupt, bool* asked) const {
+  if (asked) *asked = false;
   FERRY_ASSIGN(const auto now, containers_.container(container.id, interrupt));
   try {
     if (!is_off(policy_of(now))) FERRY_TRY(containers_.set_restart_policy(container.id, {{"Name", "no"}}, interrupt));
-    if (runs(now)) FERRY_TRY(containers_.stop(container.id, longest_stop(now), interrupt));
+    if (runs(now)) {
+      if (asked) *asked = true;
+      FERRY_TRY(containers_.stop(container.id, longest_stop(now), interrupt));
+    }
   } catch (const json::exception& error) {
     return engine::not_understood("the Engine's container", error);
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -24,6 +25,10 @@ nlohmann::json to_json(const HeldContainer& container);
 /// Throws nlohmann::json::exception.
 HeldContainer held_container_of(const nlohmann::json& json);
 
+/// After which the Engine kills what it was asked to stop (moby, container/container.go, StopTimeout); a day if it
+/// never does. Throws nlohmann::json::exception.
+std::chrono::seconds stop_timeout(const engine::Container& container);
+
 /// Keeps containers of this host from running while they are handed off, and brings them back. What note() has said is
 /// to be made durable before hold(), so that release() can follow in whatever process. Every call can be repeated.
 /// Thread-safe. Errors beside those that are named are engine::Containers'.
@@ -43,8 +48,8 @@ class ContainerHolds {
   Result<HeldContainer> note(const std::string& container, engine::Interrupt* interrupt = nullptr) const;
 
   /// Switches its restart policy off, so that neither its exit nor a start of the Engine brings it back, and stops it
-  /// with its own signal and timeout.
-  Result<> hold(const HeldContainer& container, engine::Interrupt* interrupt = nullptr) const;
+  /// with its own signal and timeout. `asked` becomes whether the Engine was asked to stop it, also after an error.
+  Result<> hold(const HeldContainer& container, engine::Interrupt* interrupt = nullptr, bool* asked = nullptr) const;
 
   /// After a hold() that nobody has seen to end, before release(): an Engine carries on with a stop whose caller has
   /// gone (moby, daemon/stop.go), so a container that still runs would end after it was brought back. One that hold()

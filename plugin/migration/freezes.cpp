@@ -7,6 +7,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "engine/members.h"
 
 namespace ferry::migration {
 
@@ -21,6 +22,20 @@ constexpr std::chrono::milliseconds longest_pause{5000};
 constexpr std::chrono::milliseconds stop_time{5000};  // the Engine gives a plugin 10 s to end
 // A mount's event precedes its container in the listings by some 0.1 s, see Sources.
 constexpr std::chrono::milliseconds certainty_time{2000};
+
+/// It would be stopped and started for nothing if that may take all the time there is.
+Result<> check_stop(const engine::Container& container, std::chrono::milliseconds longest) {
+  try {
+    const std::chrono::seconds timeout = stop_timeout(container);
+    if (timeout < longest) return {};
+    return fail(Code::unsupported, "container " + container.name + " may take " + std::to_string(timeout.count()) +
+                                       " s to end (its stop timeout), and is to be held for " +
+                                       std::to_string(longest.count()) +
+                                       " ms at most (option max-freeze); use a larger max-freeze, or freeze=pause");
+  } catch (const json::exception& error) {
+    return engine::not_understood("the Engine's container", error);
+  }
+}
 
 }  // namespace
 
@@ -66,6 +81,7 @@ void Freezes::read() {
       frozen.request.kind = stored.at("kind") == "stop" ? FreezeKind::stop : FreezeKind::pause;
       for (const auto& container : stored.at("containers")) {
         frozen.containers.push_back(held_container_of(container));
+        frozen.stopping.push_back(frozen.containers.back().id);
         if (auto claim = parts_.holds.claim(frozen.containers.back())) frozen.claims.push_back(std::move(*claim));
       }
       frozen.stand = Stand::ends;
@@ -96,19 +112,20 @@ Result<> Freezes::freeze(const std::string& id, const FreezeRequest& request) {
     frozen_.emplace(id, frozen);
   }
   Result<> begun = freeze_all(id, frozen);
-  if (begun && SteadyClock::now() >= frozen.end)
+  const bool may_be_late = begun || begun.error().code == Code::cancelled;  // look() ends what takes too long
+  if (may_be_late && SteadyClock::now() >= frozen.end)
     begun = fail(Code::busy, "until the containers stood still it took longer than " +
                                  std::to_string(request.longest.count()) + " ms (option max-freeze)");
   {
     const std::lock_guard guard(mutex_);
     auto& known = frozen_.at(id);
     if (begun && known.beginning->tripped()) begun = fail(Code::cancelled, "it was ended while it began");
-    frozen.silence = known.silence;
+    frozen.silence = begun ? known.silence : SteadyClock::now();
     frozen.stand = begun ? Stand::lasts : Stand::ends;
-    frozen.all_seen = begun.has_value();
     known = frozen;
   }
-  if (!begun) try_to_end(id);
+  // What takes its time to end is waited for by look(), not by who wants to know what has become of it.
+  if (!begun && frozen.stopping.empty()) try_to_end(id);
   return begun;
 }
 
@@ -121,15 +138,18 @@ Result<> Freezes::freeze_all(const std::string& id, Frozen& frozen) {
     FERRY_ASSIGN(auto all, writers(frozen.request));
     erase_known(all, frozen);
     if (all.empty()) return {};
-    const std::size_t before = frozen.containers.size();
-    for (const auto& container : all) FERRY_TRY(note(frozen, container));
-    FERRY_TRY(store(id, frozen));
+    std::vector<HeldContainer> more;
+    for (const auto& container : all) FERRY_TRY(note(frozen, container, more));
+    frozen.containers.insert(frozen.containers.end(), more.begin(), more.end());
+    if (auto stored = store(id, frozen); !stored) {
+      frozen.containers.resize(frozen.containers.size() - more.size());  // nothing has happened to them
+      return stored;
+    }
     {
       const std::lock_guard guard(mutex_);
       frozen_.at(id).containers = frozen.containers;
     }
-    const auto held = at_once(std::span(frozen.containers).subspan(before),
-                              [&](const HeldContainer& container) { return hold(frozen, container); });
+    const auto held = at_once(more, [&](const HeldContainer& container) { return hold(frozen, container); });
     frozen.is_in_doubt = frozen.request.kind == FreezeKind::pause && !held &&
                          (held.error().code == Code::unavailable || held.error().code == Code::cancelled);
     FERRY_TRY(held);
@@ -157,10 +177,11 @@ Result<Freezes::Names> Freezes::writers(const FreezeRequest& request) const {
   const Deadline deadline = after(certainty_time);
   while (true) {
     FERRY_ASSIGN(const auto mounts, parts_.client.container_mounts());
+    if (!parts_.tracker.connected())
+      return fail(Code::unavailable, "what happens to that host's containers is not told by its Engine yet");
     Names listed, told;
     for (const auto& volume : request.volumes) find(mounts, volume, listed);
-    if (parts_.tracker.connected())
-      for (const auto& volume : request.volumes) find(parts_.tracker.facts(volume).mounts, volume, told);
+    for (const auto& volume : request.volumes) find(parts_.tracker.facts(volume).mounts, volume, told);
     const bool agree = std::all_of(told.begin(), told.end(), [&](const std::string& id) {
       return std::find(listed.begin(), listed.end(), id) != listed.end();
     });
@@ -172,7 +193,7 @@ Result<Freezes::Names> Freezes::writers(const FreezeRequest& request) const {
 }
 
 /// One that has ended meanwhile writes no more.
-Result<> Freezes::note(Frozen& frozen, const std::string& container) const {
+Result<> Freezes::note(Frozen& frozen, const std::string& container, std::vector<HeldContainer>& into) const {
   auto claim = parts_.holds.claim(container, frozen.beginning.get());
   if (!claim && claim.error().code == Code::not_found) return {};
   FERRY_TRY(claim);
@@ -182,8 +203,9 @@ Result<> Freezes::note(Frozen& frozen, const std::string& container) const {
   if (!now->running && !now->restarting) return {};
   frozen.claims.push_back(std::move(*claim));
   if (frozen.request.kind == FreezeKind::stop) {
+    FERRY_TRY(check_stop(*now, frozen.request.longest));
     FERRY_ASSIGN(auto held, parts_.holds.note(container, frozen.beginning.get()));
-    frozen.containers.push_back(std::move(held));
+    into.push_back(std::move(held));
     return {};
   }
   if (now->restarting)
@@ -191,7 +213,7 @@ Result<> Freezes::note(Frozen& frozen, const std::string& container) const {
   if (now->paused)
     frozen.paused.push_back(now->id);
   else
-    frozen.containers.push_back({now->id, now->name, nullptr, true, now->started});
+    into.push_back({now->id, now->name, nullptr, true, now->started});
   return {};
 }
 
@@ -206,8 +228,14 @@ Result<> Freezes::at_once(std::span<const HeldContainer> containers, const Chang
   return all;
 }
 
-Result<> Freezes::hold(const Frozen& frozen, const HeldContainer& container) const {
-  if (frozen.request.kind == FreezeKind::stop) return parts_.holds.hold(container, frozen.beginning.get());
+Result<> Freezes::hold(Frozen& frozen, const HeldContainer& container) const {
+  if (frozen.request.kind == FreezeKind::stop) {
+    bool asked = false;
+    auto held = parts_.holds.hold(container, frozen.beginning.get(), &asked);
+    const std::lock_guard guard(mutex_);  // others of this freeze are held beside it
+    if (!held && asked) frozen.stopping.push_back(container.id);
+    return held;
+  }
   const auto left = std::max(left_until(frozen.end), std::chrono::milliseconds(1));
   return containers_.pause(container.id, left, frozen.beginning.get());
 }
@@ -277,7 +305,9 @@ Result<> Freezes::release(const Frozen& frozen, const HeldContainer& container) 
     auto running = containers_.unpause(container.id, &ending_);
     return running || running.error().code == Code::not_found ? Result<>() : running;
   }
-  if (!frozen.all_seen) FERRY_TRY(parts_.holds.finish(container, &ending_));
+  const auto& stopping = frozen.stopping;
+  if (std::find(stopping.begin(), stopping.end(), container.id) != stopping.end())
+    FERRY_TRY(parts_.holds.finish(container, &ending_));
   return parts_.holds.release(container, &ending_);
 }
 

@@ -53,9 +53,11 @@ class Freezes {
 
   /// Begins the freeze of that ID (32 hex digits); does nothing if it lasts. While it begins it has to be beaten, too.
   /// Code::busy: a container is between two states, others begin to write all the time, or it takes longer than it may;
-  /// unsupported: --rm with FreezeKind::stop; already_exists: one of that ID has ended; cancelled: it was ended
-  /// meanwhile; unavailable: the Engine is, or this process ends, or a container is held for another freeze or move.
-  /// After an error nothing stands still, as soon as the Engine can be reached.
+  /// unsupported: with FreezeKind::stop, one that --rm would remove, or that may take too long to end; already_exists:
+  /// one of that ID has ended; cancelled: it was ended meanwhile; unavailable: the Engine is, or does not tell yet who
+  /// writes, or this process ends, or a container is held for another freeze or move. After an error nothing stands
+  /// still, as soon as the Engine can be reached; what is being stopped goes on once it has ended. No container is
+  /// stopped unless all of them can be.
   Result<> freeze(const std::string& id, const FreezeRequest& request);
   /// Somebody still wants it. Code::not_found: it does not last any more.
   Result<> beat(const std::string& id);
@@ -72,10 +74,10 @@ class Freezes {
     std::vector<std::string> paused;  ///< IDs of those that their user has paused
     Stand stand = Stand::begins;
     std::vector<ContainerHolds::Claim> claims;
-    bool all_seen = false;             ///< to stand still; else the Engine may still be at it
-    bool is_in_doubt = false;          ///< it was asked to pause them, and did not answer
-    std::optional<Deadline> no_doubt;  ///< then it has done all that it was asked to
-    Deadline silence;                  ///< it ends then, as it does at
+    std::vector<std::string> stopping;  ///< IDs of those that the Engine may still be about to stop
+    bool is_in_doubt = false;           ///< it was asked to pause them, and did not answer
+    std::optional<Deadline> no_doubt;   ///< then it has done all that it was asked to
+    Deadline silence;                   ///< it ends then, as it does at
     Deadline end;
     std::shared_ptr<engine::Interrupt> beginning;  ///< ends what freeze() asks the Engine
     engine::Ledger::Mark mark = 0;                 ///< of the tracker, since it lasts
@@ -87,8 +89,8 @@ class Freezes {
   Result<> freeze_all(const std::string& id, Frozen& frozen);
   Result<Names> writers(const FreezeRequest& request) const;
   static void erase_known(Names& containers, const Frozen& frozen);
-  Result<> note(Frozen& frozen, const std::string& container) const;
-  Result<> hold(const Frozen& frozen, const HeldContainer& container) const;
+  Result<> note(Frozen& frozen, const std::string& container, std::vector<HeldContainer>& into) const;
+  Result<> hold(Frozen& frozen, const HeldContainer& container) const;
   Result<> store(const std::string& id, const Frozen& frozen) const;
   Result<> release(const Frozen& frozen, const HeldContainer& container);
   using Change = std::function<Result<>(const HeldContainer&)>;

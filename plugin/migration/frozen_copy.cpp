@@ -30,11 +30,13 @@ Result<> FrozenCopy::run() {
   FERRY_ASSIGN(bool idle, read_live());
   if (idle) return {};
   for (unsigned freezes = 0; freezes < most_freezes;) {
+    const auto began = SteadyClock::now();
     const auto lasted = read_frozen();
     if (lasted && *lasted) return {};
     if (!lasted && cannot_hold(lasted.error())) return read_unheld(lasted.error());
     if (!lasted && lasted.error().code != Code::unavailable) return tl::unexpected(lasted.error());
-    if (lasted) ++freezes;
+    // One whose beginning took all the time there is may have held them, too, though no answer came.
+    if (lasted || since(began) >= request_.longest) ++freezes;
     spdlog::warn("what writes to the source did not stand still until everything was read{}; once more",
                  lasted ? "" : ": " + lasted.error().message);
     set_trouble(lasted ? "" : lasted.error().message);

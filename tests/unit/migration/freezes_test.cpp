@@ -16,7 +16,9 @@ namespace {
 
 using engine::testing::answer;
 using nlohmann::json;
+using testing::AllOf;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 const std::string id(32, 'a');
@@ -28,7 +30,10 @@ struct Container {
   bool breaks_off = false;  ///< the next stop
   bool hangs = false;       ///< the next pause is not answered
   bool keeps = false;       ///< standing still, as long as this is so
-  int stops = 0;
+  bool ends_late = false;   ///< not before this is false, once it was asked to stop
+  bool is_temporary = false;
+  int looks = 1000;  ///< then the next one fails
+  int stops = 0, starts = 0, stop_timeout = 10;
 };
 
 /// An Engine with several containers, which it pauses, stops and starts.
@@ -89,8 +94,9 @@ class FreezesTest : public testing::Test {
       return connection.wait_for_end();
     }
     if (is_away_ || hangs(request)) return;
+    const int life = starts();
     EXPECT_TRUE(wait([&] { return !keeps(request); }));
-    connection.send(answer_to(request));
+    connection.send(answer_to(request, life));
   }
   bool hangs(const std::string& request) {
     const std::lock_guard guard(mutex_);
@@ -101,8 +107,17 @@ class FreezesTest : public testing::Test {
   bool keeps(const std::string& request) {
     const std::lock_guard guard(mutex_);
     return std::any_of(containers_.begin(), containers_.end(), [&](const auto& one) {
-      return one.second.keeps && request.find("/containers/" + one.first + "/unpause") != std::string::npos;
+      const auto asks = [&](const std::string& what) {
+        return request.find("/containers/" + one.first + "/" + what) != std::string::npos;
+      };
+      return (one.second.keeps && asks("unpause")) || (one.second.ends_late && asks("stop"));
     });
+  }
+  int starts() {
+    const std::lock_guard guard(mutex_);
+    int all = 0;
+    for (const auto& [name, one] : containers_) all += one.starts;
+    return all;
   }
   static json shown(const std::string& name, const Container& one) {
     const std::string status = one.paused ? "paused" : one.running ? "running" : "exited";
@@ -115,7 +130,8 @@ class FreezesTest : public testing::Test {
             {"Paused", one.paused},
             {"Mounts", {{{"Type", "volume"}, {"Name", one.volume}, {"Destination", "/data"}, {"RW", one.rw}}}}};
   }
-  std::string answer_to(const std::string& request) {
+  /// `life`: after how many starts that was asked. What was to stop then is not what runs later.
+  std::string answer_to(const std::string& request, int life) {
     const std::lock_guard guard(mutex_);
     if (request.find("/containers/json") != std::string::npos) {
       auto all = json::array();
@@ -132,7 +148,10 @@ class FreezesTest : public testing::Test {
       const auto at = request.find("/containers/" + name + "/");
       if (at == std::string::npos || !one.there) continue;
       const auto from = at + 12 + name.size() + 1;
-      return act(name, one, request.substr(from, request.find_first_of("?\n", from) - from));
+      const auto what = request.substr(from, request.find_first_of("?\n ", from) - from);
+      if (what == "json" && one.looks-- == 0) return answer(500, R"({"message":"cannot look"})");
+      const bool is_past = what == "stop" && one.starts > life;
+      return is_past ? answer(204, "") : act(name, one, what);
     }
     return answer(404, R"({"message":"No such container"})");
   }
@@ -142,7 +161,8 @@ class FreezesTest : public testing::Test {
       return answer(200, json({{"Id", name},
                                {"Name", "/" + name},
                                {"State", state},
-                               {"HostConfig", {{"RestartPolicy", {{"Name", "no"}}}}}})
+                               {"Config", {{"StopTimeout", one.stop_timeout}}},
+                               {"HostConfig", {{"RestartPolicy", {{"Name", "no"}}}, {"AutoRemove", one.is_temporary}}}})
                              .dump());
     }
     if (what == "pause" || what == "unpause") {
@@ -156,6 +176,7 @@ class FreezesTest : public testing::Test {
     if (what == "stop") ++one.stops;
     if (what == "stop" && std::exchange(one.breaks_off, false)) return answer(500, R"({"message":"broken off"})");
     one.running = what == "start";
+    if (one.running) ++one.starts;
     return answer(204, "");
   }
 
@@ -171,10 +192,11 @@ class FreezesTest : public testing::Test {
 TEST_F(FreezesTest, AllThatWriteToItsVolumesStandStillAndThenGoOn) {
   for (const auto kind : {FreezeKind::pause, FreezeKind::stop}) {
     const std::string one = kind == FreezeKind::pause ? id : std::string(32, 'b');
-    ASSERT_TRUE(freezes_->freeze(one, {{"pg", "wal"}, kind}));
+    const FreezeRequest request{{"pg", "wal"}, kind, std::chrono::minutes(1)};
+    ASSERT_TRUE(freezes_->freeze(one, request));
     EXPECT_THAT(standing(), ElementsAre("db", "idle", "other"));
     EXPECT_TRUE(freezes_->holds(one, "pg") && freezes_->holds(one, "wal") && !freezes_->holds(one, "logs"));
-    EXPECT_TRUE(freezes_->freeze(one, {{"pg", "wal"}, kind})) << "it is asked again";
+    EXPECT_TRUE(freezes_->freeze(one, request)) << "it is asked again";
     EXPECT_TRUE(freezes_->beat(one));
     EXPECT_TRUE(*ferry::exists(layout_.frozen() / one));
     const auto lasted = freezes_->thaw(one);
@@ -183,7 +205,7 @@ TEST_F(FreezesTest, AllThatWriteToItsVolumesStandStillAndThenGoOn) {
     EXPECT_THAT(standing(), ElementsAre("idle"));
     EXPECT_FALSE(*ferry::exists(layout_.frozen() / one));
     EXPECT_FALSE(freezes_->holds(one, "pg") || freezes_->beat(one));
-    EXPECT_EQ(freezes_->freeze(one, {{"pg", "wal"}, kind}).error().code, Code::already_exists) << "a late request";
+    EXPECT_EQ(freezes_->freeze(one, request).error().code, Code::already_exists) << "a late request";
   }
 }
 
@@ -263,9 +285,63 @@ TEST_F(FreezesTest, AnotherProcessLetsThemGoOn) {
 /// The Engine carries on with it, so a container that goes on at once would end after that.
 TEST_F(FreezesTest, AStopThatWasBrokenOffIsWaitedFor) {
   change([](auto& all) { all["db"].breaks_off = true; });
-  EXPECT_FALSE(freezes_->freeze(id, {{"pg"}, FreezeKind::stop}));
+  EXPECT_FALSE(freezes_->freeze(id, {{"pg"}, FreezeKind::stop, std::chrono::minutes(1)}));
   EXPECT_TRUE(wait([&] { return standing().size() == 1 && !is_stored(); }));
   change([](auto& all) { EXPECT_EQ(all["db"].stops, 2); });
+}
+
+/// It may be killed by its user only, or by an Engine that is slow; then it is not stopped and started again and again.
+TEST_F(FreezesTest, WhoeverWaitsIsToldInTimeOfOneThatTakesTooLongToStop) {
+  change([](auto& all) {
+    all["db"].ends_late = true;
+    all["db"].stop_timeout = 0;
+  });
+  const auto begun = freezes_->freeze(id, {{"pg"}, FreezeKind::stop, std::chrono::milliseconds(300)});
+  ASSERT_FALSE(begun);
+  EXPECT_EQ(begun.error().code, Code::busy);
+  EXPECT_THAT(begun.error().message, HasSubstr("max-freeze"));
+  EXPECT_TRUE(is_stored()) << "it is still being stopped";
+  change([](auto& all) {
+    EXPECT_TRUE(all["db"].running);
+    all["db"].ends_late = false;
+  });
+  EXPECT_TRUE(wait([&] { return !is_stored(); }));
+  change([](auto& all) {
+    EXPECT_TRUE(all["db"].running);
+    EXPECT_EQ(all["db"].starts, 1);
+  });
+}
+
+TEST_F(FreezesTest, OneThatMayTakeTooLongToStopIsNotStopped) {
+  const auto begun = freezes_->freeze(id, {{"pg"}, FreezeKind::stop, std::chrono::seconds(10)});
+  ASSERT_FALSE(begun);
+  EXPECT_EQ(begun.error().code, Code::unsupported);
+  EXPECT_THAT(begun.error().message, AllOf(HasSubstr("10 s to end"), HasSubstr("max-freeze")));
+  change([](auto& all) { EXPECT_EQ(all["db"].stops, 0); });
+}
+
+TEST_F(FreezesTest, NoneIsStoppedIfOneMustNot) {
+  change([](auto& all) { all["other"].is_temporary = true; });
+  const auto begun = freezes_->freeze(id, {{"pg", "wal"}, FreezeKind::stop, std::chrono::minutes(1)});
+  ASSERT_FALSE(begun);
+  EXPECT_EQ(begun.error().code, Code::unsupported);
+  EXPECT_TRUE(wait([&] { return !is_stored(); }));
+  change([](auto& all) { EXPECT_EQ(all["db"].stops + all["other"].stops, 0); });
+}
+
+/// Though it looks like one that is still being stopped: it has no restart policy, and runs.
+TEST_F(FreezesTest, OneThatWasNotAskedToStopYetIsNotStoppedForAnother) {
+  change([](auto& all) {
+    all["db"].breaks_off = true;
+    all["other"].looks = 3;  // of claim(), freeze() and note()
+  });
+  EXPECT_FALSE(freezes_->freeze(id, {{"pg", "wal"}, FreezeKind::stop, std::chrono::minutes(1)}));
+  EXPECT_TRUE(wait([&] { return standing().size() == 1 && !is_stored(); }));
+  change([](auto& all) {
+    EXPECT_LT(all["other"].looks, 0);
+    EXPECT_EQ(all["db"].stops, 2);
+    EXPECT_EQ(all["other"].stops, 0);
+  });
 }
 
 /// It pauses it when it goes on, perhaps after it was told that it is to run.

@@ -161,6 +161,23 @@ TEST_F(FrozenCopyTest, ASourceThatIsAwayIsAskedAgain) {
   EXPECT_LT(away, 0);
 }
 
+/// They may have stood still all that time, though the answer was lost.
+TEST_F(FrozenCopyTest, ButNotForEverIfTheyMayStandStillMeanwhile) {
+  host_.on_freeze = [&](FreezeStep step, const FreezeRequest&) -> Result<bool> {
+    if (step != FreezeStep::begin) return true;
+    note("freeze");
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return fail(Code::unavailable, "no answer");
+  };
+  auto parts = this->parts();
+  parts.retry = std::chrono::milliseconds(1);
+  FrozenCopy copy(parts, {{"pg"}, FreezeKind::stop, std::chrono::milliseconds(3)});
+  const auto done = copy.run();
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Code::busy);
+  EXPECT_EQ(std::count(done_.begin(), done_.end(), "freeze"), 3);
+}
+
 TEST_F(FrozenCopyTest, WhatCannotStandStillIsNotCopied) {
   refuses_ = true;
   FrozenCopy copy(parts(), {{"pg"}});
