@@ -21,7 +21,7 @@ FreezeClient::FreezeClient(Parts parts, FreezeRequest request)
 FreezeClient::~FreezeClient() { (void)end(); }
 
 /// The source wants to hear of it also while it begins.
-Result<> FreezeClient::begin() {
+Result<bool> FreezeClient::begin() {
   {
     const std::lock_guard guard(mutex_);
     if (cancelled_) return fail(Code::cancelled, "cancelled");
@@ -30,9 +30,9 @@ Result<> FreezeClient::begin() {
   }
   asked_ = true;  // whether or not the answer comes
   beating_ = std::make_unique<Periodic>(parts_.beat, [this] { beat(); });
-  FERRY_TRY(peer_->freeze(id_, FreezeStep::begin, request_, request_.longest + margin));
+  FERRY_ASSIGN(const bool held, peer_->freeze(id_, FreezeStep::begin, request_, request_.longest + margin));
   begun_ = true;
-  return {};
+  return held;
 }
 
 /// A source that does not answer ends it by itself, and says so once it can be asked again.

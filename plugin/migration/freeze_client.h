@@ -28,8 +28,8 @@ class FreezeClient {
   FreezeClient(const FreezeClient&) = delete;
 
   const std::string& id() const { return id_; }
-  /// Nobody writes to the volumes from when this has returned. Errors are those of Freezes::freeze.
-  Result<> begin();
+  /// Nobody writes to the volumes from when this has returned. As Freezes::freeze.
+  Result<bool> begin();
   /// Whether it has lasted until now. It is not known (false) if the source cannot be asked.
   bool end();
   /// begin() ends soon.

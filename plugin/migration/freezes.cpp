@@ -95,7 +95,7 @@ void Freezes::read() {
   }
 }
 
-Result<> Freezes::freeze(const std::string& id, const FreezeRequest& request) {
+Result<bool> Freezes::freeze(const std::string& id, const FreezeRequest& request) {
   const auto busy = ids_.lock(id);
   Frozen frozen;
   frozen.request = request;
@@ -105,7 +105,8 @@ Result<> Freezes::freeze(const std::string& id, const FreezeRequest& request) {
   {
     const std::lock_guard guard(mutex_);
     if (stopping_) return fail(Code::unavailable, "this Ferry ends");
-    if (const auto known = frozen_.find(id); known != frozen_.end() && known->second.stand == Stand::lasts) return {};
+    if (const auto known = frozen_.find(id); known != frozen_.end() && known->second.stand == Stand::lasts)
+      return !known->second.is_idle();
     if (frozen_.contains(id) || std::find(ended_.begin(), ended_.end(), id) != ended_.end())
       return fail(Code::already_exists, "that freeze has ended already");
     if (frozen_.size() >= most_freezes) return fail(Code::busy, "too much stands still on that host already");
@@ -126,7 +127,8 @@ Result<> Freezes::freeze(const std::string& id, const FreezeRequest& request) {
   }
   // What takes its time to end is waited for by look(), not by who wants to know what has become of it.
   if (!begun && frozen.stopping.empty()) try_to_end(id);
-  return begun;
+  FERRY_TRY(begun);
+  return !frozen.is_idle();
 }
 
 /// Those that begin to write meanwhile are found by another look. All are noted, on disk, before the first one stands
@@ -256,12 +258,13 @@ Result<> Freezes::beat(const std::string& id) {
   return {};
 }
 
-bool Freezes::holds(const std::string& id, const std::string& volume) const {
+Freezes::Held Freezes::holds(const std::string& id, const std::string& volume) const {
   const std::lock_guard guard(mutex_);
   const auto known = frozen_.find(id);
-  if (known == frozen_.end() || known->second.stand != Stand::lasts) return false;
+  if (known == frozen_.end() || known->second.stand != Stand::lasts) return Held::ended;
   const auto& volumes = known->second.request.volumes;
-  return std::find(volumes.begin(), volumes.end(), volume) != volumes.end();
+  if (std::find(volumes.begin(), volumes.end(), volume) == volumes.end()) return Held::ended;
+  return known->second.is_idle() ? Held::idle : Held::still;
 }
 
 Result<bool> Freezes::thaw(const std::string& id) {

@@ -58,17 +58,23 @@ class Freezes {
   /// writes, or this process ends, or a container is held for another freeze or move. After an error nothing stands
   /// still, as soon as the Engine can be reached; what is being stopped goes on once it has ended. No container is
   /// stopped unless all of them can be.
-  Result<> freeze(const std::string& id, const FreezeRequest& request);
+  /// Whether anything stands still: else nobody writes to its volumes.
+  Result<bool> freeze(const std::string& id, const FreezeRequest& request);
   /// Somebody still wants it. Code::not_found: it does not last any more.
   Result<> beat(const std::string& id);
   /// Ends it. Whether it has lasted, so that nobody can have written to its volumes since freeze() has returned.
   Result<bool> thaw(const std::string& id);
-  /// Whether what is read of the volume now is read while it stands still.
-  bool holds(const std::string& id, const std::string& volume) const;
+  enum class Held {
+    ended,  ///< or it is not of that volume
+    idle,   ///< nothing writes to its volumes, so nothing stands still
+    still,  ///< what is read of the volume now is read while what writes to it stands still
+  };
+  Held holds(const std::string& id, const std::string& volume) const;
 
  private:
   enum class Stand { begins, lasts, ends };
   struct Frozen {
+    bool is_idle() const { return containers.empty() && paused.empty(); }
     FreezeRequest request;
     std::vector<HeldContainer> containers;
     std::vector<std::string> paused;  ///< IDs of those that their user has paused

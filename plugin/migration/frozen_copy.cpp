@@ -86,13 +86,14 @@ Result<bool> FrozenCopy::read_frozen() {
   const bool lasted = freeze->end();
   const std::lock_guard guard(mutex_);
   freeze_.reset();
-  if (begun) downtime_ms_ = since(began).count();
+  const bool held = begun.value_or(false);
+  if (held) downtime_ms_ = since(began).count();
   if (cancelled_) return fail(Code::cancelled, "cancelled");
   if (!begun) return tl::unexpected(begun.error());
   // What has ended too early cannot be opened any more, or is given up.
   const bool may_be_of_it = !read && (read.error().code == Code::busy || read.error().code == Code::cancelled);
   if (!read && (lasted || !may_be_of_it)) return tl::unexpected(read.error());
-  if (read && lasted) rounds_.note(read->bytes_sent, took, Rounds::Writes::held);
+  if (read && lasted) rounds_.note(read->bytes_sent, took, held ? Rounds::Writes::held : Rounds::Writes::none);
   return read && lasted;
 }
 

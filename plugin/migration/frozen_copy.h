@@ -25,7 +25,7 @@ class FreezeClient;
 class FrozenCopy {
  public:
   struct Read {
-    bool idle = false;             ///< it is known that nobody wrote, so that what was read is of one instant
+    bool idle = false;             ///< it is known that nobody wrote while any of it was read: it is of one instant
     std::uint64_t bytes_sent = 0;  ///< for it, with the manifest
   };
   struct Parts {

@@ -113,7 +113,8 @@ class Peer {
   virtual Result<hand_off::Answer> hand_off(const std::string& id, hand_off::Request request,
                                             const HandOffRequest& wanted, std::chrono::milliseconds timeout) = 0;
   /// What becomes of the freeze of that ID (32 hex digits) at the source; see Freezes. `wanted` counts with
-  /// FreezeStep::begin only. Of FreezeStep::end: whether it has lasted; else true.
+  /// FreezeStep::begin only. Of FreezeStep::begin: whether anything stands still; of end: whether it has lasted; else
+  /// true.
   virtual Result<bool> freeze(const std::string& id, FreezeStep step, const FreezeRequest& wanted,
                               std::chrono::milliseconds timeout) = 0;
   /// Has the host fence a volume that this one has taken over. Before an answer has come it may have happened or not.

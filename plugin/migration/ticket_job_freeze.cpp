@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <utility>
 
 #include "migration/frozen_copy.h"
@@ -17,9 +16,9 @@ Result<> TicketJob::transfer_frozen() {
   const auto read = [this](Freeze writers, const std::string& frozen) -> Result<FrozenCopy::Read> {
     begin_round(writers, frozen);
     FERRY_TRY(transfer_all());
-    const bool idle = std::all_of(items_.begin(), items_.end(), [](const Item& item) {
-      return item.outcome.at("consistency") == "idle" && item.outcome.at("changed") == 0;
-    });
+    // Of several volumes each may have been idle while it was read, and all of them written to in between.
+    const auto& first = items_.front().outcome;
+    const bool idle = items_.size() == 1 && first.at("consistency") == "idle" && first.at("changed") == 0;
     return FrozenCopy::Read{idle, bytes_sent()};
   };
   const auto give_up = [this] {

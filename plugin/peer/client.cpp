@@ -157,6 +157,7 @@ class RemotePeer : public migration::Peer {
     if (step == FreezeStep::beat) call.path += "/beat";
     if (step == FreezeStep::end) call.method = "DELETE";
     FERRY_ASSIGN(const auto answer, control()->ask(call));
+    if (step == FreezeStep::begin) return decode_held(answer);
     return step == FreezeStep::end ? decode_lasted(answer) : Result<bool>(true);
   }
 

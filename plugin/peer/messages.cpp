@@ -392,12 +392,22 @@ Result<migration::FreezeRequest> decode_freeze_request(const std::string& text) 
   });
 }
 
+namespace {
+
+Result<bool> decode_bool(const std::string& text, const char* name) {
+  return decode_with<bool>(text, "answer",
+                           [name](const json& message) -> Result<bool> { return message.at(name).get<bool>(); });
+}
+
+}  // namespace
+
+std::string encode_held(bool held) { return dump({{"held", held}}); }
+
+Result<bool> decode_held(const std::string& text) { return decode_bool(text, "held"); }
+
 std::string encode_lasted(bool lasted) { return dump({{"lasted", lasted}}); }
 
-Result<bool> decode_lasted(const std::string& text) {
-  return decode_with<bool>(text, "answer",
-                           [](const json& message) -> Result<bool> { return message.at("lasted").get<bool>(); });
-}
+Result<bool> decode_lasted(const std::string& text) { return decode_bool(text, "lasted"); }
 
 std::string encode(const migration::FenceRequest& request) { return dump(to_json(request)); }
 

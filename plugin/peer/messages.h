@@ -64,6 +64,9 @@ std::string encode(const migration::HandOffRequest& request);
 Result<migration::HandOffRequest> decode_hand_off_request(const std::string& text);
 std::string encode(const migration::FreezeRequest& request);
 Result<migration::FreezeRequest> decode_freeze_request(const std::string& text);
+/// Of a freeze that has begun: whether anything stands still.
+std::string encode_held(bool held);
+Result<bool> decode_held(const std::string& text);
 /// Of a freeze that has been ended.
 std::string encode_lasted(bool lasted);
 Result<bool> decode_lasted(const std::string& text);

@@ -289,10 +289,11 @@ void Server::open(const httplib::Request& request, const std::string& body, http
     auto session = std::make_shared<Session>();
     if (wanted.container.empty()) {
       FERRY_TRY(allow_reading(wanted.volume));
-      const bool is_frozen = !wanted.frozen.empty();
-      if (is_frozen && (freezes_ == nullptr || !freezes_->holds(wanted.frozen, wanted.volume)))
+      using migration::Freezes;
+      const auto held = freezes_ == nullptr ? Freezes::Held::ended : freezes_->holds(wanted.frozen, wanted.volume);
+      if (!wanted.frozen.empty() && held == Freezes::Held::ended)
         return fail(Code::busy, "the freeze of volume " + wanted.volume + " has ended");
-      FERRY_ASSIGN(session->volume, sources_.open(wanted.volume, wanted.freeze, is_frozen));
+      FERRY_ASSIGN(session->volume, sources_.open(wanted.volume, wanted.freeze, held == Freezes::Held::still));
       spdlog::info("{} reads volume {}", who(request), wanted.volume);
     } else {
       FERRY_ASSIGN(const auto container, allowed_container(wanted.container));
@@ -404,7 +405,7 @@ void Server::beat(const httplib::Request& request, const std::string&, httplib::
 }
 
 void Server::freeze(const httplib::Request& request, const std::string& body, httplib::Response& response) {
-  const auto frozen = [&]() -> Result<> {
+  const auto frozen = [&]() -> Result<bool> {
     FERRY_ASSIGN(const auto wanted, decode_freeze_request(body));
     for (const auto& volume : wanted.volumes) FERRY_TRY(allow_reading(volume));
     FERRY_TRY(allow_hold_of(wanted.volumes));
@@ -412,7 +413,7 @@ void Server::freeze(const httplib::Request& request, const std::string& body, ht
     return freezes_->freeze(request.matches[1], wanted);
   }();
   if (!frozen) return refuse(response, frozen.error());
-  answer(response, "{}");
+  answer(response, encode_held(*frozen));
 }
 
 void Server::beat_freeze(const httplib::Request& request, const std::string&, httplib::Response& response) {

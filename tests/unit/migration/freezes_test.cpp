@@ -193,10 +193,12 @@ TEST_F(FreezesTest, AllThatWriteToItsVolumesStandStillAndThenGoOn) {
   for (const auto kind : {FreezeKind::pause, FreezeKind::stop}) {
     const std::string one = kind == FreezeKind::pause ? id : std::string(32, 'b');
     const FreezeRequest request{{"pg", "wal"}, kind, std::chrono::minutes(1)};
-    ASSERT_TRUE(freezes_->freeze(one, request));
+    ASSERT_TRUE(freezes_->freeze(one, request).value_or(false));
     EXPECT_THAT(standing(), ElementsAre("db", "idle", "other"));
-    EXPECT_TRUE(freezes_->holds(one, "pg") && freezes_->holds(one, "wal") && !freezes_->holds(one, "logs"));
-    EXPECT_TRUE(freezes_->freeze(one, request)) << "it is asked again";
+    EXPECT_EQ(freezes_->holds(one, "pg"), Freezes::Held::still);
+    EXPECT_EQ(freezes_->holds(one, "wal"), Freezes::Held::still);
+    EXPECT_EQ(freezes_->holds(one, "logs"), Freezes::Held::ended);
+    EXPECT_TRUE(freezes_->freeze(one, request).value_or(false)) << "it is asked again";
     EXPECT_TRUE(freezes_->beat(one));
     EXPECT_TRUE(*ferry::exists(layout_.frozen() / one));
     const auto lasted = freezes_->thaw(one);
@@ -204,7 +206,8 @@ TEST_F(FreezesTest, AllThatWriteToItsVolumesStandStillAndThenGoOn) {
     EXPECT_TRUE(*lasted);
     EXPECT_THAT(standing(), ElementsAre("idle"));
     EXPECT_FALSE(*ferry::exists(layout_.frozen() / one));
-    EXPECT_FALSE(freezes_->holds(one, "pg") || freezes_->beat(one));
+    EXPECT_EQ(freezes_->holds(one, "pg"), Freezes::Held::ended);
+    EXPECT_FALSE(freezes_->beat(one));
     EXPECT_EQ(freezes_->freeze(one, request).error().code, Code::already_exists) << "a late request";
   }
 }
@@ -394,7 +397,11 @@ TEST_F(FreezesTest, ARemovedContainerKeepsNobody) {
 }
 
 TEST_F(FreezesTest, WhereNobodyWritesNothingStandsStill) {
-  ASSERT_TRUE(freezes_->freeze(id, {{"unused"}}));
+  const auto frozen = freezes_->freeze(id, {{"unused"}});
+  ASSERT_TRUE(frozen);
+  EXPECT_FALSE(*frozen);
+  EXPECT_FALSE(*freezes_->freeze(id, {{"unused"}})) << "it is asked again";
+  EXPECT_EQ(freezes_->holds(id, "unused"), Freezes::Held::idle);
   EXPECT_THAT(standing(), ElementsAre("idle"));
   EXPECT_TRUE(*freezes_->thaw(id));
 }

@@ -79,6 +79,20 @@ TEST_F(FrozenCopyTest, WhatNobodyWritesToIsReadOnce) {
   EXPECT_TRUE(copy.status()["downtime_ms"].is_null());
 }
 
+/// Of several volumes: that nobody writes to any of them has to be known of all at once.
+TEST_F(FrozenCopyTest, WhereNothingStandsStillThereIsNoDowntime) {
+  host_.on_freeze = [otherwise = host_.on_freeze](FreezeStep step, const FreezeRequest& wanted) {
+    auto answer = otherwise(step, wanted);
+    if (step == FreezeStep::begin) answer = false;
+    return answer;
+  };
+  FrozenCopy copy(parts(), {{"pg"}});
+  ASSERT_TRUE(copy.run());
+  EXPECT_THAT(done_, ElementsAre("read", "freeze", "read frozen", "thaw"));
+  EXPECT_TRUE(copy.status()["downtime_ms"].is_null());
+  EXPECT_EQ(copy.status()["rounds"].back()["frozen"], false);
+}
+
 TEST_F(FrozenCopyTest, OnceThatIsLittleOrDoesNotBecomeLess) {
   live_time_ = std::chrono::milliseconds(600);
   FrozenCopy copy(parts(), {{"pg"}});

@@ -341,6 +341,8 @@ TEST(Messages, WhatIsToStandStill) {
   EXPECT_LE(decode_freeze_request(R"({"volumes":["pg"],"kind":"pause","longest_ms":99999999999})")->longest,
             std::chrono::hours(24));
   EXPECT_TRUE(*decode_lasted(encode_lasted(true)) && !*decode_lasted(encode_lasted(false)));
+  EXPECT_TRUE(*decode_held(encode_held(true)) && !*decode_held(encode_held(false)));
+  EXPECT_FALSE(decode_held("{}"));
 }
 
 TEST(Messages, EveryErrorComesBackButCancelled) {
