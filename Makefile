@@ -13,11 +13,11 @@ DURATION ?= 20
 FIXED_ADDRESSES := $(if $(filter asan tsan,$(PRESET))$(filter fuzz,$(MAKECMDGOALS)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
 export REGISTRY VERSION
 
-.PHONY: help deps build unit e2e test bench fuzz lint format plugin install push demo lab clean
+.PHONY: help deps build unit e2e test bench bench-live fuzz lint format plugin install push demo lab clean
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
-		while IFS='|' read -r name text; do printf 'make %-9s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS='|' read -r name text; do printf 'make %-10s %s\n' "$$name" "$$text"; done
 
 deps: ## install the Debian packages that everything here needs (tests/packages); needs root
 	@tests/install-packages
@@ -43,6 +43,9 @@ bench: deps ## measure imports and updates against cp, rsync and tar over ssh, a
 	@cmake --preset release -Wno-dev >/dev/null
 	@cmake --build --preset release
 	@tests/bench/run $(ARGS)
+
+bench-live: deps ## measure how long clients wait while their services move, against scripts and a restart; ARGS="--rounds 1 --scale 0.1"; needs root
+	@tests/bench/live $(ARGS)
 
 lint: deps ## formatting, clang-tidy, thread-safety analysis, scripts, the architecture
 	@tests/lint/run

@@ -1,6 +1,7 @@
 """Copies of volumes in use: of one instant, and what writes to them goes on, whatever breaks."""
 
 import contextlib
+import os
 
 import pytest
 from support import scratch as containers
@@ -12,9 +13,13 @@ _PAIR = """
 n=0
 while :; do n=$((n + 1)); echo $n >>/one/log; echo $n >>/two/log; done
 """
-# What is left for the last round is always the same: 6 MB. Not truncated: it would be empty for a moment.
+# The same, but what is left for the last round is always 6 MB. Not truncated: it would be empty for a moment.
 _CHURN = """
-while :; do dd if=/dev/urandom of=/one/much bs=1M count=6 conv=notrunc 2>/dev/null; sleep 0.1; done
+n=0
+while :; do
+    n=$((n + 1)); echo $n >>/one/log; echo $n >>/two/log
+    dd if=/dev/urandom of=/one/much bs=1M count=6 conv=notrunc 2>/dev/null; sleep 0.1
+done
 """
 
 
@@ -96,8 +101,9 @@ def test_an_update_while_they_are_in_use(a, b, scratch):
 def frozen(a, b, scratch, *options):
     """A ticket whose last round is under way, for some seconds."""
     writer = Writer(a, scratch, _CHURN, "--restart", "always")
-    scratch.forget_later(b, writer.one)
-    ticket = tickets.start(b, scratch, "from=a", f"volume={writer.one}", "freeze=pause", "limit=2M", *options)
+    for name in (writer.one, writer.two):
+        scratch.forget_later(b, name)
+    ticket = tickets.start(b, scratch, "from=a", f"volume={writer.one},{writer.two}", "freeze=pause", "limit=2M", *options)
     wait_until(lambda: writer.state(a)["Paused"], 60, lambda: f"it stands still: {volumes.status(b, ticket)}", interval=0.01)
     yield writer, ticket
     wait_until(lambda: writer.state(a)["Status"] == "running", 10, lambda: f"it runs again: {writer.state(a)}")
@@ -110,23 +116,59 @@ def check_thawed(a, writer):
 @pytest.mark.parametrize("what", ["kill a", "kill b", "cut"])
 def test_whatever_breaks_it_goes_on(lab, a, b, scratch, what):
     with frozen(a, b, scratch) as (writer, ticket):
-        if what == "cut":
-            lab.cut()
-        else:
-            (a if what == "kill a" else b).kill_plugin()
+        started = writer.state(a)["StartedAt"]
+        killed = {"kill a": a, "kill b": b}.get(what)
+        lab.cut() if killed is None else killed.killer()()
         check_thawed(a, writer)
+        assert writer.check_goes_on(a) == started, "it was started anew"
         lab.heal()
-        status = volumes.wait_state(b, ticket, tickets.ENDED, 120)
-        assert status["state"] in ("done", "failed"), status
-        if status["state"] == "failed":
-            tickets.check_line(status["migration"]["error"], ["max-freeze"])
+        if killed is not None:
+            killed.wait_served()
+        check_end(b, writer, volumes.wait_state(b, ticket, tickets.ENDED, 120))
+
+
+def check_end(b, writer, status):
+    """The copy is of one instant, or there is none."""
+    if status["state"] == "failed":
+        tickets.check_line(status["migration"]["error"], ["max-freeze"])
+        assert volumes.inspect(b, writer.one) is None and volumes.inspect(b, writer.two) is None
+        return
+    assert status["state"] == "done" and status["migration"]["consistency"] == "frozen", status
+    assert 0 <= last_number(b, writer.one) - last_number(b, writer.two) <= 1
 
 
 def test_its_engine_dies(a, b, scratch):
-    with frozen(a, b, scratch) as (writer, _):
+    """With what runs there, at its return; so what stood still is started anew."""
+    with frozen(a, b, scratch) as (writer, ticket):
         a.engine("kill")
         a.engine("start")
         wait_until(lambda: writer.state(a)["Status"] == "running", 6, lambda: f"it runs again: {writer.state(a)}")
+        check_end(b, writer, volumes.wait_state(b, ticket, tickets.ENDED, 120))
+
+
+@pytest.fixture
+def live_restore(a):
+    """The Engine leaves what runs alone when it returns: also what stands still."""
+    path = a.path("etc/docker/daemon.json")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as out:
+        out.write('{"live-restore": true}')
+    a.engine("restart")
+    a.wait_served()
+    yield
+    os.unlink(a.path("etc/docker/daemon.json"))
+    a.engine("restart")
+
+
+@pytest.mark.slow
+def test_its_engine_dies_without_what_runs_there(a, b, live_restore, scratch):
+    with frozen(a, b, scratch) as (writer, ticket):
+        started = writer.state(a)["StartedAt"]
+        a.engine("kill")
+        a.engine("start")
+        check_thawed(a, writer)
+        assert writer.check_goes_on(a) == started, "it was started anew"
+        check_end(b, writer, volumes.wait_state(b, ticket, tickets.ENDED, 120))
 
 
 def test_its_ticket_is_removed(a, b, scratch):
@@ -156,6 +198,20 @@ def test_one_that_must_not_stand_still_for_so_long_does_not(a, b, scratch):
     tickets.check_line(status["migration"]["error"], ["2 of them", "max-downtime is 200 ms", "was not held"])
     assert not any(entry["frozen"] for entry in status["migration"]["rounds"]), status
     assert volumes.inspect(b, writer.one) is None
+
+
+@pytest.mark.parametrize("argument, words", [("--rm", ["--rm"]), ("--stop-timeout=90", ["90 s to end", "max-freeze"])],
+                         ids=["rm", "stop-timeout"])
+def test_none_is_stopped_if_one_must_not_be(a, b, scratch, argument, words):
+    writer, other = Writer(a, scratch, _PAIR, argument), Writer(a, scratch, _PAIR)
+    before = writer.check_goes_on(a), other.check_goes_on(a)
+    for name in (writer.one, other.one):
+        scratch.forget_later(b, name)
+    status = volumes.wait_state(b, tickets.start(b, scratch, "from=a", f"volume={writer.one},{other.one}", "freeze=stop"), tickets.ENDED, 60)
+    assert status["state"] == "failed", status
+    tickets.check_line(status["migration"]["error"], ["container", *words])
+    assert (writer.check_goes_on(a), other.check_goes_on(a)) == before, "one was started anew"
+    assert volumes.inspect(b, writer.one) is None and volumes.inspect(b, other.one) is None
 
 
 def test_one_that_its_user_has_paused_stays_so(a, b, scratch):

@@ -1,4 +1,4 @@
-"""One host of the lab (tests/lab) with a real Engine and the plugin that is shipped, for one measurement."""
+"""Hosts of the lab (tests/lab) with real Engines and the plugin that is shipped, for one measurement."""
 
 import contextlib
 import os
@@ -17,20 +17,21 @@ _IMAGES = "/dev/shm"
 
 
 @contextlib.contextmanager
-def up():
-    """Host a, which nobody else uses. It goes down at the end of the block, and also when this process is killed."""
+def up(count=1):
+    """The first hosts, which nobody else uses. They go down at the end of the block, and also when this process is killed."""
     os.environ["FERRY_PLUGIN_PRESET"] = "release"
     lab = Lab()
     if "nothing is up" not in lab.run("status").stdout:  # not even a signal may take down what is somebody else's
         raise Wrong("the lab is up for somebody else; `tests/lab/lab down` ends it")
     with _signals_as_exceptions(), _down_in_the_end() as keep:
-        done = lab.run("up", "1", check=False, timeout=3000)
+        done = lab.run("up", str(count), check=False, timeout=3000)
         if done.returncode != 0 or "lab: starting a" not in done.stdout:
             keep()  # it has started nothing that is still there
             raise Wrong("the lab does not come up, or is up for somebody else; `tests/lab/lab down` ends it\n"
                         + done.stdout + done.stderr)
-        lab.a.remember()
-        yield lab.a
+        for host in lab.hosts[:count]:
+            host.remember()
+        yield lab
 
 
 @contextlib.contextmanager
@@ -58,12 +59,12 @@ def _down_in_the_end():
         waiting.wait()
 
 
-def new_data_root(host, fs):
+def new_data_root(host, fs, size=_SIZE):
     """The Engine starts anew without volumes and plugins, on a fresh file system in memory."""
     host.engine("stop")
     image = f"{_IMAGES}/{len(os.listdir(host.path(_IMAGES)))}.img"
     # over what is mounted there already: that goes with the host
-    host.exec("sh", "-ec", f"truncate -s {_SIZE} {image}; {' '.join(disk.MAKE[fs])} {image}; "
+    host.exec("sh", "-ec", f"truncate -s {size} {image}; {' '.join(disk.MAKE[fs])} {image}; "
               f"mount -o loop {image} {DATA_ROOT}")
     host.engine("start")
 

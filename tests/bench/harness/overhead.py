@@ -42,7 +42,8 @@ class Overhead:
 
     def measure(self):
         self._say(f"{self.name}: {self.text}")
-        with lab_host.up() as host:
+        with lab_host.up() as lab:
+            host = lab.a
             with closing(Engine(host)) as engine:
                 version = engine.version()
             return {"engine": version, "disk": self._on_disk(host), **self._in_memory(host)}
