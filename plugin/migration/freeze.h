@@ -12,15 +12,25 @@ namespace ferry::migration {
 enum class FreezeKind {
   pause,  ///< by the freezer of their cgroup: what is on disk is what a crash would leave
   stop,   ///< they end, and are started again
+  watch,  ///< they are not: it is found out whether nobody has written all the time
 };
+constexpr FreezeKind all_freeze_kinds[] = {FreezeKind::pause, FreezeKind::stop, FreezeKind::watch};
 
 /// As the peer protocol and a record of Freezes have it.
-inline const char* to_string(FreezeKind kind) { return kind == FreezeKind::pause ? "pause" : "stop"; }
+inline const char* to_string(FreezeKind kind) {
+  switch (kind) {
+    case FreezeKind::pause: return "pause";
+    case FreezeKind::stop: return "stop";
+    case FreezeKind::watch: break;
+  }
+  return "watch";
+}
 
 struct FreezeRequest {
   std::vector<std::string> volumes;  ///< of the source, at least one, different ones
   FreezeKind kind = FreezeKind::pause;
-  std::chrono::milliseconds longest{10'000};  ///< from when the first container is asked until the last one runs again
+  std::chrono::milliseconds longest{10'000};  ///< from when the first container is asked until the last one runs again;
+                                              ///< of FreezeKind::watch without meaning
 };
 
 /// `begin` can be repeated, `beat` tells that it is still wanted.

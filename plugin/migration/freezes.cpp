@@ -99,7 +99,7 @@ Result<bool> Freezes::freeze(const std::string& id, const FreezeRequest& request
   const auto busy = ids_.lock(id);
   Frozen frozen;
   frozen.request = request;
-  frozen.end = after(request.longest);
+  frozen.end = request.kind == FreezeKind::watch ? Deadline::max() : after(request.longest);
   frozen.silence = after(parts_.longest_silence);
   frozen.beginning = std::make_shared<engine::Interrupt>();
   {
@@ -140,6 +140,8 @@ Result<> Freezes::freeze_all(const std::string& id, Frozen& frozen) {
     FERRY_ASSIGN(auto all, writers(frozen.request));
     erase_known(all, frozen);
     if (all.empty()) return {};
+    if (frozen.request.kind == FreezeKind::watch)
+      return fail(Code::busy, "a running container has one of the volumes mounted read-write");
     std::vector<HeldContainer> more;
     for (const auto& container : all) FERRY_TRY(note(frozen, container, more));
     frozen.containers.insert(frozen.containers.end(), more.begin(), more.end());

@@ -52,13 +52,13 @@ class Freezes {
   void stop();
 
   /// Begins the freeze of that ID (32 hex digits); does nothing if it lasts. While it begins it has to be beaten, too.
-  /// Code::busy: a container is between two states, others begin to write all the time, or it takes longer than it may;
-  /// unsupported: with FreezeKind::stop, one that --rm would remove, or that may take too long to end; already_exists:
-  /// one of that ID has ended; cancelled: it was ended meanwhile; unavailable: the Engine is, or does not tell yet who
-  /// writes, or this process ends, or a container is held for another freeze or move. After an error nothing stands
-  /// still, as soon as the Engine can be reached; what is being stopped goes on once it has ended. No container is
-  /// stopped unless all of them can be.
-  /// Whether anything stands still: else nobody writes to its volumes.
+  /// Code::busy: a container is between two states, others begin to write all the time, or it takes longer than it may,
+  /// or something may write, which FreezeKind::watch does not hold; unsupported: with FreezeKind::stop, one that --rm
+  /// would remove, or that may take too long to end; already_exists: one of that ID has ended; cancelled: it was ended
+  /// meanwhile; unavailable: the Engine is, or does not tell yet who writes, or this process ends, or a container is
+  /// held for another freeze or move. After an error nothing stands still, as soon as the Engine can be reached; what
+  /// is being stopped goes on once it has ended. No container is stopped unless all of them can be. Whether anything
+  /// stands still: else nobody writes to its volumes.
   Result<bool> freeze(const std::string& id, const FreezeRequest& request);
   /// Somebody still wants it. Code::not_found: it does not last any more.
   Result<> beat(const std::string& id);

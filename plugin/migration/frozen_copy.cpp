@@ -27,11 +27,15 @@ FreezeRequest freeze_request(const Terms& terms, std::vector<std::string> volume
 }
 
 Result<> FrozenCopy::run() {
+  if (request_.volumes.size() > 1) {
+    FERRY_ASSIGN(const bool watched, read_frozen(FreezeKind::watch));
+    if (watched) return {};
+  }
   FERRY_ASSIGN(bool idle, read_live());
   if (idle) return {};
   for (unsigned freezes = 0; freezes < most_freezes;) {
     const auto began = SteadyClock::now();
-    const auto lasted = read_frozen();
+    const auto lasted = read_frozen(request_.kind);
     if (lasted && *lasted) return {};
     if (!lasted && cannot_hold(lasted.error())) return read_unheld(lasted.error());
     if (!lasted && lasted.error().code != Code::unavailable) return tl::unexpected(lasted.error());
@@ -70,9 +74,12 @@ Result<bool> FrozenCopy::read_round() {
   return read.idle;
 }
 
-Result<bool> FrozenCopy::read_frozen() {
-  const auto freeze =
-      std::make_shared<FreezeClient>(FreezeClient::Parts{parts_.another_peer, parts_.beat, parts_.give_up}, request_);
+/// Whether it has lasted until all was read; one of FreezeKind::watch may not even have begun.
+Result<bool> FrozenCopy::read_frozen(FreezeKind kind) {
+  FreezeRequest request = request_;
+  request.kind = kind;
+  const auto freeze = std::make_shared<FreezeClient>(
+      FreezeClient::Parts{parts_.another_peer, parts_.beat, parts_.give_up}, std::move(request));
   {
     const std::lock_guard guard(mutex_);
     if (cancelled_) return fail(Code::cancelled, "cancelled");
@@ -89,6 +96,7 @@ Result<bool> FrozenCopy::read_frozen() {
   const bool held = begun.value_or(false);
   if (held) downtime_ms_ = since(began).count();
   if (cancelled_) return fail(Code::cancelled, "cancelled");
+  if (!begun && kind == FreezeKind::watch) return false;
   if (!begun) return tl::unexpected(begun.error());
   // What has ended too early cannot be opened any more, or is given up.
   const bool may_be_of_it = !read && (read.error().code == Code::busy || read.error().code == Code::cancelled);

@@ -20,8 +20,9 @@ class FreezeClient;
 
 /// A copy of volumes to which containers may write: it is read while they do, again and again as long as that makes
 /// what is left less, and once more while they stand still, so that the copy is of one instant. If nobody has written,
-/// the first time is enough. A source that cannot hold what writes, or is not to, is copied if nothing is known to
-/// write. By one thread, but for cancel() and status().
+/// the first time is enough: of several volumes if the source has watched all of them meanwhile, since each may have
+/// been idle while it was read and all of them written to in between. A source that cannot hold what writes, or is not
+/// to, is copied if nothing is known to write. By one thread, but for cancel() and status().
 class FrozenCopy {
  public:
   struct Read {
@@ -51,7 +52,7 @@ class FrozenCopy {
 
  private:
   Result<bool> read_live();
-  Result<bool> read_frozen();
+  Result<bool> read_frozen(FreezeKind kind);
   Result<bool> read_round();
   Result<> read_unheld(const Error& why);
   void set_trouble(const std::string& text);

@@ -16,7 +16,7 @@ Result<> TicketJob::transfer_frozen() {
   const auto read = [this](Freeze writers, const std::string& frozen) -> Result<FrozenCopy::Read> {
     begin_round(writers, frozen);
     FERRY_TRY(transfer_all());
-    // Of several volumes each may have been idle while it was read, and all of them written to in between.
+    // What each of several was says nothing of all of them at once.
     const auto& first = items_.front().outcome;
     const bool idle = items_.size() == 1 && first.at("consistency") == "idle" && first.at("changed") == 0;
     return FrozenCopy::Read{idle, bytes_sent()};

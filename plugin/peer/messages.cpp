@@ -384,9 +384,12 @@ Result<migration::FreezeRequest> decode_freeze_request(const std::string& text) 
       if (names.size() > most_volumes) throw Mismatch("it has too many volumes");
     }
     if (names.empty()) throw Mismatch("it has no volumes");
-    const auto kind = message.at("kind").get<std::string>();
-    if (kind != "pause" && kind != "stop") throw Mismatch("it has an unknown kind of freeze");
-    request.kind = kind == "stop" ? FreezeKind::stop : FreezeKind::pause;
+    const auto name = message.at("kind").get<std::string>();
+    const auto* const kind =
+        std::find_if(std::begin(migration::all_freeze_kinds), std::end(migration::all_freeze_kinds),
+                     [&](FreezeKind one) { return name == migration::to_string(one); });
+    if (kind == std::end(migration::all_freeze_kinds)) throw Mismatch("it has an unknown kind of freeze");
+    request.kind = *kind;
     request.longest = std::chrono::milliseconds(std::min(count(message.at("longest_ms")), longest_freeze_ms));
     return request;
   });

@@ -408,12 +408,21 @@ void Server::freeze(const httplib::Request& request, const std::string& body, ht
   const auto frozen = [&]() -> Result<bool> {
     FERRY_ASSIGN(const auto wanted, decode_freeze_request(body));
     for (const auto& volume : wanted.volumes) FERRY_TRY(allow_reading(volume));
+    if (wanted.kind == migration::FreezeKind::watch) return watch(request.matches[1], wanted);
     FERRY_TRY(allow_hold_of(wanted.volumes));
     spdlog::info("{} has what writes to {} volumes stand still", who(request), wanted.volumes.size());
     return freezes_->freeze(request.matches[1], wanted);
   }();
   if (!frozen) return refuse(response, frozen.error());
   answer(response, encode_held(*frozen));
+}
+
+/// Which holds nothing, so that it is part of reading.
+Result<bool> Server::watch(const std::string& id, const migration::FreezeRequest& request) const {
+  FERRY_ASSIGN(const bool there, sources_.has_engine());
+  if (!there || freezes_ == nullptr)
+    return fail(Code::unsupported, "there is no Docker Engine that tells who writes to volumes");
+  return freezes_->freeze(id, request);
 }
 
 void Server::beat_freeze(const httplib::Request& request, const std::string&, httplib::Response& response) {

@@ -99,6 +99,7 @@ class Server {
   Result<> allow_taking(const std::string& volume) const;
   Result<> allow_freeze() const;
   Result<> allow_hold_of(const std::vector<std::string>& volumes) const;
+  Result<bool> watch(const std::string& id, const migration::FreezeRequest& request) const;
   Result<std::string> allowed_container(const std::string& container) const;
   void add_export_routes(httplib::Server& routes);
   void add_hand_off_routes(httplib::Server& routes);

@@ -13,12 +13,12 @@ _PAIR = """
 n=0
 while :; do n=$((n + 1)); echo $n >>/one/log; echo $n >>/two/log; done
 """
-# The same, but what is left for the last round is always 6 MB. Not truncated: it would be empty for a moment.
+# The same, but what is left for the last round is always 3 MB. Not truncated: it would be empty for a moment.
 _CHURN = """
 n=0
 while :; do
     n=$((n + 1)); echo $n >>/one/log; echo $n >>/two/log
-    dd if=/dev/urandom of=/one/much bs=1M count=6 conv=notrunc 2>/dev/null; sleep 0.1
+    dd if=/dev/urandom of=/one/much bs=1M count=3 conv=notrunc 2>/dev/null; sleep 0.1
 done
 """
 
@@ -103,7 +103,7 @@ def frozen(a, b, scratch, *options):
     writer = Writer(a, scratch, _CHURN, "--restart", "always")
     for name in (writer.one, writer.two):
         scratch.forget_later(b, name)
-    ticket = tickets.start(b, scratch, "from=a", f"volume={writer.one},{writer.two}", "freeze=pause", "limit=2M", *options)
+    ticket = tickets.start(b, scratch, "from=a", f"volume={writer.one},{writer.two}", "freeze=pause", "limit=1500K", *options)
     wait_until(lambda: writer.state(a)["Paused"], 60, lambda: f"it stands still: {volumes.status(b, ticket)}", interval=0.01)
     yield writer, ticket
     wait_until(lambda: writer.state(a)["Status"] == "running", 10, lambda: f"it runs again: {writer.state(a)}")
@@ -113,6 +113,7 @@ def check_thawed(a, writer):
     wait_until(lambda: not writer.state(a)["Paused"], 5.5, "it goes on within 5 s")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["kill a", "kill b", "cut"])
 def test_whatever_breaks_it_goes_on(lab, a, b, scratch, what):
     with frozen(a, b, scratch) as (writer, ticket):
@@ -137,6 +138,7 @@ def check_end(b, writer, status):
     assert 0 <= last_number(b, writer.one) - last_number(b, writer.two) <= 1
 
 
+@pytest.mark.slow
 def test_its_engine_dies(a, b, scratch):
     """With what runs there, at its return; so what stood still is started anew."""
     with frozen(a, b, scratch) as (writer, ticket):
@@ -178,6 +180,7 @@ def test_its_ticket_is_removed(a, b, scratch):
         assert volumes.inspect(b, writer.one) is None
 
 
+@pytest.mark.slow
 def test_not_longer_than_its_user_allows(a, b, scratch):
     with frozen(a, b, scratch, "max-freeze=1s") as (writer, ticket):
         wait_until(lambda: not writer.state(a)["Paused"], 2.5, "it goes on")
@@ -189,7 +192,7 @@ def test_not_longer_than_its_user_allows(a, b, scratch):
 def test_one_that_must_not_stand_still_for_so_long_does_not(a, b, scratch):
     writer = Writer(a, scratch, _CHURN)
     scratch.forget_later(b, writer.one)
-    ticket = tickets.start(b, scratch, "from=a", f"volume={writer.one}", "limit=2M", "rounds=2", "max-downtime=200ms", "strict=true")
+    ticket = tickets.start(b, scratch, "from=a", f"volume={writer.one}", "limit=1500K", "rounds=2", "max-downtime=200ms", "strict=true")
     wait_until(lambda: volumes.status(b, ticket)["migration"].get("dirty_bytes"), 60, lambda: f"{volumes.status(b, ticket)}")
     predicted = volumes.status(b, ticket)["migration"]["predicted_downtime_ms"]
     assert predicted is None or predicted > 200, predicted

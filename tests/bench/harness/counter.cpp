@@ -1,6 +1,7 @@
-// counter DIRECTORY PAGES: a service whose state is a log that grows, and a map of pages. Each number that a client sends
-// is appended to the log, and stored in page NUMBER % PAGES of the map through mmap(2); then it is sent back. One client at
-// a time. `counter DIRECTORY PAGES check LAST` tells whether both have every number that the log tells of, and LAST.
+// counter DIRECTORY PAGES: a service whose state is a log that grows, and a map of pages. Each number that a client
+// sends is appended to the log, and stored in page NUMBER % PAGES of the map through mmap(2); then it is sent back. One
+// client at a time. `counter DIRECTORY PAGES check LAST` tells whether both have every number that the log tells of,
+// and LAST.
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -82,7 +83,9 @@ int check(const State& state, std::uint64_t last) {
   if (before < last) return std::printf("the log ends with %lu, not %lu\n", before, last), 1;
   for (std::size_t i = 0; i < state.pages * numbers_in_page; ++i)
     if (state.map[i] != expected[i / numbers_in_page])
-      return std::printf("page %zu has %lu, not %lu\n", i / numbers_in_page, state.map[i], expected[i / numbers_in_page]), 1;
+      return std::printf("page %zu has %lu, not %lu\n", i / numbers_in_page, state.map[i],
+                         expected[i / numbers_in_page]),
+             1;
   return std::printf("%lu\n", before), 0;
 }
 

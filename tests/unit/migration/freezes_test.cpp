@@ -382,6 +382,26 @@ TEST_F(FreezesTest, WhatIsHeldForAMoveIsNotFrozenAndTheOtherWayRound) {
   EXPECT_TRUE(holds_.claim("db"));
 }
 
+TEST_F(FreezesTest, WhatIsWatchedIsNotHeld) {
+  const FreezeRequest request{{"unused", "more"}, FreezeKind::watch, std::chrono::milliseconds(0)};
+  EXPECT_FALSE(freezes_->freeze(id, request).value_or(true));
+  EXPECT_EQ(freezes_->holds(id, "more"), Freezes::Held::idle);
+  EXPECT_TRUE(freezes_->beat(id)) << "however long it lasts";
+  EXPECT_TRUE(*freezes_->thaw(id));
+  const std::string other(32, 'b');
+  EXPECT_EQ(freezes_->freeze(other, {{"unused", "pg"}, FreezeKind::watch}).error().code, Code::busy);
+  EXPECT_THAT(standing(), ElementsAre("idle"));
+}
+
+TEST_F(FreezesTest, AWatchHasNotLastedIfSomebodyBeginsToWrite) {
+  EXPECT_TRUE(freezes_->freeze(id, {{"logs", "more"}, FreezeKind::watch}).error().code == Code::busy);
+  const std::string other(32, 'b');
+  change([](auto& all) { all["log"].running = false; });
+  ASSERT_TRUE(freezes_->freeze(other, {{"logs", "more"}, FreezeKind::watch}));
+  change([](auto& all) { all["log"].running = true; });
+  EXPECT_FALSE(*freezes_->thaw(other));
+}
+
 TEST_F(FreezesTest, NothingStandsStillForAProcessThatEnds) {
   ASSERT_TRUE(freezes_->freeze(id, {{"pg"}}));
   freezes_->stop();

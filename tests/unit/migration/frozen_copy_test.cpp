@@ -24,9 +24,12 @@ class FrozenCopyTest : public testing::Test {
         if (is_over_) return fail(Code::not_found, "that freeze has ended");
         return true;
       }
-      note(step == FreezeStep::begin ? "freeze" : "thaw");
+      const bool is_watch = wanted.kind == FreezeKind::watch;
+      note(step == FreezeStep::end ? "thaw" : is_watch ? "watch" : "freeze");
       if (step == FreezeStep::end) return !is_over_.exchange(false) && --fails_ < 0;
-      EXPECT_EQ(wanted.volumes, std::vector<std::string>{"pg"});
+      EXPECT_EQ(wanted.volumes, volumes_);
+      if (is_watch && !watches_) return fail(Code::busy, "db has it mounted");
+      if (is_watch) return false;
       if (refuses_) return fail(refusal_, "not now");
       return true;
     };
@@ -55,6 +58,8 @@ class FrozenCopyTest : public testing::Test {
   }
 
   FakeHost host_;
+  std::vector<std::string> volumes_{"pg"};
+  bool watches_ = true;
   std::mutex mutex_;
   std::vector<std::string> done_;  // protected by mutex_
   std::chrono::milliseconds live_time_{0};
@@ -79,7 +84,45 @@ TEST_F(FrozenCopyTest, WhatNobodyWritesToIsReadOnce) {
   EXPECT_TRUE(copy.status()["downtime_ms"].is_null());
 }
 
-/// Of several volumes: that nobody writes to any of them has to be known of all at once.
+/// Each may have been idle while it was read, and all of them written to in between.
+TEST_F(FrozenCopyTest, SeveralThatNobodyWritesToAreWatchedMeanwhile) {
+  volumes_ = {"pg", "wal"};
+  FrozenCopy copy(parts(), {volumes_, FreezeKind::stop});
+  ASSERT_TRUE(copy.run());
+  EXPECT_THAT(done_, ElementsAre("watch", "read frozen", "thaw"));
+  EXPECT_TRUE(copy.status()["downtime_ms"].is_null());
+  EXPECT_EQ(copy.status()["rounds"].back()["frozen"], false);
+}
+
+TEST_F(FrozenCopyTest, AndAreFrozenIfThatHasNotLastedOrSomebodyDoes) {
+  volumes_ = {"pg", "wal"};
+  for (const bool begins : {true, false}) {
+    done_.clear();
+    is_idle_ = false;
+    fails_ = begins ? 1 : 0;
+    watches_ = begins;
+    FrozenCopy copy(parts(), {volumes_});
+    ASSERT_TRUE(copy.run());
+    if (begins)
+      EXPECT_THAT(done_, ElementsAre("watch", "read frozen", "thaw", "read", "freeze", "read frozen", "thaw"));
+    else
+      EXPECT_THAT(done_, ElementsAre("watch", "thaw", "read", "freeze", "read frozen", "thaw"));
+  }
+}
+
+/// One that cannot be copied is not copied twice.
+TEST_F(FrozenCopyTest, WhatCannotBeReadWhileItIsWatchedFails) {
+  volumes_ = {"pg", "wal"};
+  auto parts = this->parts();
+  parts.read = [this](Freeze, const std::string&) -> Result<FrozenCopy::Read> {
+    note("read");
+    return fail(Code::no_space, "full");
+  };
+  FrozenCopy copy(parts, {volumes_});
+  EXPECT_EQ(copy.run().error().code, Code::no_space);
+  EXPECT_THAT(done_, ElementsAre("watch", "read", "thaw"));
+}
+
 TEST_F(FrozenCopyTest, WhereNothingStandsStillThereIsNoDowntime) {
   host_.on_freeze = [otherwise = host_.on_freeze](FreezeStep step, const FreezeRequest& wanted) {
     auto answer = otherwise(step, wanted);
