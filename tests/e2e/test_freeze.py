@@ -15,7 +15,8 @@ while :; do n=$((n + 1)); echo $n >>/one/log; echo $n >>/two/log; done
 """
 # The same, but what is left for the last round is always 3 MB. Not truncated: it would be empty for a moment.
 _CHURN = """
-n=0
+n=$(tail -n1 /one/log 2>/dev/null) n=${n:-0}
+[ $n = 0 ] || [ "$(tail -n1 /two/log)" = $n ] || echo $n >>/two/log
 while :; do
     n=$((n + 1)); echo $n >>/one/log; echo $n >>/two/log
     dd if=/dev/urandom of=/one/much bs=1M count=3 conv=notrunc 2>/dev/null; sleep 0.1
@@ -26,7 +27,9 @@ done
 class Writer:
     def __init__(self, a, scratch, script, *arguments):
         self.one, self.two = scratch.volume(a), scratch.volume(a)
-        self.container = scratch.container(a, "-v", f"{self.one}:/one", "-v", f"{self.two}:/two", *arguments, command=("sh", "-c", script))
+        # The shell does not listen when it is asked to end.
+        self.container = scratch.container(a, "--stop-timeout", "2", "-v", f"{self.one}:/one", "-v", f"{self.two}:/two", *arguments,
+                                           command=("sh", "-c", script))
 
     def state(self, a):
         status, answer = a.api.request("GET", f"/containers/{self.container}/json")
