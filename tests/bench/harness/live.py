@@ -94,13 +94,13 @@ class Counter(Service):
     name, client, directory, image = "counter", "counter", "/state", "counter"
 
     def text(self):
-        return f"a log and {self.scale * 16} MiB of pages that are written to through mmap"
+        return f"a log and {self.scale // 4} MiB of pages that are written to through mmap, beside {self.scale * 16} MiB at rest"
 
     def command(self):
-        return "/bin/counter", self.directory, str(self.scale * 4096)
+        return "/bin/counter", self.directory, str(self.scale * 64)
 
     def fill(self, host):
-        self.inside(host, "sh", "-c", f"dd if=/dev/urandom of={self.directory}/old bs=1M count={self.scale * 4} 2>/dev/null")
+        self.inside(host, "sh", "-c", f"dd if=/dev/urandom of={self.directory}/old bs=1M count={self.scale * 16} 2>/dev/null")
 
     def wait_ready(self, host):
         wait_until(lambda: host.can_connect(host, 7000), 60, "it answers", interval=0.2)
