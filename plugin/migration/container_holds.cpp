@@ -67,7 +67,8 @@ Result<ContainerHolds::Claim> ContainerHolds::claim(const HeldContainer& contain
   std::erase_if(claims_, [](const auto& claim) { return claim.second.expired(); });
   Claim claim = std::make_shared<char>();
   if (!claims_.emplace(container.id, claim).second)
-    return fail(Code::unavailable, "container " + container.name + " is being held, or brought back, for another move");
+    return fail(Code::unavailable,
+                "container " + container.name + " is being held, or brought back, for another copy or move");
   return claim;
 }
 

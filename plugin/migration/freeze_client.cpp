@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::chrono::milliseconds margin{5000};  // beside what the source may take
 constexpr std::chrono::milliseconds beat_time{2000};
+constexpr std::chrono::milliseconds connect_time{10'000};
 constexpr std::chrono::milliseconds end_time{10'000};
 
 }  // namespace
@@ -28,6 +29,8 @@ Result<bool> FreezeClient::begin() {
     peer_ = parts_.another_peer();
     beat_peer_ = parts_.another_peer();
   }
+  // Connected before it counts: through ssh that may take longer than a beat, and than the source waits for one.
+  (void)beat_peer_->freeze(id_, FreezeStep::beat, request_, connect_time);
   asked_ = true;  // whether or not the answer comes
   beating_ = std::make_unique<Periodic>(parts_.beat, [this] { beat(); });
   FERRY_ASSIGN(const bool held, peer_->freeze(id_, FreezeStep::begin, request_, request_.longest + margin));

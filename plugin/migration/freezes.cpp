@@ -1,7 +1,9 @@
 #include "migration/freezes.h"
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -16,9 +18,11 @@ namespace {
 using nlohmann::json;
 
 constexpr unsigned most_looks = 3;  // for containers that begin to write meanwhile
-constexpr std::size_t most_freezes = 64;
+constexpr std::ptrdiff_t most_freezes = 64;
+constexpr std::ptrdiff_t most_watches = 1024;
 constexpr std::size_t most_ended = 256;
-constexpr std::chrono::milliseconds longest_pause{5000};
+constexpr std::chrono::milliseconds longest_pause{2000};
+constexpr std::chrono::milliseconds answer_time{5000};
 constexpr std::chrono::milliseconds stop_time{5000};  // the Engine gives a plugin 10 s to end
 // A mount's event precedes its container in the listings by some 0.1 s, see Sources.
 constexpr std::chrono::milliseconds certainty_time{2000};
@@ -50,6 +54,7 @@ void Freezes::start() {
 void Freezes::stop() {
   looking_.reset();
   std::vector<std::pair<std::string, std::shared_ptr<engine::Interrupt>>> all;
+  std::vector<std::shared_future<void>> enders;
   {
     const std::lock_guard guard(mutex_);
     stopping_ = true;
@@ -57,12 +62,12 @@ void Freezes::stop() {
   }
   for (const auto& [id, beginning] : all) {
     if (beginning) beginning->trip();
-    end_beside(id);
+    enders.push_back(end_beside(id));
   }
   const Deadline deadline = after(stop_time);
-  for (const auto& [id, ender] : enders_) (void)ender.wait_until(deadline);
+  for (const auto& ender : enders) (void)ender.wait_until(deadline);
   ending_.trip();
-  enders_.clear();
+  for (const auto& ender : enders) ender.wait();
 }
 
 /// What an earlier process has left is over: nobody else knows that ID any more.
@@ -80,9 +85,9 @@ void Freezes::read() {
       Frozen frozen;
       frozen.request.kind = stored.at("kind") == "stop" ? FreezeKind::stop : FreezeKind::pause;
       for (const auto& container : stored.at("containers")) {
-        frozen.containers.push_back(held_container_of(container));
-        frozen.stopping.push_back(frozen.containers.back().id);
-        if (auto claim = parts_.holds.claim(frozen.containers.back())) frozen.claims.push_back(std::move(*claim));
+        Standing one{held_container_of(container), nullptr, true};
+        if (auto claim = parts_.holds.claim(one.container)) one.claim = std::move(*claim);
+        frozen.standing.push_back(std::move(one));
       }
       frozen.stand = Stand::ends;
       frozen.silence = frozen.end = SteadyClock::now();
@@ -90,9 +95,19 @@ void Freezes::read() {
       const std::lock_guard guard(mutex_);
       frozen_.emplace(id, std::move(frozen));
     } catch (const json::exception& problem) {
-      spdlog::error("{} cannot be read: {}", file.path().string(), problem.what());
+      spdlog::error("{} cannot be read, so what it says may be paused or stopped still; `docker ps -a` tells: {}",
+                    file.path().string(), problem.what());
     }
   }
+}
+
+Result<> Freezes::check_room(FreezeKind kind) const {
+  const bool is_watch = kind == FreezeKind::watch;
+  const auto like_it = std::count_if(frozen_.begin(), frozen_.end(), [&](const auto& one) {
+    return (one.second.request.kind == FreezeKind::watch) == is_watch;
+  });
+  if (like_it < (is_watch ? most_watches : most_freezes)) return {};
+  return fail(Code::unavailable, "too many others have volumes of that host watched, or standing still, already");
 }
 
 Result<bool> Freezes::freeze(const std::string& id, const FreezeRequest& request) {
@@ -109,7 +124,7 @@ Result<bool> Freezes::freeze(const std::string& id, const FreezeRequest& request
       return !known->second.is_idle();
     if (frozen_.contains(id) || std::find(ended_.begin(), ended_.end(), id) != ended_.end())
       return fail(Code::already_exists, "that freeze has ended already");
-    if (frozen_.size() >= most_freezes) return fail(Code::busy, "too much stands still on that host already");
+    FERRY_TRY(check_room(request.kind));
     frozen_.emplace(id, frozen);
   }
   Result<> begun = freeze_all(id, frozen);
@@ -126,7 +141,12 @@ Result<bool> Freezes::freeze(const std::string& id, const FreezeRequest& request
     known = frozen;
   }
   // What takes its time to end is waited for by look(), not by who wants to know what has become of it.
-  if (!begun && frozen.stopping.empty()) try_to_end(id);
+  const bool ends_late = request.kind == FreezeKind::stop && std::any_of(frozen.standing.begin(), frozen.standing.end(),
+                                                                         [](const auto& one) { return one.in_doubt; });
+  if (!begun && !ends_late) try_to_end(id);
+  const bool may_repeat = !begun && (begun.error().code == Code::unavailable || begun.error().code == Code::cancelled);
+  if (may_repeat && !frozen.standing.empty())  // whoever repeats it has to know that this was felt
+    return fail(Code::io, "what writes was held, and goes on: " + begun.error().message);
   FERRY_TRY(begun);
   return !frozen.is_idle();
 }
@@ -137,25 +157,18 @@ Result<> Freezes::freeze_all(const std::string& id, Frozen& frozen) {
   for (unsigned looks = 0; looks < most_looks; ++looks) {
     frozen.mark = parts_.tracker.mark();
     frozen.since_ns = realtime_ns();
-    FERRY_ASSIGN(auto all, writers(frozen.request));
+    FERRY_ASSIGN(auto all, writers(frozen.request, certainty_time));
     erase_known(all, frozen);
     if (all.empty()) return {};
     if (frozen.request.kind == FreezeKind::watch)
       return fail(Code::busy, "a running container has one of the volumes mounted read-write");
-    std::vector<HeldContainer> more;
-    for (const auto& container : all) FERRY_TRY(note(frozen, container, more));
-    frozen.containers.insert(frozen.containers.end(), more.begin(), more.end());
-    if (auto stored = store(id, frozen); !stored) {
-      frozen.containers.resize(frozen.containers.size() - more.size());  // nothing has happened to them
-      return stored;
-    }
-    {
-      const std::lock_guard guard(mutex_);
-      frozen_.at(id).containers = frozen.containers;
-    }
-    const auto held = at_once(more, [&](const HeldContainer& container) { return hold(frozen, container); });
-    frozen.is_in_doubt = frozen.request.kind == FreezeKind::pause && !held &&
-                         (held.error().code == Code::unavailable || held.error().code == Code::cancelled);
+    Many standing = frozen.standing;
+    for (const auto& container : all) FERRY_TRY(note(frozen, container, standing));
+    FERRY_TRY(store(id, frozen.request.kind, standing));
+    const std::size_t before = std::exchange(frozen.standing, std::move(standing)).size();
+    const auto held =
+        at_once(std::span(frozen.standing).subspan(before), [&](Standing& one) { return hold(frozen, one); });
+    std::erase_if(frozen.standing, [](const Standing& one) { return one.needs_no_more; });
     FERRY_TRY(held);
   }
   return fail(Code::busy, "other containers begin to write to the volumes all the time");
@@ -163,22 +176,22 @@ Result<> Freezes::freeze_all(const std::string& id, Frozen& frozen) {
 
 void Freezes::erase_known(Names& containers, const Frozen& frozen) {
   std::erase_if(containers, [&](const std::string& container) {
-    return std::find(frozen.paused.begin(), frozen.paused.end(), container) != frozen.paused.end() ||
-           std::any_of(frozen.containers.begin(), frozen.containers.end(),
-                       [&](const HeldContainer& held) { return held.id == container; });
+    const auto is_it = [&](const Standing& one) { return one.container.id == container; };
+    return std::any_of(frozen.paused.begin(), frozen.paused.end(), is_it) ||
+           std::any_of(frozen.standing.begin(), frozen.standing.end(), is_it);
   });
 }
 
 /// The IDs of running containers that may write to one of them. What only events tell of is looked at again until the
 /// Engine lists it, too, or it has ended.
-Result<Freezes::Names> Freezes::writers(const FreezeRequest& request) const {
+Result<Freezes::Names> Freezes::writers(const FreezeRequest& request, std::chrono::milliseconds patience) const {
   const auto find = [&](const std::vector<engine::ContainerMount>& mounts, const std::string& volume, Names& into) {
     for (const auto& mount : mounts)
       if (mount.running && mount.rw && mount.volume == volume &&
           std::find(into.begin(), into.end(), mount.container_id) == into.end())
         into.push_back(mount.container_id);
   };
-  const Deadline deadline = after(certainty_time);
+  const Deadline deadline = after(patience);
   while (true) {
     FERRY_ASSIGN(const auto mounts, parts_.client.container_mounts());
     if (!parts_.tracker.connected())
@@ -186,18 +199,20 @@ Result<Freezes::Names> Freezes::writers(const FreezeRequest& request) const {
     Names listed, told;
     for (const auto& volume : request.volumes) find(mounts, volume, listed);
     for (const auto& volume : request.volumes) find(parts_.tracker.facts(volume).mounts, volume, told);
-    const bool agree = std::all_of(told.begin(), told.end(), [&](const std::string& id) {
-      return std::find(listed.begin(), listed.end(), id) != listed.end();
+    const auto unlisted = std::find_if(told.begin(), told.end(), [&](const std::string& id) {
+      return std::find(listed.begin(), listed.end(), id) == listed.end();
     });
-    if (agree) return listed;
+    if (unlisted == told.end()) return listed;
     if (SteadyClock::now() > deadline)
-      return fail(Code::busy, "the Engine does not tell yet who has the volumes mounted");
+      return fail(Code::unavailable,
+                  "container " + unlisted->substr(0, 12) +
+                      " has one of the volumes mounted, and is being started or copied to, or ends, just now");
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
 }
 
 /// One that has ended meanwhile writes no more.
-Result<> Freezes::note(Frozen& frozen, const std::string& container, std::vector<HeldContainer>& into) const {
+Result<> Freezes::note(Frozen& frozen, const std::string& container, Many& into) const {
   auto claim = parts_.holds.claim(container, frozen.beginning.get());
   if (!claim && claim.error().code == Code::not_found) return {};
   FERRY_TRY(claim);
@@ -205,48 +220,61 @@ Result<> Freezes::note(Frozen& frozen, const std::string& container, std::vector
   if (!now && now.error().code == Code::not_found) return {};
   FERRY_TRY(now);
   if (!now->running && !now->restarting) return {};
-  frozen.claims.push_back(std::move(*claim));
   if (frozen.request.kind == FreezeKind::stop) {
     FERRY_TRY(check_stop(*now, frozen.request.longest));
     FERRY_ASSIGN(auto held, parts_.holds.note(container, frozen.beginning.get()));
-    into.push_back(std::move(held));
+    into.push_back({std::move(held), std::move(*claim)});
     return {};
   }
   if (now->restarting)
     return fail(Code::busy, "container " + now->name + " is restarting; see to it that it runs, or stop it");
-  if (now->paused)
-    frozen.paused.push_back(now->id);
-  else
-    into.push_back({now->id, now->name, nullptr, true, now->started});
+  (now->paused ? frozen.paused : into)
+      .push_back({{now->id, now->name, nullptr, true, now->started}, std::move(*claim)});
   return {};
 }
 
 /// Each may take its time.
-Result<> Freezes::at_once(std::span<const HeldContainer> containers, const Change& change) {
+Result<> Freezes::at_once(std::span<Standing> all, const Change& change) {
   std::vector<std::future<Result<>>> changes;
-  for (const auto& container : containers)
-    changes.push_back(std::async(std::launch::async, [&] { return change(container); }));
-  Result<> all;
-  for (auto& one : changes)
-    if (auto done = one.get(); !done && all) all = done;
-  return all;
-}
-
-Result<> Freezes::hold(Frozen& frozen, const HeldContainer& container) const {
-  if (frozen.request.kind == FreezeKind::stop) {
-    bool asked = false;
-    auto held = parts_.holds.hold(container, frozen.beginning.get(), &asked);
-    const std::lock_guard guard(mutex_);  // others of this freeze are held beside it
-    if (!held && asked) frozen.stopping.push_back(container.id);
-    return held;
+  for (auto& one : all) {
+    const auto run = [&change, &one] { return change(one); };
+    try {
+      changes.push_back(std::async(std::launch::async, run));
+    } catch (const std::system_error&) {  // there are too many threads
+      changes.push_back(std::async(std::launch::deferred, run));
+    }
   }
-  const auto left = std::max(left_until(frozen.end), std::chrono::milliseconds(1));
-  return containers_.pause(container.id, left, frozen.beginning.get());
+  Result<> first;
+  for (auto& one : changes)
+    if (auto done = one.get(); !done && first) first = done;
+  return first;
 }
 
-Result<> Freezes::store(const std::string& id, const Frozen& frozen) const {
-  json stored = {{"kind", to_string(frozen.request.kind)}, {"containers", json::array()}};
-  for (const auto& container : frozen.containers) stored["containers"].push_back(to_json(container));
+Result<> Freezes::hold(const Frozen& frozen, Standing& one) const {
+  if (frozen.request.kind == FreezeKind::pause) return hold_still(frozen, one);
+  bool asked = false;
+  auto held = parts_.holds.hold(one.container, frozen.beginning.get(), &asked);
+  one.in_doubt = !held && asked;
+  if (held && !asked) one.container.was_running = false;  // it has ended by itself, and is not to be run once more
+  return held;
+}
+
+/// One that has ended meanwhile cannot be paused.
+Result<> Freezes::hold_still(const Frozen& frozen, Standing& one) const {
+  const auto left = std::max(left_until(frozen.end), std::chrono::milliseconds(1));
+  auto held = containers_.pause(one.container.id, left, frozen.beginning.get());
+  if (held) return held;
+  const Code code = held.error().code;
+  one.in_doubt = code == Code::unavailable || code == Code::cancelled;
+  if (one.in_doubt) return held;
+  const auto now = containers_.container(one.container.id, frozen.beginning.get());
+  one.needs_no_more = now ? !now->running : now.error().code == Code::not_found;
+  return one.needs_no_more ? Result<>() : held;
+}
+
+Result<> Freezes::store(const std::string& id, FreezeKind kind, const Many& standing) const {
+  json stored = {{"kind", to_string(kind)}, {"containers", json::array()}};
+  for (const auto& one : standing) stored["containers"].push_back(to_json(one.container));
   FERRY_TRY(make_directories(parts_.layout.frozen()));
   return write_file_atomically(path_of(id), stored.dump());
 }
@@ -269,7 +297,8 @@ Freezes::Held Freezes::holds(const std::string& id, const std::string& volume) c
   return known->second.is_idle() ? Held::idle : Held::still;
 }
 
-Result<bool> Freezes::thaw(const std::string& id) {
+/// What it has brought is not lost because something takes long to go on.
+bool Freezes::thaw(const std::string& id) {
   {
     const std::lock_guard guard(mutex_);
     const auto known = frozen_.find(id);
@@ -278,68 +307,97 @@ Result<bool> Freezes::thaw(const std::string& id) {
     if (known == frozen_.end()) return false;
     if (known->second.stand == Stand::begins) known->second.silence = SteadyClock::now();  // so it is ended
   }
-  const auto busy = ids_.lock(id);
-  return end(id, true);
+  bool lasted = false;
+  {
+    const auto busy = ids_.lock(id);
+    Frozen frozen;
+    {
+      const std::lock_guard guard(mutex_);
+      const auto known = frozen_.find(id);
+      if (known == frozen_.end()) return false;
+      frozen = known->second;
+      known->second.stand = Stand::ends;
+      known->second.silence = SteadyClock::now();
+    }
+    lasted = frozen.stand == Stand::lasts && check_untouched(frozen);
+  }
+  (void)end_beside(id).wait_for(answer_time);
+  return lasted;
 }
 
-/// With its ID locked. What has ended once is not a freeze any more, whatever keeps its containers from running.
-/// `asks`: somebody wants to know whether it has lasted.
-Result<bool> Freezes::end(const std::string& id, bool asks) {
+/// With its ID locked. What has ended once is not a freeze any more, whatever keeps its containers from running. Those
+/// that run are let go of one by one: what their user does to them then is not undone because another one does not run.
+Result<> Freezes::end(const std::string& id) {
   Frozen frozen;
   {
     const std::lock_guard guard(mutex_);
     const auto known = frozen_.find(id);
-    if (known == frozen_.end()) return false;
+    if (known == frozen_.end()) return {};
     frozen = known->second;
     known->second.stand = Stand::ends;
     known->second.pause = std::min(std::max(known->second.pause * 2, parts_.look), longest_pause);
     known->second.silence = after(known->second.pause);  // then it is tried again
   }
-  const bool lasted = asks && frozen.stand == Stand::lasts && is_untouched(frozen).value_or(false);
-  FERRY_TRY(at_once(frozen.containers, [&](const HeldContainer& container) { return release(frozen, container); }));
-  if (is_in_doubt(id)) return false;  // it is looked at again
-  FERRY_TRY(remove_tree(path_of(id)));
+  const std::size_t before = frozen.standing.size();
+  auto released = at_once(frozen.standing, [&](Standing& one) { return release(frozen.request.kind, one); });
+  std::erase_if(frozen.standing, [](const Standing& one) { return one.needs_no_more; });
+  if (frozen.standing.empty()) {
+    FERRY_TRY(remove_tree(path_of(id)));
+  } else if (frozen.standing.size() != before) {
+    if (auto stored = store(id, frozen.request.kind, frozen.standing); !stored && released) released = stored;
+  }
   const std::lock_guard guard(mutex_);
-  frozen_.erase(id);
-  return lasted;
+  if (frozen.standing.empty())
+    frozen_.erase(id);
+  else
+    frozen_.at(id).standing = std::move(frozen.standing);
+  return released;
 }
 
 /// What somebody has removed needs no more.
-Result<> Freezes::release(const Frozen& frozen, const HeldContainer& container) {
-  if (frozen.request.kind == FreezeKind::pause) {
-    auto running = containers_.unpause(container.id, &ending_);
-    return running || running.error().code == Code::not_found ? Result<>() : running;
-  }
-  const auto& stopping = frozen.stopping;
-  if (std::find(stopping.begin(), stopping.end(), container.id) != stopping.end())
-    FERRY_TRY(parts_.holds.finish(container, &ending_));
-  return parts_.holds.release(container, &ending_);
+Result<> Freezes::release(FreezeKind kind, Standing& one) {
+  if (kind == FreezeKind::pause) return let_go_on(one);
+  if (one.in_doubt) FERRY_TRY(parts_.holds.finish(one.container, &ending_));
+  one.in_doubt = false;
+  FERRY_TRY(parts_.holds.release(one.container, &ending_));
+  one.needs_no_more = true;
+  return {};
 }
 
-/// Everything runs. But an Engine that was asked to pause it and has not answered, because it hangs perhaps, does it
-/// when it goes on, as it does what it was asked later, and in any order.
-bool Freezes::is_in_doubt(const std::string& id) {
-  const std::lock_guard guard(mutex_);
-  auto& frozen = frozen_.at(id);
-  if (!frozen.is_in_doubt || stopping_) return false;
-  if (!frozen.no_doubt) frozen.no_doubt = after(parts_.doubt);
-  return SteadyClock::now() < *frozen.no_doubt;
+/// An Engine that was asked to pause it and has not answered, because it hangs perhaps, does it when it goes on, as it
+/// does what it was asked later, and in any order. So it is looked at until it has, or does not any more.
+Result<> Freezes::let_go_on(Standing& one) {
+  const auto now = containers_.container(one.container.id, &ending_);
+  one.needs_no_more = now ? !now->running : now.error().code == Code::not_found;
+  if (one.needs_no_more) return {};
+  FERRY_TRY(now);
+  if (now->paused && (one.in_doubt || now->started == one.container.started)) {
+    auto running = containers_.unpause(one.container.id, &ending_);
+    one.needs_no_more = running || running.error().code == Code::not_found;
+    return one.needs_no_more ? Result<>() : running;
+  }
+  if (!one.no_doubt) one.no_doubt = after(parts_.doubt);
+  one.needs_no_more = !one.in_doubt || SteadyClock::now() >= *one.no_doubt;
+  return {};
 }
 
 /// With its ID locked.
 void Freezes::try_to_end(const std::string& id) {
-  if (auto ended = end(id, false); !ended) note_trouble(id, ended.error().message);
+  if (auto ended = end(id); !ended) note_trouble(id, ended.error().message);
 }
 
-void Freezes::end_beside(const std::string& id) {
+std::shared_future<void> Freezes::end_beside(const std::string& id) {
+  const std::lock_guard guard(mutex_);
   std::erase_if(enders_, [](const auto& ender) {
     return ender.second.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
   });
-  if (enders_.contains(id)) return;
-  enders_.emplace(id, std::async(std::launch::async, [this, id] {
-                    const auto busy = ids_.lock(id);
-                    try_to_end(id);
-                  }));
+  auto& ender = enders_[id];
+  if (!ender.valid())
+    ender = std::async(std::launch::async, [this, id] {
+              const auto busy = ids_.lock(id);
+              try_to_end(id);
+            }).share();
+  return ender;
 }
 
 void Freezes::note_trouble(const std::string& id, const std::string& text) {
@@ -350,27 +408,27 @@ void Freezes::note_trouble(const std::string& id, const std::string& text) {
   known->second.trouble = text;
 }
 
-/// Whether they have stood still all the time, and nobody else has begun to write.
-Result<bool> Freezes::is_untouched(const Frozen& frozen) const {
-  for (const auto& container : frozen.containers) {
-    if (frozen.request.kind == FreezeKind::stop) {
-      FERRY_ASSIGN(const bool held, parts_.holds.is_held(container));
-      if (!held) return false;
-      continue;
-    }
-    FERRY_ASSIGN(const auto now, containers_.container(container.id));
-    if (!now.paused || now.started != container.started) return false;
-  }
-  for (const auto& id : frozen.paused) {
-    FERRY_ASSIGN(const auto now, containers_.container(id));
-    if (!now.paused) return false;
-  }
-  FERRY_ASSIGN(auto all, writers(frozen.request));
+/// An error unless they have stood still all the time, and nobody else has begun to write. They still do meanwhile, so
+/// it does not wait.
+Result<> Freezes::check_untouched(Frozen& frozen) const {
+  const auto was_touched = [] { return fail(Code::busy, "it has not lasted"); };
+  for (const auto& volume : frozen.request.volumes)
+    if (parts_.tracker.mount_rw_began_since(volume, frozen.mark, frozen.since_ns) != engine::Mounted::no)
+      return was_touched();
+  const auto check_paused = [&](Standing& one) -> Result<> {
+    FERRY_ASSIGN(const auto now, containers_.container(one.container.id));
+    return now.paused && now.started == one.container.started ? Result<>() : was_touched();
+  };
+  const auto check_stopped = [&](Standing& one) -> Result<> {
+    FERRY_ASSIGN(const bool held, parts_.holds.is_held(one.container));
+    return held ? Result<>() : was_touched();
+  };
+  const bool stopped = frozen.request.kind == FreezeKind::stop;
+  FERRY_TRY(at_once(frozen.standing, stopped ? Change(check_stopped) : Change(check_paused)));
+  FERRY_TRY(at_once(frozen.paused, check_paused));
+  FERRY_ASSIGN(auto all, writers(frozen.request, std::chrono::milliseconds(0)));
   erase_known(all, frozen);
-  if (!all.empty()) return false;
-  return std::all_of(frozen.request.volumes.begin(), frozen.request.volumes.end(), [&](const std::string& volume) {
-    return parts_.tracker.mount_rw_began_since(volume, frozen.mark, frozen.since_ns) == engine::Mounted::no;
-  });
+  return all.empty() ? Result<>() : was_touched();
 }
 
 void Freezes::look() {

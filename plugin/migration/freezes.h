@@ -55,15 +55,17 @@ class Freezes {
   /// Code::busy: a container is between two states, others begin to write all the time, or it takes longer than it may,
   /// or something may write, which FreezeKind::watch does not hold; unsupported: with FreezeKind::stop, one that --rm
   /// would remove, or that may take too long to end; already_exists: one of that ID has ended; cancelled: it was ended
-  /// meanwhile; unavailable: the Engine is, or does not tell yet who writes, or this process ends, or a container is
-  /// held for another freeze or move. After an error nothing stands still, as soon as the Engine can be reached; what
-  /// is being stopped goes on once it has ended. No container is stopped unless all of them can be. Whether anything
-  /// stands still: else nobody writes to its volumes.
+  /// meanwhile; unavailable: the Engine is, or does not tell yet who writes, or this process ends, or too many last, or
+  /// a container is held for another freeze or move; io: for such a reason, or because nothing was heard of who wants
+  /// it, but something was held by then. After an error nothing stands still, as soon as the Engine can be reached;
+  /// what is being stopped goes on once it has ended. No container is stopped unless all of them can be. Whether
+  /// anything stands still: else nobody writes to its volumes.
   Result<bool> freeze(const std::string& id, const FreezeRequest& request);
   /// Somebody still wants it. Code::not_found: it does not last any more.
   Result<> beat(const std::string& id);
-  /// Ends it. Whether it has lasted, so that nobody can have written to its volumes since freeze() has returned.
-  Result<bool> thaw(const std::string& id);
+  /// Ends it. Whether it has lasted, so that nobody can have written to its volumes since freeze() has returned; that
+  /// is told after some 5 s at most, whether everything runs again by then or not.
+  bool thaw(const std::string& id);
   enum class Held {
     ended,  ///< or it is not of that volume
     idle,   ///< nothing writes to its volumes, so nothing stands still
@@ -73,17 +75,20 @@ class Freezes {
 
  private:
   enum class Stand { begins, lasts, ends };
+  struct Standing {
+    HeldContainer container;
+    ContainerHolds::Claim claim;
+    bool in_doubt = false;  ///< the Engine was asked to hold it, and was not seen to do so: it may still be about to
+    std::optional<Deadline> no_doubt{};  ///< a pause that has not come by then does not come any more
+    bool needs_no_more = false;          ///< it runs, or somebody else has seen to it
+  };
   struct Frozen {
-    bool is_idle() const { return containers.empty() && paused.empty(); }
+    bool is_idle() const { return standing.empty() && paused.empty(); }
     FreezeRequest request;
-    std::vector<HeldContainer> containers;
-    std::vector<std::string> paused;  ///< IDs of those that their user has paused
+    std::vector<Standing> standing;
+    std::vector<Standing> paused;  ///< by their user
     Stand stand = Stand::begins;
-    std::vector<ContainerHolds::Claim> claims;
-    std::vector<std::string> stopping;  ///< IDs of those that the Engine may still be about to stop
-    bool is_in_doubt = false;           ///< it was asked to pause them, and did not answer
-    std::optional<Deadline> no_doubt;   ///< then it has done all that it was asked to
-    Deadline silence;                   ///< it ends then, as it does at
+    Deadline silence;  ///< it ends then, as it does at
     Deadline end;
     std::shared_ptr<engine::Interrupt> beginning;  ///< ends what freeze() asks the Engine
     engine::Ledger::Mark mark = 0;                 ///< of the tracker, since it lasts
@@ -92,21 +97,24 @@ class Freezes {
     std::string trouble{};               ///< why that has failed
   };
   using Names = std::vector<std::string>;
+  using Many = std::vector<Standing>;
   Result<> freeze_all(const std::string& id, Frozen& frozen);
-  Result<Names> writers(const FreezeRequest& request) const;
+  Result<> check_room(FreezeKind kind) const;
+  Result<Names> writers(const FreezeRequest& request, std::chrono::milliseconds patience) const;
   static void erase_known(Names& containers, const Frozen& frozen);
-  Result<> note(Frozen& frozen, const std::string& container, std::vector<HeldContainer>& into) const;
-  Result<> hold(Frozen& frozen, const HeldContainer& container) const;
-  Result<> store(const std::string& id, const Frozen& frozen) const;
-  Result<> release(const Frozen& frozen, const HeldContainer& container);
-  using Change = std::function<Result<>(const HeldContainer&)>;
-  static Result<> at_once(std::span<const HeldContainer> containers, const Change& change);
-  Result<bool> end(const std::string& id, bool asks);
-  bool is_in_doubt(const std::string& id);
+  Result<> note(Frozen& frozen, const std::string& container, Many& into) const;
+  Result<> hold(const Frozen& frozen, Standing& one) const;
+  Result<> hold_still(const Frozen& frozen, Standing& one) const;
+  Result<> store(const std::string& id, FreezeKind kind, const Many& standing) const;
+  Result<> release(FreezeKind kind, Standing& one);
+  Result<> let_go_on(Standing& one);
+  using Change = std::function<Result<>(Standing&)>;
+  static Result<> at_once(std::span<Standing> all, const Change& change);
+  Result<> end(const std::string& id);
   void try_to_end(const std::string& id);
-  void end_beside(const std::string& id);
+  std::shared_future<void> end_beside(const std::string& id);
   void note_trouble(const std::string& id, const std::string& text);
-  Result<bool> is_untouched(const Frozen& frozen) const;
+  Result<> check_untouched(Frozen& frozen) const;
   void look();
   void read();
   std::filesystem::path path_of(const std::string& id) const;
@@ -116,11 +124,11 @@ class Freezes {
   engine::Interrupt ending_;  // of what is asked of the Engine to end them
   KeyedMutex ids_;            // locked before mutex_: what is done to containers for one of them
   mutable std::mutex mutex_;
-  std::map<std::string, Frozen> frozen_;             // protected by mutex_
-  std::deque<std::string> ended_;                    // protected by mutex_: the last ones, whose requests may come late
-  bool stopping_ = false;                            // protected by mutex_
-  std::map<std::string, std::future<void>> enders_;  // of looking_'s thread: by ID; none waits for another one's
-  std::unique_ptr<Periodic> looking_;                // last: it uses the others
+  std::map<std::string, Frozen> frozen_;  // protected by mutex_
+  std::deque<std::string> ended_;         // protected by mutex_: the last ones, whose requests may come late
+  bool stopping_ = false;                 // protected by mutex_
+  std::map<std::string, std::shared_future<void>> enders_;  // protected by mutex_: by ID; none waits for another one's
+  std::unique_ptr<Periodic> looking_;                       // last: it uses the others
 };
 
 }  // namespace ferry::migration

@@ -1,5 +1,7 @@
 #include "migration/frozen_copy.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/time.h"
 #include "migration/freeze_client.h"
@@ -11,6 +13,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr unsigned most_freezes = 3;
+constexpr milliseconds longest_retry{30'000};
 
 /// The source has no Docker Engine, or its ALLOW forbids it.
 bool cannot_hold(const Error& error) { return error.code == Code::unsupported || error.code == Code::denied; }
@@ -27,31 +30,49 @@ FreezeRequest freeze_request(const Terms& terms, std::vector<std::string> volume
 }
 
 Result<> FrozenCopy::run() {
-  if (request_.volumes.size() > 1) {
+  if (is_group()) {
     FERRY_ASSIGN(const bool watched, read_frozen(FreezeKind::watch));
     if (watched) return {};
   }
   FERRY_ASSIGN(bool idle, read_live());
   if (idle) return {};
-  for (unsigned freezes = 0; freezes < most_freezes;) {
+  milliseconds retry = parts_.retry;
+  for (unsigned freezes = 0;;) {
     const auto began = SteadyClock::now();
     const auto lasted = read_frozen(request_.kind);
+    set_trouble(lasted ? "" : lasted.error().message);
     if (lasted && *lasted) return {};
     if (!lasted && cannot_hold(lasted.error())) return read_unheld(lasted.error());
     if (!lasted && lasted.error().code != Code::unavailable) return tl::unexpected(lasted.error());
     // One whose beginning took all the time there is may have held them, too, though no answer came.
     if (lasted || since(began) >= request_.longest) ++freezes;
+    if (freezes == most_freezes)
+      return fail(Code::busy, "what writes to the source was held " + std::to_string(freezes) +
+                                  " times, and each time not until everything was read; it goes on as ever. Try again, "
+                                  "with a larger max-freeze perhaps");
     spdlog::warn("what writes to the source did not stand still until everything was read{}; once more",
                  lasted ? "" : ": " + lasted.error().message);
-    set_trouble(lasted ? "" : lasted.error().message);
-    if (!lasted && !pause()) return fail(Code::cancelled, "cancelled");
+    if (!lasted) {
+      if (!pause(retry)) return fail(Code::cancelled, "cancelled");
+      retry = std::min(retry * 2, longest_retry);
+    }
+    const auto reading = SteadyClock::now();
     FERRY_ASSIGN(idle, read_round());
     if (idle) return {};
+    if (lasted) FERRY_TRY(check_time(since(reading)));
   }
-  return fail(Code::busy,
-              "what writes to the source was held " + std::to_string(most_freezes) +
-                  " times, and each time not until everything was read; it goes on as ever. Try again, with "
-                  "a larger max-freeze perhaps");
+}
+
+/// Before they are held once more, it has to be of use.
+Result<> FrozenCopy::check_time(milliseconds last) const {
+  if (last > request_.longest)
+    return fail(Code::busy, "the last round would take some " + std::to_string(last.count()) +
+                                " ms, and what writes to the source may be held for " +
+                                std::to_string(request_.longest.count()) +
+                                " ms (option max-freeze): it was, once, not until everything was read, and goes on as "
+                                "ever. Use a larger max-freeze");
+  const std::lock_guard guard(mutex_);
+  return rounds_.check("what writes to the source goes on as ever");
 }
 
 /// Whether nobody wrote.
@@ -74,7 +95,8 @@ Result<bool> FrozenCopy::read_round() {
   return read.idle;
 }
 
-/// Whether it has lasted until all was read; one of FreezeKind::watch may not even have begun.
+/// Whether it has lasted until all was read; one of FreezeKind::watch may not even have begun, and one that has begun
+/// may not have held everything.
 Result<bool> FrozenCopy::read_frozen(FreezeKind kind) {
   FreezeRequest request = request_;
   request.kind = kind;
@@ -96,7 +118,11 @@ Result<bool> FrozenCopy::read_frozen(FreezeKind kind) {
   const bool held = begun.value_or(false);
   if (held) downtime_ms_ = since(began).count();
   if (cancelled_) return fail(Code::cancelled, "cancelled");
-  if (!begun && kind == FreezeKind::watch) return false;
+  if (kind == FreezeKind::watch) unwatched_ = begun ? std::nullopt : std::optional(begun.error());
+  if (!begun && (kind == FreezeKind::watch || begun.error().code == Code::io)) {
+    spdlog::info("the freeze {} has not begun: {}", freeze->id(), begun.error().message);
+    return false;
+  }
   if (!begun) return tl::unexpected(begun.error());
   // What has ended too early cannot be opened any more, or is given up.
   const bool may_be_of_it = !read && (read.error().code == Code::busy || read.error().code == Code::cancelled);
@@ -105,8 +131,17 @@ Result<bool> FrozenCopy::read_frozen(FreezeKind kind) {
   return read && lasted;
 }
 
-/// As of a volume that nobody writes to, as far as the source knows; it says so if somebody does.
+/// As of a volume that nobody writes to, as far as the source knows; it says so if somebody does. Of several, that has
+/// to be so of all at once, unless there is nobody who could tell.
 Result<> FrozenCopy::read_unheld(const Error& why) {
+  if (is_group()) {
+    FERRY_ASSIGN(const bool watched, read_frozen(FreezeKind::watch));
+    if (watched) return {};
+    if (!unwatched_ || unwatched_->code != Code::unsupported)
+      return fail(Code::busy,
+                  (unwatched_ ? unwatched_->message : "somebody has written to one of the volumes meanwhile") + "; " +
+                      why.message);
+  }
   const auto began = SteadyClock::now();
   const auto read = parts_.read(Freeze::refuse, "");
   if (!read && read.error().code == Code::busy) return fail(Code::busy, read.error().message + "; " + why.message);
@@ -122,9 +157,9 @@ void FrozenCopy::set_trouble(const std::string& text) {
 }
 
 /// False if it is to end.
-bool FrozenCopy::pause() {
+bool FrozenCopy::pause(milliseconds duration) {
   std::unique_lock lock(mutex_);
-  return !changed_.wait_for(lock, parts_.retry, [this] { return cancelled_; });
+  return !changed_.wait_for(lock, duration, [this] { return cancelled_; });
 }
 
 void FrozenCopy::cancel() {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -37,7 +38,7 @@ class FrozenCopy {
     std::function<Result<Read>(Freeze writers, const std::string& frozen)> read;
     std::function<void()> give_up;
     std::chrono::milliseconds beat{1000};
-    std::chrono::milliseconds retry{1000};  ///< a source that cannot be reached is asked again
+    std::chrono::milliseconds retry{1000};  ///< a source that cannot be reached is asked again, later and later
   };
   FrozenCopy(Parts parts, FreezeRequest request, RoundLimits limits = {})
       : parts_(std::move(parts)), request_(std::move(request)), rounds_(limits) {}
@@ -56,10 +57,13 @@ class FrozenCopy {
   Result<bool> read_round();
   Result<> read_unheld(const Error& why);
   void set_trouble(const std::string& text);
-  bool pause();
+  bool pause(std::chrono::milliseconds duration);
+  Result<> check_time(std::chrono::milliseconds last) const;
+  bool is_group() const { return request_.volumes.size() > 1; }
 
   const Parts parts_;
   const FreezeRequest request_;
+  std::optional<Error> unwatched_{};  // of run()'s thread: why the last watch has not begun
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   bool cancelled_ = false;                // protected by mutex_, as are the following

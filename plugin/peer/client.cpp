@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "migration/frozen_copy.h"
 #include "peer/connection.h"
 #include "peer/messages.h"
 #include "peer/offer.h"
@@ -285,7 +286,10 @@ class Factory : public migration::PeerFactory {
       offered.volumes.insert(volume.source);
       if (volume.stays) offered.staying.insert(volume.source);
     }
-    if (migration::holds_writers(request.terms.freeze)) offered.freezes = exports_->freezes;
+    if (migration::holds_writers(request.terms.freeze)) {
+      offered.freezes = exports_->freezes;
+      offered.freeze = migration::freeze_request(request.terms, {});
+    }
     if (request.move) offered.hand_offs = &exports_->hand_offs;
     if (request.service) {
       offered.container = request.service->container;

@@ -30,7 +30,7 @@ Offer::Offer(std::shared_ptr<transport::Transport> transport, const std::string&
   server_.restrict_to(std::move(offered.volumes), transport_->peer(), std::move(offered.staying));
   if (offered.hand_offs != nullptr) server_.hand_over(*offered.hand_offs, transport_->address(), id);
   if (offered.services != nullptr) server_.show_service(*offered.services, offered.container, offered.container_id);
-  if (offered.freezes != nullptr) server_.let_freeze(*offered.freezes);
+  if (offered.freezes != nullptr) server_.let_freeze(*offered.freezes, std::move(offered.freeze));
   if (offered.departures != nullptr) server_.let_depart(*offered.departures);
   server_.add_routes(http_);
 }

@@ -31,6 +31,7 @@ class Offer {
     const migration::Services* services = nullptr;       ///< null: there is no container
     migration::ServiceDepartures* departures = nullptr;  ///< likewise
     migration::Freezes* freezes = nullptr;               ///< null: nothing stands still for it
+    std::optional<migration::FreezeRequest> freeze{};    ///< as of Server::let_freeze
     std::set<std::string> staying{};                     ///< of the volumes: they are not handed off
   };
   /// `sources` must outlive this object, as must what `offered` points to. `id` is the export's, `uuid` the

@@ -406,15 +406,28 @@ void Server::beat(const httplib::Request& request, const std::string&, httplib::
 
 void Server::freeze(const httplib::Request& request, const std::string& body, httplib::Response& response) {
   const auto frozen = [&]() -> Result<bool> {
-    FERRY_ASSIGN(const auto wanted, decode_freeze_request(body));
-    for (const auto& volume : wanted.volumes) FERRY_TRY(allow_reading(volume));
+    FERRY_ASSIGN(auto wanted, decode_freeze_request(body));
+    for (const auto& volume : wanted.volumes) {
+      FERRY_TRY(allow_reading(volume));
+      FERRY_TRY(sources_.describe(volume, migration::Freeze::none, INT64_MAX));  // nothing is held for what is not read
+    }
     if (wanted.kind == migration::FreezeKind::watch) return watch(request.matches[1], wanted);
     FERRY_TRY(allow_hold_of(wanted.volumes));
+    FERRY_TRY(limit(wanted));
     spdlog::info("{} has what writes to {} volumes stand still", who(request), wanted.volumes.size());
     return freezes_->freeze(request.matches[1], wanted);
   }();
   if (!frozen) return refuse(response, frozen.error());
   answer(response, encode_held(*frozen));
+}
+
+/// Of an export its user says how, and for how long, what writes may be held, and not the destination.
+Result<> Server::limit(migration::FreezeRequest& wanted) const {
+  if (!only_freeze_) return {};
+  if (wanted.kind != only_freeze_->kind)
+    return fail(Code::denied, std::string("the export is one with freeze=") + to_string(only_freeze_->kind));
+  wanted.longest = std::min(wanted.longest, only_freeze_->longest);
+  return {};
 }
 
 /// Which holds nothing, so that it is part of reading.
@@ -432,9 +445,7 @@ void Server::beat_freeze(const httplib::Request& request, const std::string&, ht
 }
 
 void Server::thaw(const httplib::Request& request, const std::string&, httplib::Response& response) {
-  const auto lasted = freezes_->thaw(request.matches[1]);
-  if (!lasted) return refuse(response, lasted.error());
-  answer(response, encode_lasted(*lasted));
+  answer(response, encode_lasted(freezes_->thaw(request.matches[1])));
 }
 
 void Server::fence(const httplib::Request& request, const std::string& body, httplib::Response& response) {

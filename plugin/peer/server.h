@@ -70,7 +70,11 @@ class Server {
     only_container_ = {{name, id}, {id, id}};
   }
   /// What writes to volumes that can be read may be made to stand still by `freezes`, which must outlive this object.
-  void let_freeze(migration::Freezes& freezes) { freezes_ = &freezes; }
+  /// `only`: of that kind, and for no longer than that; its volumes have no meaning.
+  void let_freeze(migration::Freezes& freezes, std::optional<migration::FreezeRequest> only = {}) {
+    freezes_ = &freezes;
+    only_freeze_ = std::move(only);
+  }
   /// Hand-offs of volumes may take a container along, by `departures`, which must outlive this object.
   void let_depart(migration::ServiceDepartures& departures) { departures_ = &departures; }
   /// A host that greets this one hears what `forced`, which must outlive this object, has to tell it.
@@ -99,6 +103,7 @@ class Server {
   Result<> allow_taking(const std::string& volume) const;
   Result<> allow_freeze() const;
   Result<> allow_hold_of(const std::vector<std::string>& volumes) const;
+  Result<> limit(migration::FreezeRequest& wanted) const;
   Result<bool> watch(const std::string& id, const migration::FreezeRequest& request) const;
   Result<std::string> allowed_container(const std::string& container) const;
   void add_export_routes(httplib::Server& routes);
@@ -146,6 +151,7 @@ class Server {
   TurnedLinks* links_ = nullptr;
   migration::HandOffs* hand_offs_ = nullptr;
   migration::Freezes* freezes_ = nullptr;
+  std::optional<migration::FreezeRequest> only_freeze_{};
   migration::ForcedReclaims* forced_ = nullptr;
   migration::ServiceDepartures* departures_ = nullptr;
   const migration::Services* services_ = nullptr;

@@ -32,6 +32,8 @@ struct Container {
   bool keeps = false;       ///< standing still, as long as this is so
   bool ends_late = false;   ///< not before this is false, once it was asked to stop
   bool is_temporary = false;
+  bool ends_instead = false;  ///< of being paused
+  bool cannot_start = false;
   int looks = 1000;  ///< then the next one fails
   int stops = 0, starts = 0, stop_timeout = 10;
 };
@@ -168,6 +170,8 @@ class FreezesTest : public testing::Test {
     if (what == "pause" || what == "unpause") {
       const bool wanted = what == "pause";
       if (wanted && one.fails) return answer(500, R"({"message":"cannot freeze"})");
+      if (wanted && one.ends_instead) one.running = false;
+      if (wanted && !one.running) return answer(409, R"({"message":"it does not run"})");
       if (one.paused == wanted) return answer(409, R"({"message":"it is so already"})");
       one.paused = wanted;
       if (wanted && on_pause_) on_pause_();
@@ -175,8 +179,9 @@ class FreezesTest : public testing::Test {
     }
     if (what == "stop") ++one.stops;
     if (what == "stop" && std::exchange(one.breaks_off, false)) return answer(500, R"({"message":"broken off"})");
+    if (what == "start") ++one.starts;
+    if (what == "start" && one.cannot_start) return answer(500, R"({"message":"port is taken"})");
     one.running = what == "start";
-    if (one.running) ++one.starts;
     return answer(204, "");
   }
 
@@ -201,9 +206,7 @@ TEST_F(FreezesTest, AllThatWriteToItsVolumesStandStillAndThenGoOn) {
     EXPECT_TRUE(freezes_->freeze(one, request).value_or(false)) << "it is asked again";
     EXPECT_TRUE(freezes_->beat(one));
     EXPECT_TRUE(*ferry::exists(layout_.frozen() / one));
-    const auto lasted = freezes_->thaw(one);
-    ASSERT_TRUE(lasted) << lasted.error().message;
-    EXPECT_TRUE(*lasted);
+    EXPECT_TRUE(freezes_->thaw(one));
     EXPECT_THAT(standing(), ElementsAre("idle"));
     EXPECT_FALSE(*ferry::exists(layout_.frozen() / one));
     EXPECT_EQ(freezes_->holds(one, "pg"), Freezes::Held::ended);
@@ -228,20 +231,20 @@ TEST_F(FreezesTest, OneThatBeginsToWriteMeanwhileStandsStillToo) {
 TEST_F(FreezesTest, WhatItsUserHasPausedStaysSo) {
   change([](auto& all) { all["db"].paused = true; });
   ASSERT_TRUE(freezes_->freeze(id, {{"pg"}}));
-  EXPECT_TRUE(*freezes_->thaw(id));
+  EXPECT_TRUE(freezes_->thaw(id));
   EXPECT_THAT(standing(), ElementsAre("db", "idle"));
 }
 
 TEST_F(FreezesTest, ItHasNotLastedIfSomebodyLetsThemGoOn) {
   ASSERT_TRUE(freezes_->freeze(id, {{"pg"}}));
   change([](auto& all) { all["db"].paused = false; });
-  EXPECT_FALSE(*freezes_->thaw(id));
+  EXPECT_FALSE(freezes_->thaw(id));
 }
 
 TEST_F(FreezesTest, NorIfAnotherOneBeginsToWrite) {
   ASSERT_TRUE(freezes_->freeze(id, {{"pg"}}));
   change([](auto& all) { all["idle"].running = true; });
-  EXPECT_FALSE(*freezes_->thaw(id));
+  EXPECT_FALSE(freezes_->thaw(id));
   EXPECT_THAT(standing(), IsEmpty());
 }
 
@@ -255,7 +258,7 @@ TEST_F(FreezesTest, ItEndsIfNothingIsHeard) {
   }
   EXPECT_TRUE(wait([&] { return standing().size() == 1; }));
   EXPECT_FALSE(freezes_->beat(id));
-  EXPECT_FALSE(*freezes_->thaw(id));
+  EXPECT_FALSE(freezes_->thaw(id));
 }
 
 TEST_F(FreezesTest, AndIfItLastsTooLong) {
@@ -357,6 +360,72 @@ TEST_F(FreezesTest, WhatAnEngineThatHangsPausesLateGoesOn) {
   EXPECT_TRUE(wait([&] { return standing().size() == 1; }));
 }
 
+/// Of the others it is known all the same.
+TEST_F(FreezesTest, AlsoIfAnotherOneWasNotPausedAtAll) {
+  change([](auto& all) {
+    all["db"].hangs = true;
+    all["other"].fails = true;
+  });
+  EXPECT_FALSE(freezes_->freeze(id, {{"pg", "wal"}, FreezeKind::pause, std::chrono::milliseconds(100)}));
+  EXPECT_TRUE(is_stored());
+  change([](auto& all) { all["db"].paused = true; });
+  EXPECT_TRUE(wait([&] { return standing().size() == 1 && !is_stored(); }));
+}
+
+/// Which has asked for it, and was killed.
+TEST_F(FreezesTest, AlsoWhatAnotherProcessHasAskedFor) {
+  ASSERT_TRUE(freezes_->freeze(id, {{"pg"}}));
+  const auto stored = *read_file(layout_.frozen() / id);
+  begin();
+  ASSERT_TRUE(write_file_atomically(layout_.frozen() / id, stored));
+  begin();
+  std::this_thread::sleep_for(look_ * 20);
+  EXPECT_TRUE(is_stored());
+  change([](auto& all) { all["db"].paused = true; });
+  EXPECT_TRUE(wait([&] { return standing().size() == 1 && !is_stored(); }));
+}
+
+TEST_F(FreezesTest, WhoeverAsksKnowsThatSomethingWasHeld) {
+  change([](auto& all) { all["db"].hangs = true; });
+  const auto begun = freezes_->freeze(id, {{"pg"}, FreezeKind::pause, std::chrono::milliseconds(100)});
+  ASSERT_FALSE(begun);
+  EXPECT_EQ(begun.error().code, Code::io);
+}
+
+TEST_F(FreezesTest, WhatEndsMeanwhileIsNotPaused) {
+  change([](auto& all) { all["db"].ends_instead = true; });
+  const auto begun = freezes_->freeze(id, {{"pg", "wal"}});
+  ASSERT_TRUE(begun) << begun.error().message;
+  EXPECT_TRUE(freezes_->thaw(id));
+  change([](auto& all) {
+    EXPECT_FALSE(all["db"].running) << "it has ended by itself";
+    EXPECT_TRUE(all["other"].running && !all["other"].paused);
+  });
+}
+
+/// Its user may do with it what they want, whatever keeps another one from running.
+TEST_F(FreezesTest, WhatIsBackIsNotBroughtBackAgain) {
+  ASSERT_TRUE(freezes_->freeze(id, {{"pg", "wal"}, FreezeKind::stop, std::chrono::minutes(1)}));
+  change([](auto& all) { all["other"].cannot_start = true; });
+  EXPECT_TRUE(freezes_->thaw(id)) << "that has lasted";
+  EXPECT_TRUE(wait([&] { return standing() == std::vector<std::string>{"idle", "other"}; }));
+  int starts = 0;
+  change([&](auto& all) {
+    all["db"].running = false;
+    starts = all["other"].starts;
+  });
+  EXPECT_TRUE(holds_.claim("db")) << "it is not held any more";
+  EXPECT_TRUE(wait([&] {
+    const std::lock_guard guard(mutex_);
+    return containers_["other"].starts > starts + 1;
+  }));
+  EXPECT_THAT(standing(), ElementsAre("db", "idle", "other"));
+  begin();
+  change([](auto& all) { all["other"].cannot_start = false; });
+  EXPECT_TRUE(wait([&] { return !is_stored(); }));
+  EXPECT_THAT(standing(), ElementsAre("db", "idle"));
+}
+
 TEST_F(FreezesTest, OneThatDoesNotGoOnKeepsNoOther) {
   longest_silence_ = std::chrono::milliseconds(200);
   begin();
@@ -378,7 +447,7 @@ TEST_F(FreezesTest, WhatIsHeldForAMoveIsNotFrozenAndTheOtherWayRound) {
   const std::string other(32, 'b');
   ASSERT_TRUE(freezes_->freeze(other, {{"pg"}}));
   EXPECT_EQ(holds_.claim("db").error().code, Code::unavailable);
-  EXPECT_TRUE(*freezes_->thaw(other));
+  EXPECT_TRUE(freezes_->thaw(other));
   EXPECT_TRUE(holds_.claim("db"));
 }
 
@@ -387,7 +456,7 @@ TEST_F(FreezesTest, WhatIsWatchedIsNotHeld) {
   EXPECT_FALSE(freezes_->freeze(id, request).value_or(true));
   EXPECT_EQ(freezes_->holds(id, "more"), Freezes::Held::idle);
   EXPECT_TRUE(freezes_->beat(id)) << "however long it lasts";
-  EXPECT_TRUE(*freezes_->thaw(id));
+  EXPECT_TRUE(freezes_->thaw(id));
   const std::string other(32, 'b');
   EXPECT_EQ(freezes_->freeze(other, {{"unused", "pg"}, FreezeKind::watch}).error().code, Code::busy);
   EXPECT_THAT(standing(), ElementsAre("idle"));
@@ -399,7 +468,7 @@ TEST_F(FreezesTest, AWatchHasNotLastedIfSomebodyBeginsToWrite) {
   change([](auto& all) { all["log"].running = false; });
   ASSERT_TRUE(freezes_->freeze(other, {{"logs", "more"}, FreezeKind::watch}));
   change([](auto& all) { all["log"].running = true; });
-  EXPECT_FALSE(*freezes_->thaw(other));
+  EXPECT_FALSE(freezes_->thaw(other));
 }
 
 TEST_F(FreezesTest, NothingStandsStillForAProcessThatEnds) {
@@ -412,7 +481,7 @@ TEST_F(FreezesTest, NothingStandsStillForAProcessThatEnds) {
 TEST_F(FreezesTest, ARemovedContainerKeepsNobody) {
   ASSERT_TRUE(freezes_->freeze(id, {{"pg"}}));
   change([](auto& all) { all["db"].there = false; });
-  EXPECT_FALSE(*freezes_->thaw(id));
+  EXPECT_FALSE(freezes_->thaw(id));
   EXPECT_FALSE(is_stored());
 }
 
@@ -423,7 +492,7 @@ TEST_F(FreezesTest, WhereNobodyWritesNothingStandsStill) {
   EXPECT_FALSE(*freezes_->freeze(id, {{"unused"}})) << "it is asked again";
   EXPECT_EQ(freezes_->holds(id, "unused"), Freezes::Held::idle);
   EXPECT_THAT(standing(), ElementsAre("idle"));
-  EXPECT_TRUE(*freezes_->thaw(id));
+  EXPECT_TRUE(freezes_->thaw(id));
 }
 
 }  // namespace

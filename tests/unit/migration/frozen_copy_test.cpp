@@ -235,6 +235,45 @@ TEST_F(FrozenCopyTest, ButNotForEverIfTheyMayStandStillMeanwhile) {
   EXPECT_EQ(std::count(done_.begin(), done_.end(), "freeze"), 3);
 }
 
+TEST_F(FrozenCopyTest, NorIfNotAllOfThemCouldBeHeld) {
+  refuses_ = true;
+  refusal_ = Code::io;
+  FrozenCopy copy(parts(), {{"pg"}});
+  const auto done = copy.run();
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Code::busy);
+  EXPECT_EQ(std::count(done_.begin(), done_.end(), "freeze"), 3);
+}
+
+TEST_F(FrozenCopyTest, NorIfItIsKnownToBeInVain) {
+  live_time_ = std::chrono::milliseconds(30);
+  fails_ = 100;
+  FrozenCopy copy(parts(), {{"pg"}, FreezeKind::pause, std::chrono::milliseconds(20)});
+  const auto done = copy.run();
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Code::busy);
+  EXPECT_THAT(done.error().message, testing::AllOf(HasSubstr("max-freeze"), HasSubstr("goes on as ever")));
+  EXPECT_EQ(std::count(done_.begin(), done_.end(), "freeze"), 1);
+}
+
+/// Each of them may have been read in another gap.
+TEST_F(FrozenCopyTest, SeveralWhereNothingCanStandStillAreWatched) {
+  volumes_ = {"pg", "wal"};
+  refuses_ = true;
+  refusal_ = Code::denied;
+  fails_ = 3;
+  FrozenCopy copy(parts(), {volumes_});
+  const auto done = copy.run();
+  ASSERT_FALSE(done);
+  EXPECT_THAT(done.error().message, testing::AllOf(HasSubstr("meanwhile"), HasSubstr("not now")));
+  fails_ = 1;
+  done_.clear();
+  FrozenCopy other(parts(), {volumes_});
+  ASSERT_TRUE(other.run());
+  EXPECT_THAT(done_,
+              ElementsAre("watch", "read frozen", "thaw", "read", "freeze", "thaw", "watch", "read frozen", "thaw"));
+}
+
 TEST_F(FrozenCopyTest, WhatCannotStandStillIsNotCopied) {
   refuses_ = true;
   FrozenCopy copy(parts(), {{"pg"}});
