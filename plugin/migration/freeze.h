@@ -29,8 +29,8 @@ inline const char* to_string(FreezeKind kind) {
 struct FreezeRequest {
   std::vector<std::string> volumes;  ///< of the source, at least one, different ones
   FreezeKind kind = FreezeKind::pause;
-  std::chrono::milliseconds longest{10'000};  ///< from when the first container is asked until the last one runs again;
-                                              ///< of FreezeKind::watch without meaning
+  std::chrono::milliseconds longest{10'000};  ///< from when it is asked for until they begin to go on; of
+                                              ///< FreezeKind::watch without meaning
 };
 
 /// `begin` can be repeated, `beat` tells that it is still wanted.

@@ -43,6 +43,12 @@ Result<> check_stop(const engine::Container& container, std::chrono::millisecond
 
 }  // namespace
 
+std::string Freezes::names_of(const Many& standing) {
+  std::string names;
+  for (const auto& one : standing) names += (names.empty() ? "" : ", ") + one.container.name;
+  return names;
+}
+
 Freezes::Freezes(Parts parts) : parts_(parts), containers_(parts.client) { read(); }
 
 std::filesystem::path Freezes::path_of(const std::string& id) const { return parts_.layout.frozen() / id; }
@@ -91,7 +97,7 @@ void Freezes::read() {
       }
       frozen.stand = Stand::ends;
       frozen.silence = frozen.end = SteadyClock::now();
-      spdlog::warn("freeze {} was not ended by an earlier process: its containers run again", id);
+      spdlog::warn("freeze {} was not ended by an earlier process: {} go on", id, names_of(frozen.standing));
       const std::lock_guard guard(mutex_);
       frozen_.emplace(id, std::move(frozen));
     } catch (const json::exception& problem) {
@@ -148,6 +154,7 @@ Result<bool> Freezes::freeze(const std::string& id, const FreezeRequest& request
   if (may_repeat && !frozen.standing.empty())  // whoever repeats it has to know that this was felt
     return fail(Code::io, "what writes was held, and goes on: " + begun.error().message);
   FERRY_TRY(begun);
+  if (!frozen.standing.empty()) spdlog::info("freeze {}: {} stand still", id, names_of(frozen.standing));
   return !frozen.is_idle();
 }
 

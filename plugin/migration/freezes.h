@@ -101,6 +101,7 @@ class Freezes {
   Result<> freeze_all(const std::string& id, Frozen& frozen);
   Result<> check_room(FreezeKind kind) const;
   Result<Names> writers(const FreezeRequest& request, std::chrono::milliseconds patience) const;
+  static std::string names_of(const Many& standing);  ///< for people
   static void erase_known(Names& containers, const Frozen& frozen);
   Result<> note(Frozen& frozen, const std::string& container, Many& into) const;
   Result<> hold(const Frozen& frozen, Standing& one) const;
