@@ -1,7 +1,9 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 /// What the two ends of a copy of volumes in use say to each other about the moment in which nobody writes to them;
@@ -14,7 +16,6 @@ enum class FreezeKind {
   stop,   ///< they end, and are started again
   watch,  ///< they are not: it is found out whether nobody has written all the time
 };
-constexpr FreezeKind all_freeze_kinds[] = {FreezeKind::pause, FreezeKind::stop, FreezeKind::watch};
 
 /// As the peer protocol and a record of Freezes have it.
 inline const char* to_string(FreezeKind kind) {
@@ -24,6 +25,11 @@ inline const char* to_string(FreezeKind kind) {
     case FreezeKind::watch: break;
   }
   return "watch";
+}
+inline std::optional<FreezeKind> freeze_kind_of(std::string_view name) {
+  for (const auto kind : {FreezeKind::pause, FreezeKind::stop, FreezeKind::watch})
+    if (name == to_string(kind)) return kind;
+  return std::nullopt;
 }
 
 struct FreezeRequest {

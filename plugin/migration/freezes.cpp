@@ -89,7 +89,7 @@ void Freezes::read() {
       const auto text = read_file(file.path());
       const json stored = json::parse(text.value_or(""));
       Frozen frozen;
-      frozen.request.kind = stored.at("kind") == "stop" ? FreezeKind::stop : FreezeKind::pause;
+      frozen.request.kind = freeze_kind_of(stored.at("kind").get<std::string>()).value_or(FreezeKind::pause);
       for (const auto& container : stored.at("containers")) {
         Standing one{held_container_of(container), nullptr, true};
         if (auto claim = parts_.holds.claim(one.container)) one.claim = std::move(*claim);

@@ -99,7 +99,7 @@ class Freezes {
   using Names = std::vector<std::string>;
   using Many = std::vector<Standing>;
   Result<> freeze_all(const std::string& id, Frozen& frozen);
-  Result<> check_room(FreezeKind kind) const;
+  Result<> check_room(FreezeKind kind) const;  // with mutex_ locked
   Result<Names> writers(const FreezeRequest& request, std::chrono::milliseconds patience) const;
   static std::string names_of(const Many& standing);  ///< for people
   static void erase_known(Names& containers, const Frozen& frozen);

@@ -69,7 +69,7 @@ Result<> FrozenCopy::check_time(milliseconds last) const {
     return fail(Code::busy, "the last round would take some " + std::to_string(last.count()) +
                                 " ms, and what writes to the source may be held for " +
                                 std::to_string(request_.longest.count()) +
-                                " ms (option max-freeze): it was, once, not until everything was read, and goes on as "
+                                " ms (option max-freeze): it was, but not until everything was read, and goes on as "
                                 "ever. Use a larger max-freeze");
   const std::lock_guard guard(mutex_);
   return rounds_.check("what writes to the source goes on as ever");

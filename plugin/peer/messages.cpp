@@ -371,7 +371,6 @@ std::string encode(const migration::FreezeRequest& request) {
 }
 
 Result<migration::FreezeRequest> decode_freeze_request(const std::string& text) {
-  using migration::FreezeKind;
   using migration::FreezeRequest;
   return decode_with<FreezeRequest>(text, "request", [](const json& message) -> Result<FreezeRequest> {
     FreezeRequest request;
@@ -384,11 +383,8 @@ Result<migration::FreezeRequest> decode_freeze_request(const std::string& text) 
       if (names.size() > most_volumes) throw Mismatch("it has too many volumes");
     }
     if (names.empty()) throw Mismatch("it has no volumes");
-    const auto name = message.at("kind").get<std::string>();
-    const auto* const kind =
-        std::find_if(std::begin(migration::all_freeze_kinds), std::end(migration::all_freeze_kinds),
-                     [&](FreezeKind one) { return name == migration::to_string(one); });
-    if (kind == std::end(migration::all_freeze_kinds)) throw Mismatch("it has an unknown kind of freeze");
+    const auto kind = migration::freeze_kind_of(message.at("kind").get<std::string>());
+    if (!kind) throw Mismatch("it has an unknown kind of freeze");
     request.kind = *kind;
     request.longest = std::chrono::milliseconds(std::min(count(message.at("longest_ms")), longest_freeze_ms));
     return request;

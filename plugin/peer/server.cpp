@@ -433,8 +433,7 @@ Result<> Server::limit(migration::FreezeRequest& wanted) const {
 /// Which holds nothing, so that it is part of reading.
 Result<bool> Server::watch(const std::string& id, const migration::FreezeRequest& request) const {
   FERRY_ASSIGN(const bool there, sources_.has_engine());
-  if (!there || freezes_ == nullptr)
-    return fail(Code::unsupported, "there is no Docker Engine that tells who writes to volumes");
+  if (!there) return fail(Code::unsupported, "there is no Docker Engine that tells who writes to volumes");
   return freezes_->freeze(id, request);
 }
 

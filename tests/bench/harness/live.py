@@ -179,25 +179,26 @@ class Rsync(Way):
 
     def move(self, volume):
         self.b.docker("volume", "create", volume)
+        self._before(volume)
         self.a.docker("stop", self.service.name, timeout=_LAST)
-        place = f"/var/lib/docker/volumes/{volume}/_data/"
-        self.b.exec("rsync", "-aHAXS", "--numeric-ids", f"a:{place}", place, timeout=_LAST)
+        self._rsync(volume)
         self.service.run(self.b, volume)
         return {}
+
+    def _before(self, volume):
+        """While the service runs."""
+
+    def _rsync(self, volume, check=True):
+        place = f"/var/lib/docker/volumes/{volume}/_data/"
+        self.b.exec("rsync", "-aHAXS", "--numeric-ids", "--delete", f"a:{place}", place, timeout=_LAST, check=check)
 
 
 class TwoRsyncs(Rsync):
     name = "rsync, stop, rsync, run"
     text = "the same, with an rsync before the service is stopped"
 
-    def move(self, volume):
-        place = f"/var/lib/docker/volumes/{volume}/_data/"
-        self.b.docker("volume", "create", volume)
-        self.b.exec("rsync", "-aHAXS", "--numeric-ids", f"a:{place}", place, timeout=_LAST, check=False)  # 24: some vanished
-        self.a.docker("stop", self.service.name, timeout=_LAST)
-        self.b.exec("rsync", "-aHAXS", "--numeric-ids", "--delete", f"a:{place}", place, timeout=_LAST)
-        self.service.run(self.b, volume)
-        return {}
+    def _before(self, volume):
+        self._rsync(volume, check=False)  # 24: some files have vanished meanwhile
 
 
 class Tar(Way):

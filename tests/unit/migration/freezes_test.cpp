@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "support/scripted_engine.h"
 #include "support/temporary_directory.h"
+#include "support/wait.h"
 
 namespace ferry::migration {
 namespace {
@@ -57,11 +58,7 @@ class FreezesTest : public testing::Test {
         Freezes::Parts{layout_, client_, tracker_, holds_, longest_silence_, look_, std::chrono::minutes(1)});
     freezes_->start();
   }
-  static bool wait(const std::function<bool()>& until) {
-    const Deadline deadline = after(std::chrono::seconds(10));
-    while (!until() && SteadyClock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    return until();
-  }
+  static bool wait(const std::function<bool()>& until) { return test::wait(until, std::chrono::seconds(10)); }
   void change(const std::function<void(std::map<std::string, Container>&)>& how) {
     const std::lock_guard guard(mutex_);
     how(containers_);
@@ -463,7 +460,7 @@ TEST_F(FreezesTest, WhatIsWatchedIsNotHeld) {
 }
 
 TEST_F(FreezesTest, AWatchHasNotLastedIfSomebodyBeginsToWrite) {
-  EXPECT_TRUE(freezes_->freeze(id, {{"logs", "more"}, FreezeKind::watch}).error().code == Code::busy);
+  EXPECT_EQ(freezes_->freeze(id, {{"logs", "more"}, FreezeKind::watch}).error().code, Code::busy);
   const std::string other(32, 'b');
   change([](auto& all) { all["log"].running = false; });
   ASSERT_TRUE(freezes_->freeze(other, {{"logs", "more"}, FreezeKind::watch}));

@@ -98,7 +98,6 @@ TEST_F(FrozenCopyTest, AndAreFrozenIfThatHasNotLastedOrSomebodyDoes) {
   volumes_ = {"pg", "wal"};
   for (const bool begins : {true, false}) {
     done_.clear();
-    is_idle_ = false;
     fails_ = begins ? 1 : 0;
     watches_ = begins;
     FrozenCopy copy(parts(), {volumes_});

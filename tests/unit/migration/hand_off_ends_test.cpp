@@ -7,6 +7,7 @@
 #include "migration/ticket_kind.h"
 #include "support/intercepted_calls.h"
 #include "support/tree.h"
+#include "support/wait.h"
 #include "tickets_fixture.h"
 
 namespace ferry::migration {
@@ -95,9 +96,7 @@ class HandOffEnds : public TicketsTest {
     return there_->owns("pg");
   }
   void wait_until(const std::function<bool()>& condition, const std::string& what) {
-    const Deadline deadline = after(std::chrono::seconds(20));
-    while (!condition() && SteadyClock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    EXPECT_TRUE(condition()) << what;
+    EXPECT_TRUE(test::wait(condition, std::chrono::seconds(20))) << what;
   }
   bool has_ended(const std::string& ticket) {
     const auto record = catalogue_->find(ticket);

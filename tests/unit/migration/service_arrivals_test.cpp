@@ -12,6 +12,7 @@
 #include "open_tickets.h"
 #include "support/scripted_engine.h"
 #include "support/temporary_directory.h"
+#include "support/wait.h"
 
 namespace ferry::migration {
 namespace {
@@ -224,11 +225,7 @@ class ServiceArrivalsTest : public testing::Test, protected OpenTickets {
   void remove(const std::string& name) {
     if (ready_) (void)catalogue_->remove(name);
   }
-  static bool wait(const std::function<bool()>& until) {
-    const Deadline deadline = after(std::chrono::seconds(20));
-    while (!until() && SteadyClock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    return until();
-  }
+  static bool wait(const std::function<bool()>& until) { return test::wait(until, std::chrono::seconds(20)); }
   json status() const {
     const auto ticket = catalogue_->find("move-db");
     if (!ticket) return {};

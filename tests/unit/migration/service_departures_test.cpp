@@ -8,6 +8,7 @@
 #include "migration/handed_off.h"
 #include "migration/migration_record.h"
 #include "support/temporary_directory.h"
+#include "support/wait.h"
 
 namespace ferry::migration {
 namespace {
@@ -79,11 +80,7 @@ class ServiceDeparturesTest : public testing::Test {
   bool is_as_it_was() { return locked(running_) && locked(policy_) == "always"; }
   bool is_stopped() { return !locked(running_) && locked(policy_) == "no"; }
   bool has_ticket() { return source_.catalogue->find(ticket) != nullptr; }
-  static bool wait(const std::function<bool()>& until) {
-    const Deadline deadline = after(std::chrono::seconds(10));
-    while (!until() && SteadyClock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    return until();
-  }
+  static bool wait(const std::function<bool()>& until) { return test::wait(until, std::chrono::seconds(10)); }
 
   static HandOffRequest request() {
     HandOffRequest request = HandOffSource::request({"pg"});

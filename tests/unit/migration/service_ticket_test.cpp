@@ -13,6 +13,7 @@
 #include "support/mounts.h"
 #include "support/scripted_engine.h"
 #include "support/temporary_directory.h"
+#include "support/wait.h"
 
 namespace ferry::migration {
 namespace {
@@ -207,11 +208,7 @@ class ServiceTicketTest : public testing::Test {
     catalogue_ = std::move(*volumes::Catalogue::open(volumes::Layout(directory_.path())));
     host_.released = false;
   }
-  static bool wait(const std::function<bool()>& until) {
-    const Deadline deadline = after(std::chrono::seconds(20));
-    while (!until() && SteadyClock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    return until();
-  }
+  static bool wait(const std::function<bool()>& until) { return test::wait(until, std::chrono::seconds(20)); }
   json wait_ended() {
     EXPECT_TRUE(wait([&] { return job_->has_outcome(); })) << job_->status().dump(1);
     return job_->status();

@@ -3,6 +3,7 @@
 
 #include "migration/migration_record.h"
 #include "support/tree.h"
+#include "support/wait.h"
 #include "tickets_fixture.h"
 
 namespace ferry::migration {
@@ -50,9 +51,7 @@ class TicketsMoving : public TicketsTest {
     return std::find(asked_.begin(), asked_.end(), request) != asked_.end();
   }
   void wait_until(const std::function<bool()>& condition) {
-    const Deadline deadline = after(std::chrono::seconds(20));
-    while (!condition() && SteadyClock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    EXPECT_TRUE(condition());
+    EXPECT_TRUE(test::wait(condition, std::chrono::seconds(20)));
   }
   nlohmann::json status() { return tickets_->status(*catalogue_->find("ticket")); }
 

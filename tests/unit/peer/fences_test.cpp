@@ -5,6 +5,7 @@
 #include "full_host.h"
 #include "migration/handed_off.h"
 #include "support/temporary_directory.h"
+#include "support/wait.h"
 
 namespace ferry::peer {
 namespace {
@@ -40,11 +41,7 @@ class Fences : public testing::Test {
   }
 
   static State state(const FullHost& host) { return host.catalogue->find("pg")->state; }
-  static void wait_until(const std::function<bool()>& condition) {
-    const Deadline deadline = after(seconds(20));
-    while (!condition() && SteadyClock::now() < deadline) std::this_thread::sleep_for(milliseconds(1));
-    EXPECT_TRUE(condition());
-  }
+  static void wait_until(const std::function<bool()>& condition) { EXPECT_TRUE(test::wait(condition, seconds(20))); }
   transport::PeerAddress address_of(const FullHost& host) const { return {"127.0.0.1", host.port()}; }
 
   test::TemporaryDirectory directory_;

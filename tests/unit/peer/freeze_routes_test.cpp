@@ -1,12 +1,11 @@
 #include <gmock/gmock.h>
 
-#include <thread>
-
 #include "host.h"
 #include "peer/client.h"
 #include "peer/server.h"
 #include "support/scripted_engine.h"
 #include "support/temporary_directory.h"
+#include "support/wait.h"
 #include "transport/tls_server.h"
 
 namespace ferry::peer {
@@ -42,11 +41,7 @@ class FreezeRoutes : public testing::Test {
     freezes_.stop();
     host_.tracker.stop();
   }
-  static bool wait(const std::function<bool()>& until) {
-    const Deadline deadline = after(seconds(10));
-    while (!until() && SteadyClock::now() < deadline) std::this_thread::sleep_for(milliseconds(5));
-    return until();
-  }
+  static bool wait(const std::function<bool()>& until) { return test::wait(until, seconds(10)); }
   std::shared_ptr<migration::Peer> serve(std::set<Permission> allowed) {
     tls_.reset();
     server_ = std::make_unique<Server>(host_.sources, host_.catalogue->uuid(), std::move(allowed));

@@ -331,7 +331,8 @@ TEST(Messages, WhatIsToStandStill) {
   ASSERT_TRUE(decoded) << decoded.error().message;
   EXPECT_EQ(decoded->volumes, request.volumes);
   EXPECT_EQ(decoded->kind, request.kind);
-  for (const auto kind : migration::all_freeze_kinds)
+  using migration::FreezeKind;
+  for (const auto kind : {FreezeKind::pause, FreezeKind::stop, FreezeKind::watch})
     EXPECT_EQ(decode_freeze_request(encode(migration::FreezeRequest{{"pg"}, kind}))->kind, kind);
   EXPECT_EQ(decoded->longest, request.longest);
   for (const char* bad :
